@@ -1,0 +1,10 @@
+// Package devices is the vocabulary of the trade: who is supervised
+// ([Entity], [Site]), where it is measured ([Outlet], [Point]), with what
+// ([Device], [Binding], [Camera]), against what ([Limit]), and what was
+// measured ([Reading], [Delivery]). It also holds the contract of every
+// [Driver] and the one error that people read, [Problem].
+//
+// The package imports nothing else of this module. All JSON here is the JSON
+// of the gateway's own API; names are snake_case, times RFC 3339, durations
+// Go duration strings such as "1m30s".
+package devices

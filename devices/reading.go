@@ -1,0 +1,74 @@
+package devices
+
+import "time"
+
+// Quality says how far a value can be trusted. The number is what InfluxDB
+// and the log hold; it never changes its meaning.
+type Quality uint8
+
+// The qualities. Below 64 a value may be judged, from 64 on it may not.
+const (
+	Good           Quality = 0  // as the instrument said it
+	UncertainRange Quality = 16 // outside the point's stated range
+	BadClock       Quality = 64 // claimed a time beyond the clock tolerance; kept at its receipt time
+	BadDevice      Quality = 65 // the device itself marks it invalid
+)
+
+// Usable says whether the value may be judged and averaged.
+func (q Quality) Usable() bool { return q < 64 }
+
+func (q Quality) String() string {
+	switch q {
+	case Good:
+		return "good"
+	case UncertainRange:
+		return "uncertain/range"
+	case BadClock:
+		return "bad/clock"
+	case BadDevice:
+		return "bad/device"
+	default:
+		return "bad"
+	}
+}
+
+// MarshalText writes the word.
+func (q Quality) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
+
+// Reading is one value of one point.
+type Reading struct {
+	Site    string    // site id
+	Point   string    // point id, "outlet.point"
+	Value   float64   // in the point's unit; never NaN or infinite
+	At      time.Time // when it was true, by the device, UTC, whole milliseconds
+	Claimed time.Time // what a device whose clock is wrong had claimed; else zero
+	Quality Quality
+	Mark    string // data mark of HJ 212 (N, F, M, S, D, C, T, B); empty when the device sends none
+	Stamped bool   // At was given by the gateway at receipt; the device sent no time
+	Repeat  bool   // a retained or otherwise repeated value: refreshes the live view, is judged and kept only if newer
+}
+
+// Origin tells where a delivery came from, closely enough to know it again.
+type Origin struct {
+	Device string // device id
+	ID     string // packet id, QN: what the device itself calls the message
+	Hash   uint64 // of topic and payload
+	Resent bool   // the device says that it sends this again (MQTT DUP, HJ 212 RF=1)
+}
+
+// DeadLetter is a message that could not be understood. It is kept as it came.
+type DeadLetter struct {
+	Topic   string // topic or other address it came to
+	Payload []byte // at most 64 KiB of it
+	Problem *Problem
+}
+
+// Delivery is what one message or one poll brought: the unit of acceptance,
+// of the log and of acknowledgement. It holds readings, or one dead letter, or
+// both when only some of the bound paths could be read.
+type Delivery struct {
+	Origin   Origin
+	Received time.Time // by the gateway's clock, UTC
+	Readings []Reading
+	Letter   *DeadLetter
+}
