@@ -326,10 +326,15 @@ type DeviceList struct {
 
 // DeviceStatus defines model for DeviceStatus.
 type DeviceStatus struct {
-	Device      string        `json:"device"`
-	LastReading time.Time     `json:"last_reading,omitempty,omitzero"`
-	Online      bool          `json:"online"`
-	Problem     *FieldProblem `json:"problem,omitempty"`
+	Device string `json:"device"`
+
+	// LastReading Receipt of its last reading; absent if none since the start
+	LastReading time.Time `json:"last_reading,omitempty,omitzero"`
+	Online      bool      `json:"online"`
+
+	// Points Points that cannot be read although the device answers
+	Points  []PointProblem `json:"points,omitempty,omitzero"`
+	Problem *FieldProblem  `json:"problem,omitempty"`
 
 	// Since Of this state
 	Since time.Time `json:"since"`
@@ -549,14 +554,22 @@ type LiveStream struct {
 
 // Loss defines model for Loss.
 type Loss struct {
-	Count int64     `json:"count"`
-	From  time.Time `json:"from"`
-	Site  string    `json:"site,omitempty,omitzero"`
-	To    time.Time `json:"to"`
+	Count  int64     `json:"count"`
+	Detail string    `json:"detail,omitempty,omitzero"`
+	From   time.Time `json:"from"`
+	ID     int64     `json:"id"`
 
-	// What readings, frames, dead_letters …
-	What string       `json:"what"`
-	Why  FieldProblem `json:"why"`
+	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; clock: readings that claimed a time in the future
+	Kind string `json:"kind"`
+
+	// Open It goes on
+	Open bool   `json:"open"`
+	Site string `json:"site,omitempty,omitzero"`
+
+	// Subject Such as device/pm-1, point/gate.pm10, store/influx
+	Subject string       `json:"subject"`
+	To      time.Time    `json:"to"`
+	Why     FieldProblem `json:"why"`
 }
 
 // LossList defines model for LossList.
@@ -705,6 +718,12 @@ type PointList struct {
 
 	// Next The `after` of the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PointProblem defines model for PointProblem.
+type PointProblem struct {
+	Point   string       `json:"point"`
+	Problem FieldProblem `json:"problem"`
 }
 
 // Problem defines model for Problem.
