@@ -1,0 +1,441 @@
+package state_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"offsite/devices"
+	"offsite/devices/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var notes = fstest.MapFS{"00001_notes.sql": {Data: []byte("-- +goose Up\nCREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);\n")}}
+
+// open gives a database with the table notes, closed at the end of the test.
+func open(t testing.TB, dir string) *state.DB {
+	t.Helper()
+	db, err := state.Open(t.Context(), state.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := db.Migrate(t.Context(), "notes", notes); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func put(text string) func(tx *sql.Tx) error {
+	return func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT INTO notes (text) VALUES (?)", text)
+		return err
+	}
+}
+
+func count(t testing.TB, db *state.DB) (n int) {
+	t.Helper()
+	if err := db.Read().QueryRow("SELECT count(*) FROM notes").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// problem gives the Problem in err, which must be there in both languages.
+func problem(t testing.TB, err error) *devices.Problem {
+	t.Helper()
+	var p *devices.Problem
+	if !errors.As(err, &p) {
+		t.Fatalf("got %v, want a Problem", err)
+	}
+	if p.Code == "" || p.ZH == "" || p.EN == "" {
+		t.Fatalf("incomplete problem %+v", p)
+	}
+	return p
+}
+
+func TestWhatUpdateReturnedFromIsVisible(t *testing.T) {
+	db := open(t, t.TempDir())
+	var wg sync.WaitGroup
+	const writers, each = 20, 50
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				text := fmt.Sprintf("%d-%d", w, i)
+				if err := db.Update(t.Context(), put(text)); err != nil {
+					t.Error(err)
+					return
+				}
+				var got string
+				if err := db.Read().QueryRow("SELECT text FROM notes WHERE text = ?", text).Scan(&got); err != nil {
+					t.Errorf("%s: %v", text, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := count(t, db); got != writers*each {
+		t.Errorf("%d rows, want %d", got, writers*each)
+	}
+}
+
+func TestAnErrorUndoesItsOwnWorkAlone(t *testing.T) {
+	db := open(t, t.TempDir())
+	errOwn := errors.New("own")
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			err := db.Update(t.Context(), func(tx *sql.Tx) error {
+				if err := put("x")(tx); err != nil {
+					return err
+				}
+				if i%4 == 0 {
+					return errOwn
+				}
+				return nil
+			})
+			if want := i%4 == 0; errors.Is(err, errOwn) != want || (err != nil) != want {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := count(t, db); got != 30 {
+		t.Errorf("%d rows, want 30", got)
+	}
+}
+
+func TestAPanicStaysWithItsCaller(t *testing.T) {
+	db := open(t, t.TempDir())
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			defer func() {
+				if r := recover(); (r != nil) != (i == 7) {
+					t.Errorf("%d recovered %v", i, r)
+				}
+			}()
+			_ = db.Update(t.Context(), func(tx *sql.Tx) error {
+				if err := put("x")(tx); err != nil {
+					return err
+				}
+				if i == 7 {
+					panic("seven")
+				}
+				return nil
+			})
+		})
+	}
+	wg.Wait()
+	if got := count(t, db); got != 19 {
+		t.Errorf("%d rows, want 19", got)
+	}
+}
+
+func TestWorkThatEndsTheTransactionIsTold(t *testing.T) {
+	db := open(t, t.TempDir())
+	err := db.Update(t.Context(), func(tx *sql.Tx) error { return tx.Commit() })
+	if !errors.Is(err, sql.ErrTxDone) {
+		t.Errorf("got %v, want it told", err)
+	}
+	if err := db.Update(t.Context(), put("after")); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+func TestCancelledCallersDoNotHoldUpTheGroup(t *testing.T) {
+	db := open(t, t.TempDir())
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			ctx := t.Context()
+			if i%2 == 1 {
+				ctx = gone
+			}
+			if err := db.Update(ctx, put("x")); (err != nil) != (i%2 == 1) {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := count(t, db); got != 50 {
+		t.Errorf("%d rows, want 50", got)
+	}
+}
+
+// An interrupted write makes SQLite roll back the whole transaction: the
+// others in the group must be done again, the interrupted one must not.
+func TestAnInterruptedWriteIsNotItsNeighboursLoss(t *testing.T) {
+	db := open(t, t.TempDir())
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			err := db.Update(t.Context(), func(tx *sql.Tx) error {
+				if i%10 != 3 {
+					return put("x")(tx)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				go cancel()
+				_, err := tx.ExecContext(ctx, `INSERT INTO notes (text) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT i FROM n`)
+				return err
+			})
+			if (err != nil) != (i%10 == 3) {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := count(t, db); got != 27 {
+		t.Errorf("%d rows, want 27", got)
+	}
+}
+
+func TestSettingsAreThePromised(t *testing.T) {
+	db := open(t, t.TempDir())
+	settings := func(q func(string) *sql.Row) map[string]string {
+		got := map[string]string{}
+		for _, name := range []string{"journal_mode", "synchronous", "busy_timeout", "foreign_keys", "journal_size_limit", "cell_size_check", "trusted_schema", "mmap_size"} {
+			var v string
+			if err := q("PRAGMA " + name).Scan(&v); err != nil {
+				v = err.Error()
+			}
+			got[name] = v
+		}
+		return got
+	}
+	want := map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "foreign_keys": "1",
+		"journal_size_limit": "67108864", "cell_size_check": "1", "trusted_schema": "0", "mmap_size": "0",
+	}
+	if err := db.Update(t.Context(), func(tx *sql.Tx) error {
+		if diff := cmp.Diff(want, settings(func(s string) *sql.Row { return tx.QueryRow(s) })); diff != "" {
+			t.Errorf("writer:\n%s", diff)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, settings(func(s string) *sql.Row { return db.Read().QueryRow(s) })); diff != "" {
+		t.Errorf("reader:\n%s", diff)
+	}
+	if _, err := db.Read().Exec("DELETE FROM notes"); err == nil {
+		t.Error("the read pool writes")
+	}
+}
+
+func TestASecondProcessIsToldWhoHoldsTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	_, err := state.Open(t.Context(), state.Config{Dir: dir})
+	p := problem(t, err)
+	pid := fmt.Sprint(os.Getpid())
+	if p.Code != "state_locked" || !strings.Contains(p.ZH, pid) || !strings.Contains(p.EN, pid) || !errors.Is(err, devices.ErrConflict) {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestADamagedDatabaseIsMovedAsideAndNotReplaced(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	for range 200 {
+		if err := db.Update(t.Context(), put(strings.Repeat("x", 500))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "offsite.db")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		damage func(b []byte) []byte
+	}{
+		{"page overwritten", func(b []byte) []byte { copy(b[5*4096:], strings.Repeat("\xff", 3*4096)); return b }},
+		{"no database", func(b []byte) []byte { return []byte(strings.Repeat("no database ", 1000)) }},
+		{"cut off", func(b []byte) []byte { return b[:len(b)/2] }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.WriteFile(path, tt.damage(append([]byte(nil), whole...)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, start := range []string{"first", "second"} {
+				_, err := state.Open(t.Context(), state.Config{Dir: dir})
+				if p := problem(t, err); p.Code != "state_damaged" || !strings.Contains(p.EN, "damaged-") {
+					t.Errorf("%s start: %+v", start, p)
+				}
+			}
+			aside, _ := filepath.Glob(path + ".damaged-*")
+			if len(aside) == 0 {
+				t.Fatal("nothing moved aside")
+			}
+			if err := os.WriteFile(path, whole, 0o600); err != nil { // the backup is put in place
+				t.Fatal(err)
+			}
+			db, err := state.Open(t.Context(), state.Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := count(t, db); got != 200 {
+				t.Errorf("%d rows after the backup came back", got)
+			}
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+			for _, f := range aside {
+				_ = os.Remove(f)
+			}
+		})
+	}
+}
+
+func TestMigrationsOfOwnersAreApart(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	other := fstest.MapFS{
+		"00001_a.sql": {Data: []byte("-- +goose Up\nCREATE TABLE a (id INTEGER);\n")},
+		"00002_b.sql": {Data: []byte("-- +goose Up\nCREATE TABLE b (id INTEGER);\n")},
+	}
+	for range 2 { // again is nothing
+		if err := db.Migrate(t.Context(), "other", other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	delete(other, "00002_b.sql")
+	if p := problem(t, db.Migrate(t.Context(), "other", other)); p.Code != "state_newer" {
+		t.Errorf("an older program: %+v", p)
+	}
+	if err := db.Migrate(t.Context(), "Bad name", other); err == nil {
+		t.Error("a bad owner was taken")
+	}
+	broken := fstest.MapFS{"00001_x.sql": {Data: []byte("-- +goose Up\nCREATE TABL x;\n")}}
+	if err := db.Migrate(t.Context(), "broken", broken); err == nil {
+		t.Error("a broken migration was taken")
+	}
+	if err := db.Update(t.Context(), put("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSecretsOpenOnlyInTheirRow(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	sealed, err := db.Seal("camera/a", "canary-6f1d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(sealed), "canary") {
+		t.Error("sealed in the clear")
+	}
+	again, _ := db.Seal("camera/a", "canary-6f1d")
+	if string(again) == string(sealed) {
+		t.Error("the nonce repeats")
+	}
+	got, err := db.Unseal("camera/a", sealed)
+	if err != nil || got.Reveal() != "canary-6f1d" {
+		t.Errorf("got %q, %v", got.Reveal(), err)
+	}
+	flipped := append([]byte(nil), sealed...)
+	flipped[len(flipped)-1] ^= 1
+	for name, try := range map[string]func() (devices.Secret, error){
+		"other row": func() (devices.Secret, error) { return db.Unseal("camera/b", sealed) },
+		"flipped":   func() (devices.Secret, error) { return db.Unseal("camera/a", flipped) },
+		"short":     func() (devices.Secret, error) { return db.Unseal("camera/a", sealed[:20]) },
+		"format":    func() (devices.Secret, error) { return db.Unseal("camera/a", append([]byte{9}, sealed[1:]...)) },
+	} {
+		if _, err := try(); err == nil || problem(t, err).Code != "secret_unreadable" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if sealed, err := db.Seal("x", ""); err != nil || sealed != nil {
+		t.Errorf("empty secret: %v, %v", sealed, err)
+	}
+	if s, err := db.Unseal("x", nil); err != nil || s != "" {
+		t.Errorf("no bytes: %v, %v", s, err)
+	}
+}
+
+func TestAWrongOrMissingKeyIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	sealed, err := db.Seal("r", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "offsite.key")
+	key, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+		t.Errorf("the key has mode %v", info.Mode())
+	}
+	if info, _ := os.Stat(filepath.Join(dir, "offsite.db")); info.Mode().Perm() != 0o600 {
+		t.Errorf("the database has mode %v", info.Mode())
+	}
+	for _, tt := range []struct {
+		name, text, want string
+	}{
+		{"wrong", strings.Repeat("00", 32), "state_key_wrong"},
+		{"short", "00ff", "bad_key"},
+		{"missing", "", "state_key_missing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if tt.text != "" {
+				if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := state.Open(t.Context(), state.Config{Dir: dir})
+			if p := problem(t, err); p.Code != tt.want {
+				t.Errorf("got %+v", p)
+			}
+		})
+	}
+	if err := os.WriteFile(path, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(t, dir).Unseal("r", sealed); err != nil || got.Reveal() != "secret" {
+		t.Errorf("after restart %q, %v", got.Reveal(), err)
+	}
+}
+
+func TestAfterCloseNothingIsTaken(t *testing.T) {
+	db := open(t, t.TempDir())
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(t.Context(), put("x")); !errors.Is(err, devices.ErrUnavailable) || problem(t, err).Code != "state_closed" {
+		t.Errorf("got %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Errorf("second close: %v", err)
+	}
+}
