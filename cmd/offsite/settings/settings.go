@@ -1,0 +1,182 @@
+// Package settings reads offsite.yaml strictly: every unknown key, wrong value
+// and broken rule is told at once, with its line and its key path, in both
+// languages.
+package settings
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"offsite/devices"
+)
+
+// Checked is a configuration that knows its own rules.
+type Checked interface{ Validate() error }
+
+// Read decodes data over the defaults that into holds and validates the whole.
+func Read(data []byte, into Checked) error {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return syntax(err)
+	}
+	r := reader{lines: map[string]int{}}
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			r.mapping("", doc.Body, reflect.ValueOf(into).Elem())
+		}
+	}
+	for _, p := range devices.AllProblems(into.Validate()) {
+		r.add(p, r.lineOf(p.Field))
+	}
+	return r.problems.Err()
+}
+
+// syntax turns the parser's error, which knows its line, into ours.
+func syntax(err error) error {
+	line, why := 0, err.Error()
+	var at yaml.Error
+	if errors.As(err, &at) {
+		why = at.GetMessage()
+		if t := at.GetToken(); t != nil && t.Position != nil {
+			line = t.Position.Line
+		}
+	}
+	return devices.Problems{{
+		Code: "yaml_syntax", ZH: fmt.Sprintf("第 %d 行：YAML 语法错误，请检查缩进、冒号和引号（%s）", line, why),
+		EN: fmt.Sprintf("line %d: not YAML; look at indentation, colons and quotes (%s)", line, why),
+	}}
+}
+
+type reader struct {
+	problems devices.Problems
+	lines    map[string]int // of each key path that the file has
+}
+
+// add puts the line before the sentences of p.
+func (r *reader) add(p *devices.Problem, line int) {
+	if line > 0 {
+		p.ZH = fmt.Sprintf("第 %d 行：%s", line, p.ZH)
+		p.EN = fmt.Sprintf("line %d: %s", line, p.EN)
+	}
+	r.problems.Add(p)
+}
+
+// lineOf finds the line of path or of the nearest key above it.
+func (r *reader) lineOf(path string) int {
+	for path != "" {
+		if line, ok := r.lines[path]; ok {
+			return line
+		}
+		path = path[:max(0, strings.LastIndexByte(path, '.'))]
+	}
+	return 0
+}
+
+func (r *reader) mapping(path string, node ast.Node, into reflect.Value) {
+	m, ok := node.(ast.MapNode)
+	if !ok {
+		if _, null := node.(*ast.NullNode); null {
+			return
+		}
+		r.add(devices.Invalid(path, "not_a_section", "此处应为下级设置（缩进的键: 值）", "this key holds indented settings, not a value"), lineOf(node))
+		return
+	}
+	fields := fieldsOf(into.Type())
+	for it := m.MapRange(); it.Next(); {
+		key, value := it.Key().String(), it.Value()
+		key = strings.Trim(key, `"'`)
+		at := join(path, key)
+		line := lineOf(it.Key())
+		if r.lines[at] != 0 {
+			r.add(devices.Invalid(at, "key_twice", fmt.Sprintf("该键已在第 %d 行出现，请删去一处", r.lines[at]), fmt.Sprintf("the key stands on line %d already; remove one", r.lines[at])), line)
+			continue
+		}
+		r.lines[at] = line
+		index, ok := fields[key]
+		if !ok {
+			r.add(unknownKey(at, fields), line)
+			continue
+		}
+		r.value(at, value, into.FieldByIndex(index))
+	}
+}
+
+func (r *reader) value(path string, node ast.Node, into reflect.Value) {
+	_, text := into.Addr().Interface().(encoding.TextUnmarshaler)
+	if into.Kind() == reflect.Struct && !text {
+		r.mapping(path, node, into)
+		return
+	}
+	var err error
+	if t, ok := into.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		err = t.UnmarshalText([]byte(scalar(node)))
+	} else {
+		err = yaml.NodeToValue(node, into.Addr().Interface())
+	}
+	if err == nil {
+		return
+	}
+	var p *devices.Problem
+	if !errors.As(err, &p) {
+		p = devices.Invalid(path, "bad_value", "值的类型不符，应为 "+words[into.Kind()][0], "wrong kind of value, want "+words[into.Kind()][1])
+	}
+	p.Field = path
+	r.add(p, lineOf(node))
+}
+
+// words names the kinds of values in both languages.
+var words = map[reflect.Kind][2]string{
+	reflect.Bool: {"true 或 false", "true or false"}, reflect.Int: {"整数", "a whole number"}, reflect.Int64: {"整数", "a whole number"},
+	reflect.Float64: {"数", "a number"}, reflect.String: {"文字", "text"}, reflect.Slice: {"列表", "a list"},
+}
+
+func scalar(node ast.Node) string {
+	if s, ok := node.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return node.String()
+}
+
+func unknownKey(path string, fields map[string][]int) *devices.Problem {
+	known := make([]string, 0, len(fields))
+	for k := range fields {
+		known = append(known, k)
+	}
+	slices.Sort(known)
+	list := strings.Join(known, ", ")
+	return devices.Invalid(path, "unknown_key", "没有这个键，此处可用："+list, "no such key; here stand: "+list)
+}
+
+// fieldsOf maps the keys of a struct to its fields, those of an embedded struct
+// among them.
+func fieldsOf(t reflect.Type) map[string][]int {
+	fields := map[string][]int{}
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
+			fields[name] = f.Index
+		}
+	}
+	return fields
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func lineOf(node ast.Node) int {
+	if t := node.GetToken(); t != nil && t.Position != nil {
+		return t.Position.Line
+	}
+	return 0
+}

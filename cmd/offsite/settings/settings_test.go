@@ -1,0 +1,78 @@
+package settings_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"offsite/cmd/offsite/settings"
+	"offsite/devices"
+	"offsite/edge"
+)
+
+func TestEveryFaultIsToldAtOnceWithItsLine(t *testing.T) {
+	tests := []struct {
+		name, yaml string
+		want       []string // field and line
+	}{
+		{"nothing", "", nil},
+		{"good", "state: /tmp/x\nclock:\n  tolerance: 1m\nreadings_log: {backlog: 1GiB}\nhistory:\n  retention: 90d\n", nil},
+		{"unknown and wrong together", "stat: x\nbroker:\n  listen: nowhere\n  port: 1\nclock:\n  tolerance: soon\nhistory: 3\n", []string{
+			"stat: line 1: no such key; here stand: broker, clock, history, platform, readings_log, state, video",
+			"broker.port: line 4: no such key; here stand: certificate, insecure, key, listen",
+			`clock.tolerance: line 6: write a duration as "10s", "5m" or "1h30m"`,
+			"history: line 7: this key holds indented settings, not a value",
+			`broker.listen: line 3: write an address like "127.0.0.1:1883"`,
+		}},
+		{"wrong kind", "broker:\n  insecure: perhaps\n", []string{"broker.insecure: line 2: wrong kind of value, want true or false"}},
+		{"twice", "state: a\nclock: {tolerance: 1m}\nclock: {tolerance: 2m}\n", []string{"clock: line 3: the key stands on line 2 already; remove one"}},
+		{"rule of a default", "history:\n  store: influx\n", []string{
+			`history.influx.url: line 1: write an address like "http://127.0.0.1:8086"`,
+			"history.influx.bucket: line 1: give a bucket (2.x) or a database (1.8)",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := edge.Defaults()
+			var got []string
+			for _, p := range devices.AllProblems(settings.Read([]byte(tt.yaml), &cfg)) {
+				got = append(got, p.Error())
+				if p.ZH == "" {
+					t.Errorf("%s has no Chinese", p.Code)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestValuesAreRead(t *testing.T) {
+	cfg := edge.Defaults()
+	err := settings.Read([]byte("clock:\n  tolerance: 90s\nreadings_log:\n  backlog: 2GiB\nhistory:\n  influx:\n    token: \"abc\"\n"), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Clock.Tolerance.D() != 90*time.Second || cfg.Log.Backlog != 2<<30 || cfg.History.Influx.Token.Reveal() != "abc" {
+		t.Errorf("read %+v", cfg)
+	}
+}
+
+func TestBrokenSyntaxNamesItsLine(t *testing.T) {
+	cfg := edge.Defaults()
+	err := settings.Read([]byte("state: a\nbroker: [1,\n"), &cfg)
+	if len(devices.AllProblems(err)) != 1 {
+		t.Fatalf("got %v", err)
+	}
+	t.Log(err)
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add("state: x\nbroker:\n  listen: a\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg := edge.Defaults()
+		_ = settings.Read([]byte(text), &cfg)
+	})
+}

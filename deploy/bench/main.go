@@ -1,0 +1,60 @@
+// Command bench measures what the gateway promises about speed. Each
+// measurement prints one line of key=value pairs: bench, n, seconds,
+// rate_per_s, cpu_us_per_unit, rss_peak_mib, p50_ms, p99_ms, those that apply.
+// CPU and memory are those of the gateway's part alone: publishers, cameras
+// and servers run as processes of their own.
+//
+//	go run ./deploy/bench             lists the measurements
+//	go run ./deploy/bench NAME -h     shows the flags of one
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// measurement is one program of this command.
+type measurement struct {
+	name, what string
+	run        func(ctx context.Context, args []string) error
+}
+
+func measurements() []measurement {
+	return []measurement{
+		{"breach", "breach published to the embedded broker -> opened at the platform, whole gateway", breach},
+		{"ingest-broker", "QoS 1 messages by the embedded broker: decoded, fsynced, acknowledged", ingestBroker},
+		{"ingest-mqtt", "QoS 1 messages from Mosquitto by paho: decoded, fsynced, acknowledged", ingestMQTT},
+		{"history-local", "readings into the embedded store, log included", historyLocal},
+		{"history-influx", "readings into InfluxDB 1.8", historyInflux},
+		{"pull", "cameras pulled at once, 1080p at 2 Mbit/s", pull},
+		{"still", "JPEG from the cached key frame", still},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	all := measurements()
+	if len(args) == 0 {
+		for _, m := range all {
+			fmt.Printf("%-16s %s\n", m.name, m.what)
+		}
+		return nil
+	}
+	for _, m := range all {
+		if m.name == args[0] {
+			return m.run(ctx, args[1:])
+		}
+	}
+	return fmt.Errorf("no measurement %q; without a name they are listed", args[0])
+}
