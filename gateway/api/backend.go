@@ -10,14 +10,18 @@ import (
 	"github.com/coder/websocket"
 
 	"offsite/devices"
+	"offsite/edge/breach"
 	"offsite/streams"
 	"offsite/timeseries"
 )
 
-// History gives the store of readings. While the store is being opened again
-// it answers a Problem of kind [devices.ErrUnavailable].
+// History gives the readings of the past, as [timeseries.Store] says. While the
+// store is being opened again each call answers a Problem of kind
+// [devices.ErrUnavailable].
 type History interface {
-	History() (timeseries.Store, error)
+	Range(ctx context.Context, s timeseries.Series, from, to time.Time, most int) ([]timeseries.Sample, error)
+	Windows(ctx context.Context, s timeseries.Series, from, to time.Time, every time.Duration) ([]timeseries.Window, error)
+	Last(ctx context.Context, s timeseries.Series) (timeseries.Sample, error)
 }
 
 // Cameras gives pictures of the registered cameras.
@@ -37,39 +41,28 @@ type Devices interface {
 	Devices() []DeviceStatus
 }
 
-// Events gives what was judged. Event fills the evidence, the others need not.
-//
-// Acknowledge calls also inside the transaction that acknowledges, so that the
-// act and its audit row stand or fall together. It returns ErrNotFound, and
-// ErrConflict code "already_acknowledged".
+// Events gives what was judged, as [breach.Engine] says.
 type Events interface {
-	Events(ctx context.Context, f EventFilter) ([]Event, error) // newest first
-	Event(ctx context.Context, id string) (Event, error)
-	Acknowledge(ctx context.Context, a Acknowledging, also func(ctx context.Context, tx *sql.Tx) error) (Event, error)
+	Events(ctx context.Context, f breach.Filter) ([]breach.Event, error) // newest first
+	Event(ctx context.Context, id string) (breach.Event, error)
+
+	// Acknowledge calls also inside the transaction that acknowledges, so that
+	// the act and its audit row stand or fall together. Who watches is told. It
+	// returns ErrNotFound, and ErrConflict code "already_acknowledged".
+	Acknowledge(ctx context.Context, id, who, note string, at time.Time, also func(ctx context.Context, tx *sql.Tx) error) (breach.Event, error)
 }
 
-// EventFilter says which events are asked for. A zero field asks nothing.
-type EventFilter struct {
-	Sites    []string // any of these; nil means every site
-	Outlet   string
-	Point    string
-	State    AlarmState
-	Open     *bool // has not ended
-	From, To time.Time
-	Before   string // id of the event that the page follows
-	Max      int
-}
-
-// Acknowledging is one act of acknowledgement.
-type Acknowledging struct {
-	Event, Who, Note string
-	At               time.Time
+// Detail is an event with its pictures.
+type Detail struct {
+	breach.Event
+	Pictures []Picture `json:"pictures"`
 }
 
 // Evidence opens what belongs to events, by its hash. It returns ErrNotFound
 // for what no event names, and a Problem of code "blob_damaged" for content
 // that no longer has its hash.
 type Evidence interface {
+	Pictures(ctx context.Context, event string) ([]Picture, error)
 	OpenBlob(ctx context.Context, sha256 string) (*Exhibit, error)
 }
 

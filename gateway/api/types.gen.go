@@ -9,50 +9,33 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/breach"
 )
 
 // Defines values for AlarmState.
 const (
-	Acknowledged           AlarmState = "acknowledged"
-	Normal                 AlarmState = "normal"
-	ReturnedUnacknowledged AlarmState = "returned_unacknowledged"
-	Unacknowledged         AlarmState = "unacknowledged"
+	AlarmStateAcknowledged           AlarmState = "acknowledged"
+	AlarmStateNormal                 AlarmState = "normal"
+	AlarmStateOutOfService           AlarmState = "out_of_service"
+	AlarmStateReturnedUnacknowledged AlarmState = "returned_unacknowledged"
+	AlarmStateShelved                AlarmState = "shelved"
+	AlarmStateUnacknowledged         AlarmState = "unacknowledged"
 )
 
 // Valid indicates whether the value is a known member of the AlarmState enum.
 func (e AlarmState) Valid() bool {
 	switch e {
-	case Acknowledged:
+	case AlarmStateAcknowledged:
 		return true
-	case Normal:
+	case AlarmStateNormal:
 		return true
-	case ReturnedUnacknowledged:
+	case AlarmStateOutOfService:
 		return true
-	case Unacknowledged:
+	case AlarmStateReturnedUnacknowledged:
 		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for EventKind.
-const (
-	EventKindAlarm      EventKind = "alarm"
-	EventKindExceedance EventKind = "exceedance"
-	EventKindFault      EventKind = "fault"
-	EventKindWarning    EventKind = "warning"
-)
-
-// Valid indicates whether the value is a known member of the EventKind enum.
-func (e EventKind) Valid() bool {
-	switch e {
-	case EventKindAlarm:
+	case AlarmStateShelved:
 		return true
-	case EventKindExceedance:
-		return true
-	case EventKindFault:
-		return true
-	case EventKindWarning:
+	case AlarmStateUnacknowledged:
 		return true
 	default:
 		return false
@@ -61,7 +44,7 @@ func (e EventKind) Valid() bool {
 
 // Defines values for EvidenceState.
 const (
-	Complete EvidenceState = "complete"
+	Attached EvidenceState = "attached"
 	None     EvidenceState = "none"
 	Pending  EvidenceState = "pending"
 )
@@ -69,7 +52,7 @@ const (
 // Valid indicates whether the value is a known member of the EvidenceState enum.
 func (e EvidenceState) Valid() bool {
 	switch e {
-	case Complete:
+	case Attached:
 		return true
 	case None:
 		return true
@@ -112,22 +95,22 @@ func (e Function) Valid() bool {
 
 // Defines values for LiveEventStep.
 const (
-	Closed    LiveEventStep = "closed"
-	Corrected LiveEventStep = "corrected"
-	Opened    LiveEventStep = "opened"
-	Updated   LiveEventStep = "updated"
+	LiveEventStepClosed    LiveEventStep = "closed"
+	LiveEventStepCorrected LiveEventStep = "corrected"
+	LiveEventStepOpened    LiveEventStep = "opened"
+	LiveEventStepUpdated   LiveEventStep = "updated"
 )
 
 // Valid indicates whether the value is a known member of the LiveEventStep enum.
 func (e LiveEventStep) Valid() bool {
 	switch e {
-	case Closed:
+	case LiveEventStepClosed:
 		return true
-	case Corrected:
+	case LiveEventStepCorrected:
 		return true
-	case Opened:
+	case LiveEventStepOpened:
 		return true
-	case Updated:
+	case LiveEventStepUpdated:
 		return true
 	default:
 		return false
@@ -136,19 +119,19 @@ func (e LiveEventStep) Valid() bool {
 
 // Defines values for NoticeLevel.
 const (
-	NoticeLevelAlarm   NoticeLevel = "alarm"
-	NoticeLevelInfo    NoticeLevel = "info"
-	NoticeLevelWarning NoticeLevel = "warning"
+	Alarm   NoticeLevel = "alarm"
+	Info    NoticeLevel = "info"
+	Warning NoticeLevel = "warning"
 )
 
 // Valid indicates whether the value is a known member of the NoticeLevel enum.
 func (e NoticeLevel) Valid() bool {
 	switch e {
-	case NoticeLevelAlarm:
+	case Alarm:
 		return true
-	case NoticeLevelInfo:
+	case Info:
 		return true
-	case NoticeLevelWarning:
+	case Warning:
 		return true
 	default:
 		return false
@@ -206,12 +189,36 @@ func (e TicketRequestPurpose) Valid() bool {
 	}
 }
 
+// Defines values for ListEventsParamsState.
+const (
+	ListEventsParamsStateClosed         ListEventsParamsState = "closed"
+	ListEventsParamsStateOpen           ListEventsParamsState = "open"
+	ListEventsParamsStateUnacknowledged ListEventsParamsState = "unacknowledged"
+)
+
+// Valid indicates whether the value is a known member of the ListEventsParamsState enum.
+func (e ListEventsParamsState) Valid() bool {
+	switch e {
+	case ListEventsParamsStateClosed:
+		return true
+	case ListEventsParamsStateOpen:
+		return true
+	case ListEventsParamsStateUnacknowledged:
+		return true
+	default:
+		return false
+	}
+}
+
 // Acknowledgement defines model for Acknowledgement.
 type Acknowledgement struct {
 	Note string `json:"note"`
 }
 
-// AlarmState ISA-18.2. unacknowledged and acknowledged: the breach goes on; returned_unacknowledged: it is over and nobody has looked; normal: over and acknowledged
+// Acknowledgment Who took notice of an event; it does not end it
+type Acknowledgment = breach.Acknowledgment
+
+// AlarmState ISA-18.2. unacknowledged and acknowledged: the breach goes on; returned_unacknowledged: it is over and nobody has looked; normal: over and acknowledged; the last two are not reached yet
 type AlarmState string
 
 // AuditList defines model for AuditList.
@@ -368,59 +375,11 @@ type EntityList struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
-// Event defines model for Event.
-type Event struct {
-	AcknowledgedAt time.Time      `json:"acknowledged_at,omitempty,omitzero"`
-	AcknowledgedBy string         `json:"acknowledged_by,omitempty,omitzero"`
-	Averaging      string         `json:"averaging"`
-	Clause         string         `json:"clause,omitempty,omitzero"`
-	EndedAt        time.Time      `json:"ended_at,omitempty,omitzero"`
-	Evidence       []EvidenceItem `json:"evidence,omitempty,omitzero"`
+// Event One alarm from its opening on
+type Event = breach.Event
 
-	// EvidenceReason Why there is none, in Chinese and English
-	EvidenceReason string `json:"evidence_reason,omitempty,omitzero"`
-
-	// EvidenceState none: there is no picture; evidence_reason says why
-	EvidenceState EvidenceState `json:"evidence_state"`
-	Extreme       *float64      `json:"extreme,omitempty"`
-	Factor        string        `json:"factor"`
-	ID            string        `json:"id"`
-
-	// Kind alarm 报警 is all that instant limits raise
-	Kind EventKind `json:"kind"`
-
-	// Level HH H upper lower L LL
-	Level string `json:"level"`
-
-	// Limit The bound itself, frozen
-	Limit      float64 `json:"limit"`
-	LimitID    string  `json:"limit_id,omitempty,omitzero"`
-	Mark       string  `json:"mark,omitempty,omitzero"`
-	Note       string  `json:"note,omitempty,omitzero"`
-	Outlet     string  `json:"outlet"`
-	Point      string  `json:"point"`
-	RegItem    string  `json:"reg_item,omitempty,omitzero"`
-	RegionCode string  `json:"region_code,omitempty,omitzero"`
-
-	// Revision One more at each change
-	Revision    int       `json:"revision"`
-	RuleVersion int64     `json:"rule_version"`
-	Site        string    `json:"site"`
-	Standard    string    `json:"standard,omitempty,omitzero"`
-	StartedAt   time.Time `json:"started_at"`
-
-	// State ISA-18.2. unacknowledged and acknowledged: the breach goes on; returned_unacknowledged: it is over and nobody has looked; normal: over and acknowledged
-	State      AlarmState `json:"state"`
-	Unit       string     `json:"unit"`
-	USCC       string     `json:"uscc,omitempty,omitzero"`
-	ValidRatio *float64   `json:"valid_ratio,omitempty"`
-
-	// Value At the breach; the worst since is extreme
-	Value float64 `json:"value"`
-}
-
-// EventKind alarm 报警 is all that instant limits raise
-type EventKind string
+// EventDetail An event with its pictures
+type EventDetail = Detail
 
 // EventList defines model for EventList.
 type EventList struct {
@@ -430,32 +389,7 @@ type EventList struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
-// EvidenceItem defines model for EvidenceItem.
-type EvidenceItem struct {
-	Camera      string `json:"camera"`
-	ContentType string `json:"content_type,omitempty,omitzero"`
-
-	// Distance From the breach to the capture; negative before it
-	Distance Duration      `json:"distance,omitempty,omitzero"`
-	Height   int           `json:"height,omitempty,omitzero"`
-	Problem  *FieldProblem `json:"problem,omitempty"`
-
-	// Sha256 Its name under blobs
-	Sha256 string `json:"sha256,omitempty,omitzero"`
-	Size   int64  `json:"size,omitempty,omitzero"`
-
-	// State none: there is no picture; evidence_reason says why
-	State EvidenceState `json:"state"`
-
-	// Step Which way the picture was made
-	Step string `json:"step,omitempty,omitzero"`
-
-	// TakenAt Capture time by the gateway clock
-	TakenAt time.Time `json:"taken_at,omitempty,omitzero"`
-	Width   int       `json:"width,omitempty,omitzero"`
-}
-
-// EvidenceState none: there is no picture; evidence_reason says why
+// EvidenceState none: there is no picture; the pictures of the event say why
 type EvidenceState string
 
 // FieldProblem defines model for FieldProblem.
@@ -509,8 +443,14 @@ type LimitList struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// LinkRequest defines model for LinkRequest.
+type LinkRequest struct {
+	Link string `json:"link"`
+}
+
 // LiveEvent defines model for LiveEvent.
 type LiveEvent struct {
+	// Event One alarm from its opening on
 	Event Event         `json:"event"`
 	Step  LiveEventStep `json:"step"`
 }
@@ -682,6 +622,31 @@ type PersonReplace struct {
 	Role    Role     `json:"role"`
 	Sites   []string `json:"sites,omitempty,omitzero"`
 	Version int64    `json:"version,omitempty,omitzero"`
+}
+
+// Picture A picture of an event, or why there is none
+type Picture struct {
+	Camera      string `json:"camera"`
+	ContentType string `json:"content_type,omitempty,omitzero"`
+
+	// Distance From the breach to the capture; negative before it
+	Distance Duration      `json:"distance,omitempty,omitzero"`
+	Height   int           `json:"height,omitempty,omitzero"`
+	Problem  *FieldProblem `json:"problem,omitempty"`
+
+	// Sha256 Its name under blobs
+	Sha256 string `json:"sha256,omitempty,omitzero"`
+	Size   int64  `json:"size,omitempty,omitzero"`
+
+	// State none: there is no picture; the pictures of the event say why
+	State EvidenceState `json:"state"`
+
+	// Step Which way the picture was made
+	Step string `json:"step,omitempty,omitzero"`
+
+	// TakenAt Capture time by the gateway clock
+	TakenAt time.Time `json:"taken_at,omitempty,omitzero"`
+	Width   int       `json:"width,omitempty,omitzero"`
 }
 
 // PlatformStatus defines model for PlatformStatus.
@@ -1047,17 +1012,11 @@ type ListEventsParams struct {
 	// Site Only of this site
 	Site FilterSite `form:"site,omitempty" json:"site,omitempty,omitzero"`
 
-	// Outlet Only of this outlet
-	Outlet FilterOutlet `form:"outlet,omitempty" json:"outlet,omitempty,omitzero"`
-
 	// Point Only of this point
 	Point FilterPoint `form:"point,omitempty" json:"point,omitempty,omitzero"`
 
-	// State Only events in this alarm state
-	State AlarmState `form:"state,omitempty" json:"state,omitempty,omitzero"`
-
-	// Open true for those that have not ended; false for those that have
-	Open *bool `form:"open,omitempty" json:"open,omitempty"`
+	// State Only those
+	State ListEventsParamsState `form:"state,omitempty" json:"state,omitempty,omitzero"`
 
 	// From Begun at or after
 	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
@@ -1069,6 +1028,9 @@ type ListEventsParams struct {
 	Before string `form:"before,omitempty" json:"before,omitempty,omitzero"`
 	Max    int    `form:"max,omitempty" json:"max,omitempty,omitzero"`
 }
+
+// ListEventsParamsState defines parameters for ListEvents.
+type ListEventsParamsState string
 
 // ListLastParams defines parameters for ListLast.
 type ListLastParams struct {
@@ -1263,6 +1225,9 @@ type ReplacePointJSONRequestBody = Point
 
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = SignInRequest
+
+// SignInByLinkJSONRequestBody defines body for SignInByLink for application/json ContentType.
+type SignInByLinkJSONRequestBody = LinkRequest
 
 // SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
 type SetUpJSONRequestBody = SetupRequest
