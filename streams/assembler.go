@@ -1,0 +1,198 @@
+package streams
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Reasons why an access unit gives no frame.
+var (
+	errNoParameters = errors.New("no parameter sets yet")
+	errIncomplete   = errors.New("first slice missing")
+)
+
+// maxParameterSet bounds one parameter set; real ones have some tens of bytes.
+const maxParameterSet = 4096
+
+// Assembler makes frames of the NAL units of access units. It keeps the
+// parameter sets, told beforehand or found in band, and lets nothing through
+// that cannot be decoded: units before the first parameter sets or without
+// their first slice. It is not safe for use by several goroutines.
+type Assembler struct {
+	codec         Codec
+	vps, sps, pps []byte
+	params        *Parameters
+}
+
+// NewAssembler takes the parameter sets that are known beforehand, nil if none.
+func NewAssembler(codec Codec, vps, sps, pps []byte) *Assembler {
+	return &Assembler{codec: codec, vps: vps, sps: sps, pps: pps}
+}
+
+// Frame makes the frame of one access unit. Without an error and without a
+// frame the unit held no picture, only parameter sets for instance. An error
+// means a picture was left out; the next unit may be tried.
+func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Frame, error) {
+	f := &Frame{PTS: pts, At: at, NALUs: make([][]byte, 0, len(units))}
+	first, slices := false, 0
+	for _, u := range units {
+		kind := classify(a.codec, u)
+		switch kind {
+		case unitVPS, unitSPS, unitPPS:
+			a.keep(kind, u)
+			continue
+		case unitDrop:
+			continue
+		case unitSlice, unitKeySlice:
+			slices++
+			first = first || startsPicture(a.codec, u)
+			f.Key = f.Key || kind == unitKeySlice
+		}
+		f.NALUs = append(f.NALUs, u)
+	}
+	if slices == 0 {
+		return nil, nil
+	}
+	if !first {
+		return nil, errIncomplete
+	}
+	var err error
+	f.Params, err = a.parameters()
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (a *Assembler) keep(kind unitKind, u []byte) {
+	if len(u) > maxParameterSet {
+		return
+	}
+	switch kind {
+	case unitVPS:
+		a.vps = u
+	case unitSPS:
+		a.sps = u
+	case unitPPS:
+		a.pps = u
+	}
+}
+
+// parameters gives the sets in force, the same pointer as long as they do not change.
+func (a *Assembler) parameters() (*Parameters, error) {
+	if a.params.sameSets(a.vps, a.sps, a.pps) {
+		return a.params, nil
+	}
+	if len(a.sps) == 0 || len(a.pps) == 0 || (a.codec == H265 && len(a.vps) == 0) {
+		return nil, errNoParameters
+	}
+	// Copies, because the units lie inside network buffers that would be held.
+	p, err := NewParameters(a.codec, clone(a.vps), clone(a.sps), clone(a.pps))
+	if err != nil {
+		return nil, fmt.Errorf("read parameter sets: %w", err)
+	}
+	a.params = p
+	return p, nil
+}
+
+func clone(b []byte) []byte { return append([]byte(nil), b...) }
+
+type unitKind int
+
+const (
+	unitDrop unitKind = iota // delimiters, filler, end marks, reserved
+	unitVPS
+	unitSPS
+	unitPPS
+	unitSEI
+	unitSlice
+	unitKeySlice
+)
+
+// classify tells what a NAL unit is (H.264 table 7-1, H.265 table 7-1).
+func classify(codec Codec, u []byte) unitKind {
+	if len(u) < 2 {
+		return unitDrop
+	}
+	if codec == H265 {
+		return classify265(u[0] >> 1 & 0x3f)
+	}
+	switch u[0] & 0x1f {
+	case 1, 2, 3, 4:
+		return unitSlice
+	case 5:
+		return unitKeySlice
+	case 6:
+		return unitSEI
+	case 7:
+		return unitSPS
+	case 8:
+		return unitPPS
+	}
+	return unitDrop
+}
+
+func classify265(kind byte) unitKind {
+	switch {
+	case kind <= 9:
+		return unitSlice
+	case kind >= 16 && kind <= 21: // BLA, IDR and CRA pictures
+		return unitKeySlice
+	case kind == 32:
+		return unitVPS
+	case kind == 33:
+		return unitSPS
+	case kind == 34:
+		return unitPPS
+	case kind == 39 || kind == 40:
+		return unitSEI
+	}
+	return unitDrop
+}
+
+// startsPicture says whether the slice u is its picture's first:
+// first_mb_in_slice is zero (H.264, 7.3.3), first_slice_segment_in_pic_flag is
+// set (H.265, 7.3.6.1). Both are the first bit behind the header.
+func startsPicture(codec Codec, u []byte) bool {
+	if codec == H265 {
+		return len(u) > 2 && u[2]&0x80 != 0
+	}
+	return len(u) > 1 && u[1]&0x80 != 0
+}
+
+// CutUnits sorts the NAL units of a whole byte stream into access units: a new
+// one begins with the first delimiter, parameter set, SEI or first slice behind
+// a slice (H.264, 7.4.1.2.3; H.265, 7.4.2.4.4).
+func CutUnits(codec Codec, units [][]byte) [][][]byte {
+	var all [][][]byte
+	var current [][]byte
+	slices := false
+	for _, u := range units {
+		kind := classify(codec, u)
+		slice := kind == unitSlice || kind == unitKeySlice
+		if slices && (!slice || startsPicture(codec, u)) && !suffix(codec, u) {
+			all = append(all, current)
+			current, slices = nil, false
+		}
+		current = append(current, u)
+		slices = slices || slice
+	}
+	if slices {
+		all = append(all, current)
+	}
+	return all
+}
+
+// suffix says that u belongs behind the slices of its own picture.
+func suffix(codec Codec, u []byte) bool {
+	if len(u) == 0 {
+		return true
+	}
+	if codec == H265 {
+		kind := u[0] >> 1 & 0x3f
+		return kind == 40 || (kind >= 36 && kind <= 38)
+	}
+	kind := u[0] & 0x1f
+	return kind >= 10 && kind <= 12
+}

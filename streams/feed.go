@@ -1,0 +1,270 @@
+package streams
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"offsite/devices"
+)
+
+// ErrClosed ends a reader: the camera is retired or the gateway stops.
+var ErrClosed = errors.New("feed closed")
+
+// FeedConfig bounds what a feed remembers.
+type FeedConfig struct {
+	Ring      time.Duration // length of the ring of last seconds; 30 s
+	RingBytes int64         // most that the ring holds; 32 MiB
+}
+
+func (c *FeedConfig) setDefaults() {
+	if c.Ring <= 0 {
+		c.Ring = 30 * time.Second
+	}
+	if c.RingBytes <= 0 {
+		c.RingBytes = 32 << 20
+	}
+}
+
+// Feed is one camera's pictures for all who want them. A source publishes;
+// readers, stills and clips take from it. Publishing never waits for anyone.
+//
+// The feed holds whole groups of pictures, the current one and those of the
+// last seconds before it. Reader positions are numbers, not pointers, so that
+// a forgotten reader holds no memory.
+type Feed struct {
+	cfg FeedConfig
+
+	mu      sync.Mutex
+	groups  []*group // oldest first; the last is the current one
+	bytes   int64
+	readers map[*Reader]struct{}
+	closed  bool
+	state   State
+	lastKey [2]time.Duration // the last two distances between key frames
+	openAt  time.Time
+}
+
+// group is a key frame and the frames that depend on it, in order.
+type group struct {
+	frames []*Frame
+	bytes  int64
+	cut    bool // grew past the bounds: only the key frame is kept
+}
+
+// State tells how a feed fares.
+type State struct {
+	Connected   bool
+	Since       time.Time        // of this being so
+	Problem     *devices.Problem // why it is not connected; nil before the first attempt has ended
+	LastFrame   time.Time        // arrival of the newest frame; zero if there never was one
+	Params      *Parameters      // of the newest frame; nil if there never was one
+	KeyInterval time.Duration    // longer one of the last two distances of key frames; zero if unknown
+	Connections uint64           // since start
+	Frames      uint64           // published since start
+	Bytes       uint64           // published since start
+	Damaged     uint64           // access units that the source left out because part was missing
+	Lost        uint64           // frames that slow readers missed, all readers together
+	Readers     int
+	RingFrames  int
+	RingBytes   int64
+}
+
+// NewFeed gives a feed that is not connected and has no frames.
+func NewFeed(cfg FeedConfig) *Feed {
+	cfg.setDefaults()
+	now := time.Now()
+	return &Feed{cfg: cfg, readers: map[*Reader]struct{}{}, openAt: now, state: State{Since: now}}
+}
+
+// Connected tells that the source plays. Frames of an older connection stay in
+// the ring but no longer count as current.
+func (f *Feed) Connected() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state.Connected = true
+	f.state.Since = time.Now()
+	f.state.Problem = nil
+	f.state.Connections++
+}
+
+// Disconnected tells that the source has ended, with the reason. The first
+// time of silence is kept through repeated failures.
+func (f *Feed) Disconnected(why *devices.Problem) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state.Connected {
+		f.state.Connected = false
+		f.state.Since = time.Now()
+	}
+	f.state.Problem = why
+}
+
+// Damaged counts access units that the source had to leave out.
+func (f *Feed) Damaged(n uint64) {
+	f.mu.Lock()
+	f.state.Damaged += n
+	f.mu.Unlock()
+}
+
+// Publish gives fr to all. It takes fr over, numbers it and never blocks. A
+// frame that depends on a key frame nobody has is dropped.
+func (f *Feed) Publish(fr *Frame) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	current := f.current()
+	if f.closed || (!fr.Key && (current == nil || current.frames[0].Connection != f.state.Connections)) {
+		return
+	}
+	f.state.Frames++
+	f.state.Bytes += uint64(fr.Size())
+	f.state.LastFrame = fr.At
+	f.state.Params = fr.Params
+	fr.Seq = f.state.Frames
+	fr.Connection = f.state.Connections
+	if fr.Key {
+		f.noteInterval(current, fr)
+		current = &group{}
+		f.groups = append(f.groups, current)
+		fr.Group = fr.Seq
+	} else {
+		fr.Group = current.frames[0].Seq
+	}
+	f.hold(current, fr)
+	f.trim(fr.At)
+	for r := range f.readers {
+		r.signal()
+	}
+}
+
+func (f *Feed) current() *group {
+	if len(f.groups) == 0 {
+		return nil
+	}
+	return f.groups[len(f.groups)-1]
+}
+
+func (f *Feed) noteInterval(before *group, key *Frame) {
+	if before == nil || before.frames[0].Connection != key.Connection {
+		f.lastKey = [2]time.Duration{}
+		f.state.KeyInterval = 0
+		return
+	}
+	d := key.At.Sub(before.frames[0].At)
+	f.lastKey = [2]time.Duration{d, f.lastKey[0]}
+	f.state.KeyInterval = max(f.lastKey[0], f.lastKey[1])
+}
+
+// hold puts fr into its group. A single group that outgrows the ring would
+// break its bound, so from then on only its key frame is held: joining viewers
+// wait for the next key frame, those at the live end go on.
+func (f *Feed) hold(g *group, fr *Frame) {
+	n := int64(fr.Size())
+	if len(g.frames) > 0 && g.bytes+n > f.cfg.RingBytes {
+		key := g.frames[0]
+		f.bytes -= g.bytes - int64(key.Size())
+		g.bytes = int64(key.Size())
+		g.frames = []*Frame{key, nil}[:1]
+		g.cut = true
+	}
+	if g.cut {
+		// The newest frame alone stands behind the key frame for live readers.
+		if len(g.frames) == 2 {
+			old := int64(g.frames[1].Size())
+			g.bytes -= old
+			f.bytes -= old
+			g.frames = g.frames[:1]
+		}
+	}
+	g.frames = append(g.frames, fr)
+	g.bytes += n
+	f.bytes += n
+}
+
+// trim forgets the oldest groups, but never the current one.
+func (f *Feed) trim(now time.Time) {
+	for len(f.groups) > 1 {
+		next := f.groups[1].frames[0]
+		if f.bytes <= f.cfg.RingBytes && now.Sub(next.At) <= f.cfg.Ring {
+			return
+		}
+		f.bytes -= f.groups[0].bytes
+		f.groups[0] = nil
+		f.groups = f.groups[1:]
+	}
+}
+
+// State tells how the feed fares now.
+func (f *Feed) State() State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.state
+	s.Readers = len(f.readers)
+	s.RingBytes = f.bytes
+	for _, g := range f.groups {
+		s.RingFrames += len(g.frames)
+	}
+	return s
+}
+
+// Key gives the newest key frame, of whatever connection; nil if there is none.
+func (f *Feed) Key() *Frame {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g := f.current(); g != nil {
+		return g.frames[0]
+	}
+	return nil
+}
+
+// Group gives the current group of pictures, key frame first; nil when the
+// source is not connected, has sent no key frame on this connection, or the
+// group is too large to be kept whole.
+func (f *Feed) Group() []*Frame {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := f.current()
+	if g == nil || g.cut || !f.state.Connected || g.frames[0].Connection != f.state.Connections {
+		return nil
+	}
+	return append([]*Frame(nil), g.frames...)
+}
+
+// Ring gives what is left of the frames that arrived in [from, to), whole
+// groups, so that it begins with a key frame at or before from where there is
+// one. A group that was too large gives its key frame only.
+func (f *Feed) Ring(from, to time.Time) []*Frame {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []*Frame
+	for i, g := range f.groups {
+		if i+1 < len(f.groups) && !f.groups[i+1].frames[0].At.After(from) {
+			continue
+		}
+		frames := g.frames
+		if g.cut {
+			frames = frames[:1]
+		}
+		for _, fr := range frames {
+			if !fr.At.Before(to) {
+				return out
+			}
+			out = append(out, fr)
+		}
+	}
+	return out
+}
+
+// Opened is when the feed was made.
+func (f *Feed) Opened() time.Time { return f.openAt }
+
+// Close ends all readers. Publishing to a closed feed does nothing.
+func (f *Feed) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	f.state.Connected = false
+	for r := range f.readers {
+		r.signal()
+	}
+}

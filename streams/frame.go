@@ -1,0 +1,84 @@
+package streams
+
+import "time"
+
+// Frame is one access unit: everything that makes one picture.
+type Frame struct {
+	Params *Parameters
+	NALUs  [][]byte      // bare NAL units without parameter sets; at least one slice
+	PTS    time.Duration // when to show it, by the camera's clock; its zero is arbitrary and new at each connection
+	At     time.Time     // when its last byte came, by the gateway's clock
+	Key    bool          // decoding can begin here
+
+	// What follows is set by Feed.Publish.
+	Seq        uint64 // 1 for the first frame of the feed, one more for each
+	Group      uint64 // Seq of the key frame that it depends on
+	Connection uint64 // count of connections to the camera; PTS of two connections do not compare
+}
+
+// Size is the number of bytes of the frame's NAL units.
+func (f *Frame) Size() int {
+	n := 0
+	for _, u := range f.NALUs {
+		n += len(u)
+	}
+	return n
+}
+
+// AnnexB gives the frame as a byte stream with start codes (ITU-T H.264 and
+// H.265, Annex B), a key frame with its parameter sets before it.
+func (f *Frame) AnnexB() []byte {
+	out := make([]byte, 0, f.Size()+8*len(f.NALUs)+256)
+	if f.Key {
+		for _, u := range f.Params.Sets() {
+			out = append(append(out, 0, 0, 0, 1), u...)
+		}
+	}
+	for _, u := range f.NALUs {
+		out = append(append(out, 0, 0, 0, 1), u...)
+	}
+	return out
+}
+
+// SplitAnnexB cuts a byte stream at its start codes (three or four bytes) into
+// bare NAL units, which share data's memory. Bytes before the first start code
+// and empty units are left out.
+func SplitAnnexB(data []byte) [][]byte {
+	var units [][]byte
+	start := -1
+	for i := 0; i+2 < len(data); i++ {
+		if data[i] != 0 || data[i+1] != 0 || data[i+2] != 1 {
+			continue
+		}
+		if start >= 0 {
+			units = appendTrimmed(units, data[start:i])
+		}
+		start = i + 3
+		i += 2
+	}
+	if start >= 0 {
+		units = appendTrimmed(units, data[start:])
+	}
+	return units
+}
+
+// appendTrimmed adds the unit without trailing zeros, which belong to the next
+// start code: a NAL unit never ends in a zero byte (H.264, 7.4.1).
+func appendTrimmed(units [][]byte, unit []byte) [][]byte {
+	for len(unit) > 0 && unit[len(unit)-1] == 0 {
+		unit = unit[:len(unit)-1]
+	}
+	if len(unit) == 0 {
+		return units
+	}
+	return append(units, unit)
+}
+
+// Still is one picture of a camera.
+type Still struct {
+	JPEG          []byte
+	At            time.Time // capture, by the gateway's clock
+	Width, Height int
+	Step          string // rung of the ladder that gave it: "camera", "ffmpeg", "frame"
+	Frame         []byte // one-frame MP4 when no JPEG could be made
+}

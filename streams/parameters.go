@@ -1,0 +1,77 @@
+package streams
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
+)
+
+// Codec names how pictures are coded.
+type Codec string
+
+// The codecs that are understood.
+const (
+	H264 Codec = "h264" // ITU-T H.264, AVC
+	H265 Codec = "h265" // ITU-T H.265, HEVC
+)
+
+// maxSide bounds width and height: twice 8K, beyond any camera.
+const maxSide = 16384
+
+// Parameters are the parameter sets that a decoder needs before a key frame,
+// and what they say of the picture. They never change.
+type Parameters struct {
+	Codec         Codec
+	VPS           []byte // H.265 only
+	SPS, PPS      []byte
+	Width, Height int // pixels, after cropping
+}
+
+// NewParameters reads the parameter sets; vps is nil for H.264. It returns an
+// error when one is missing or cannot be read.
+func NewParameters(codec Codec, vps, sps, pps []byte) (*Parameters, error) {
+	p := &Parameters{Codec: codec, VPS: vps, SPS: sps, PPS: pps}
+	if len(sps) == 0 || len(pps) == 0 || (codec == H265 && len(vps) == 0) {
+		return nil, errors.New("parameter set missing")
+	}
+	var err error
+	switch codec {
+	case H264:
+		var s h264.SPS
+		err = s.Unmarshal(sps)
+		if err == nil {
+			p.Width, p.Height = s.Width(), s.Height()
+		}
+	case H265:
+		var s h265.SPS
+		err = s.Unmarshal(sps)
+		if err == nil {
+			p.Width, p.Height = s.Width(), s.Height()
+		}
+	default:
+		return nil, fmt.Errorf("codec %q", codec)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sequence parameter set: %w", err)
+	}
+	if p.Width < 1 || p.Height < 1 || p.Width > maxSide || p.Height > maxSide {
+		return nil, fmt.Errorf("sequence parameter set: picture of %dx%d", p.Width, p.Height)
+	}
+	return p, nil
+}
+
+// Sets gives the parameter sets in the order in which a decoder wants them.
+func (p *Parameters) Sets() [][]byte {
+	if p.Codec == H265 {
+		return [][]byte{p.VPS, p.SPS, p.PPS}
+	}
+	return [][]byte{p.SPS, p.PPS}
+}
+
+// sameSets says whether other holds the same bytes.
+func (p *Parameters) sameSets(vps, sps, pps []byte) bool {
+	return p != nil && bytes.Equal(p.VPS, vps) && bytes.Equal(p.SPS, sps) && bytes.Equal(p.PPS, pps)
+}
