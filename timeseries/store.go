@@ -11,7 +11,7 @@ import (
 // Record is a delivery as it stands in the log. Whoever reads one shares it
 // with others and changes nothing in it.
 type Record struct {
-	Seq uint64 // its place in the log, from 1, without gaps, never used twice
+	Seq uint64 // its place in the log, rising from 1, never used twice
 	devices.Delivery
 }
 
