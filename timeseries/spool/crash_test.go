@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,7 +30,9 @@ func TestPowerCut(t *testing.T) {
 func cutPower(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	fs := vfs.NewCrashableMem()
-	r := start(t, fs, Config{Followers: []string{"history"}})
+	// Writes and syncs take their time, as on a disk: who acknowledges early is found out.
+	slow := errorfs.RandomLatency(errorfs.Writes, 500*time.Microsecond, int64(seed), 0)
+	r := start(t, errorfs.Wrap(fs, slow), Config{Followers: []string{"history"}})
 	stop := 200 + rng.IntN(3000)
 	var acked sync.Map
 	var count atomic.Int64
