@@ -35,6 +35,21 @@ type ModbusSettings struct {
 	Gap  int   `json:"gap,omitempty"` // unused registers that one request may read over; zero means 8
 }
 
+// widestGap leaves room for one register at each end of a request, which reads
+// at most 125 (Modbus Application Protocol V1.1b3, section 6.3).
+const widestGap = 125 - 2
+
+func (m *ModbusSettings) check(ps *Problems) {
+	if m.Unit > 247 && m.Unit < 255 {
+		ps.Add(Invalid("modbus.unit", "out_of_range", "单元号须为 1 至 247；0 或 255 表示 TCP 设备自身", "a unit id is 1 to 247; 0 or 255 means the TCP device itself"))
+	}
+	if m.Gap < 0 || m.Gap > widestGap {
+		ps.Add(Invalid("modbus.gap", "register_span",
+			fmt.Sprintf("一次请求最多读 125 个寄存器，允许跨过的空寄存器须为 0 至 %d 个", widestGap),
+			fmt.Sprintf("one request reads at most 125 registers; let it read over 0 to %d unused ones", widestGap)))
+	}
+}
+
 // MQTTSettings are those of a session with an external broker.
 type MQTTSettings struct {
 	ClientID string `json:"client_id,omitempty"` // stable; empty means "offsite-" and the device's id
@@ -59,6 +74,8 @@ func (d *Device) Check() error {
 		ps.Add(checkURL("endpoint", d.Endpoint, "modbus", "modbus+rtu"))
 		if d.Modbus == nil {
 			ps.Add(Invalid("modbus", "missing", "请填写 Modbus 单元号", "give the Modbus unit id"))
+		} else {
+			d.Modbus.check(&ps)
 		}
 	case DriverMQTT:
 		ps.Add(checkURL("endpoint", d.Endpoint, "mqtt", "mqtts"))

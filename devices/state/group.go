@@ -82,7 +82,7 @@ func (db *DB) takeTurn(ctx context.Context, fn func(tx *sql.Tx) error) (*group, 
 // begin opens a transaction if none stands open.
 func (db *DB) begin() error {
 	if db.closed {
-		return stateClosed
+		return stateClosed()
 	}
 	if db.group != nil {
 		return nil

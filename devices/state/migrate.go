@@ -25,7 +25,7 @@ func (db *DB) Migrate(ctx context.Context, owner string, migrations fs.FS) error
 	defer db.turn.Unlock()
 	defer db.settle()
 	if db.closed {
-		return stateClosed
+		return stateClosed()
 	}
 	db.commit() // what stands open would hold the one connection
 	if err := db.openWriter(ctx); err != nil {

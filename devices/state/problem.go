@@ -12,10 +12,13 @@ import (
 	"offsite/devices"
 )
 
-var (
-	noDirectory = devices.Invalid("dir", "missing", "请填写数据目录", "name the directory that holds the state")
-	stateClosed = &devices.Problem{Kind: devices.ErrUnavailable, Code: "state_closed", ZH: "数据库已关闭，网关正在停止", EN: "the database is closed; the gateway is stopping"}
-)
+func noDirectory() *devices.Problem {
+	return devices.Invalid("dir", "missing", "请填写数据目录", "name the directory that holds the state")
+}
+
+func stateClosed() *devices.Problem {
+	return &devices.Problem{Kind: devices.ErrUnavailable, Code: "state_closed", ZH: "数据库已关闭，网关正在停止", EN: "the database is closed; the gateway is stopping"}
+}
 
 // primaryCode is SQLite's primary result code of err, 0 if it has none.
 func primaryCode(err error) int {

@@ -60,7 +60,7 @@ type DB struct {
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg.setDefaults()
 	if cfg.Dir == "" {
-		return nil, noDirectory
+		return nil, noDirectory()
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
