@@ -1,0 +1,282 @@
+package modbus
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/goburrow/modbus"
+)
+
+// Numbers of the connection.
+const (
+	dialTimeout   = 5 * time.Second
+	firstBackoff  = 100 * time.Millisecond
+	longestWait   = 10 * time.Second
+	rtuSilence    = 2 * time.Millisecond  // 3.5 characters at 19200 baud and above
+	rtuAfterFault = 20 * time.Millisecond // of silence for everybody
+	badInARow     = 3                     // faults of anybody without one good answer, before all wait: neighbours do not for the first
+	deafAfter     = 3                     // unanswered requests in a row, of any unit: the connection itself may be dead
+	owedMost      = 8                     // unanswered requests remembered of a unit
+	owedFor       = time.Minute           // after which no answer comes any more
+)
+
+// query is one request for registers.
+type query struct {
+	unit     uint8
+	table    string
+	start    uint16
+	quantity uint16
+	timeout  time.Duration // for the answer
+	patience time.Duration // that neighbours have with it
+}
+
+// bus is one physical endpoint. Whoever has the turn in queue owns the fields
+// below it; mu guards those below mu, and is never held while waiting.
+type bus struct {
+	addr string
+	rtu  bool
+	cfg  *Config
+
+	queue    queue
+	conn     net.Conn
+	in       *bufio.Reader
+	packager modbus.Packager
+	setUnit  func(uint8)
+	number   int       // of the connection, from 1
+	retryAt  time.Time // no connecting before
+	hushTill time.Time
+
+	mu         sync.Mutex
+	members    map[*Driver]bool // true: left out
+	units      map[uint8]*unit
+	parked     map[uint16]chan []byte // by transaction id; closed when the connection is
+	spoilt     int                    // number of the last connection that must not be used again
+	failures   int                    // of connecting, or of answers, since the last good answer
+	last       *fault                 // what failed last, told to those who come before retryAt
+	unanswered int
+}
+
+// unit is what the bus knows of one unit id.
+type unit struct {
+	slowest time.Duration // of its recent answers
+	quiet   time.Time     // RTU: not to be asked before
+	owed    []owed        // RTU: what it never answered
+}
+
+type owed struct {
+	quantity uint16
+	at       time.Time
+}
+
+func newBus(addr string, rtu bool, cfg *Config) *bus {
+	b := &bus{addr: addr, rtu: rtu, cfg: cfg, members: map[*Driver]bool{}, units: map[uint8]*unit{}, parked: map[uint16]chan []byte{}}
+	if rtu {
+		h := modbus.NewRTUClientHandler(addr) // its packager only: nothing is opened
+		b.packager, b.setUnit = h, func(u uint8) { h.SlaveId = u }
+	} else {
+		h := modbus.NewTCPClientHandler(addr)
+		b.packager, b.setUnit = h, func(u uint8) { h.SlaveId = u }
+	}
+	return b
+}
+
+// read asks for registers and gives their 2 × quantity bytes. held is how long
+// the bus served nobody else. The error is a *modbus.ModbusError, a *fault, or
+// the context's.
+func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duration, err error) {
+	t := &turn{queue: &b.queue}
+	if err := t.take(ctx); err != nil {
+		return nil, 0, err
+	}
+	defer func() {
+		t.give()
+		held = t.spent
+	}()
+	if b.rtu {
+		if err := b.catchUp(ctx, t, q); err != nil {
+			return nil, 0, err
+		}
+	}
+	used := b.conn != nil
+	data, err = b.attempt(ctx, t, q)
+	var f *fault
+	if used && !b.rtu && t.place != nil && errors.As(err, &f) && f.kind == closed {
+		data, err = b.attempt(ctx, t, q) // a connection that idled away says so only when used
+	}
+	return data, 0, err
+}
+
+// catchUp makes sure that nothing a unit still owes can be taken for the
+// answer to q: it asks for a number of registers that no unanswered request
+// asked for. The answer itself is thrown away.
+func (b *bus) catchUp(ctx context.Context, t *turn, q query) error {
+	b.mu.Lock()
+	debts := slices.Clone(b.unit(q.unit).owed)
+	b.mu.Unlock()
+	if len(debts) == 0 {
+		return nil
+	}
+	probe := q
+	probe.quantity = otherQuantity(q.quantity, debts)
+	_, err := b.attempt(ctx, t, probe)
+	var exception *modbus.ModbusError
+	if errors.As(err, &exception) {
+		return nil
+	}
+	return err
+}
+
+// otherQuantity is the one nearest to n that no debt has.
+func otherQuantity(n uint16, debts []owed) uint16 {
+	for step := uint16(1); ; step++ {
+		for _, candidate := range []uint16{n - step, n + step} {
+			taken := slices.ContainsFunc(debts, func(o owed) bool { return o.quantity == candidate })
+			if !taken && candidate >= 1 && candidate <= maxRegisters {
+				return candidate
+			}
+		}
+	}
+}
+
+// attempt does one exchange by goburrow's client on our transport.
+func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
+	if err := b.connect(ctx); err != nil {
+		return nil, err
+	}
+	if b.rtu {
+		if err := b.hush(ctx); err != nil {
+			return nil, err
+		}
+	}
+	number, sent := b.number, time.Now()
+	b.setUnit(q.unit)
+	client := modbus.NewClient2(b.packager, transport(func(request []byte) ([]byte, error) {
+		if b.rtu {
+			return b.sendRTU(ctx, q, request)
+		}
+		return b.sendTCP(ctx, t, q, request)
+	}))
+	ask := client.ReadHoldingRegisters
+	if q.table == "input" {
+		ask = client.ReadInputRegisters
+	}
+	data, err := ask(q.start, q.quantity)
+	if err == nil && len(data) != 2*int(q.quantity) {
+		err = &fault{wrong, fmt.Errorf("%d bytes for %d registers", len(data), q.quantity)}
+	}
+	return data, b.settle(ctx, q, number, sent, err)
+}
+
+// settle draws the conclusions of an exchange for those that follow.
+func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u, now := b.unit(q.unit), time.Now()
+	var exception *modbus.ModbusError
+	if err == nil || errors.As(err, &exception) {
+		u.slowest = max(now.Sub(sent), u.slowest-u.slowest/16)
+		u.owed, b.failures, b.unanswered = nil, 0, 0
+		return err
+	}
+	if b.rtu {
+		b.spoilt = max(b.spoilt, number)
+		u.quiet = now.Add(q.timeout)
+		u.owed = append(u.owed, owed{q.quantity, now})
+		u.owed = u.owed[max(0, len(u.owed)-owedMost):]
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	f := faultOf(err)
+	if f.kind == silent {
+		if b.unanswered++; b.unanswered >= deafAfter {
+			b.spoilt, b.unanswered = max(b.spoilt, number), 0
+		}
+		return f
+	}
+	b.spoilt = max(b.spoilt, number)
+	b.failures++
+	b.last = f
+	return f
+}
+
+// unit gives what is known of a unit; the caller holds mu.
+func (b *bus) unit(id uint8) *unit {
+	u := b.units[id]
+	if u == nil {
+		u = &unit{}
+		b.units[id] = u
+	}
+	if n := len(u.owed); n > 0 && time.Since(u.owed[n-1].at) > owedFor {
+		u.owed = nil
+	}
+	return u
+}
+
+// connect sees to it that there is a connection that may be used.
+func (b *bus) connect(ctx context.Context) error {
+	b.mu.Lock()
+	spoilt, failures, last := b.spoilt >= b.number, b.failures, b.last
+	b.mu.Unlock()
+	if b.conn != nil && spoilt {
+		b.drop()
+		if b.rtu {
+			b.hushTill = time.Now().Add(rtuAfterFault)
+		}
+		if failures >= badInARow {
+			b.retryAt = time.Now().Add(backoff(failures - badInARow + 1))
+		}
+	}
+	if b.conn != nil {
+		return nil
+	}
+	if time.Now().Before(b.retryAt) {
+		return last
+	}
+	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := b.cfg.Dial(dialling, "tcp", b.addr)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return b.noDial(&fault{unreachable, err})
+	}
+	b.conn, b.in = conn, bufio.NewReaderSize(conn, frameRoom)
+	b.number++
+	return nil
+}
+
+func (b *bus) noDial(f *fault) *fault {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failures++
+	b.last = f
+	b.retryAt = time.Now().Add(backoff(b.failures))
+	return f
+}
+
+func backoff(failures int) time.Duration {
+	return min(longestWait, firstBackoff<<min(failures-1, 10))
+}
+
+// drop closes the connection and lets those who wait for an answer on it know.
+func (b *bus) drop() {
+	if b.conn == nil {
+		return
+	}
+	_ = b.conn.Close() // nothing was promised on it
+	b.conn, b.in = nil, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, ch := range b.parked {
+		close(ch)
+		delete(b.parked, id)
+	}
+}

@@ -1,0 +1,261 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"offsite/devices"
+)
+
+// Driver polls one device.
+type Driver struct {
+	pool   *Pool
+	dev    devices.Device
+	addr   string
+	rtu    bool
+	blocks []*block
+	log    *slog.Logger
+
+	bus     *bus // while Run runs
+	breaker breaker
+	teller  *teller
+	onTime  int // polls since the last missed one
+	lost    lost
+}
+
+var _ devices.Driver = (*Driver)(nil)
+
+// lost passes what became of deliveries from done to Run.
+type lost struct {
+	failing atomic.Pointer[devices.Problem]
+	count   atomic.Int64
+}
+
+// Run polls on a fixed grid from now on, until ctx ends or another device uses
+// the same address with the other framing. A moment at which the previous poll
+// is still at work is missed, and told.
+func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
+	b, err := d.pool.join(d)
+	if err != nil {
+		return err
+	}
+	defer d.pool.leave(d, b)
+	d.bus, d.teller, d.breaker, d.onTime = b, newTeller(d.dev.ID, sink), breaker{}, onTimeAgain
+	if len(d.blocks) == 0 {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	start, period := time.Now(), d.dev.Period.D()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for tick := int64(0); ; {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+		d.poll(ctx, sink)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		next := max(tick+1, int64(time.Since(start)/period))
+		d.missed(next - tick - 1)
+		tick = next
+		timer.Reset(time.Until(start.Add(time.Duration(tick) * period)))
+	}
+}
+
+// poll asks for every block once and hands on what came.
+func (d *Driver) poll(ctx context.Context, sink devices.Sink) {
+	if now := time.Now(); d.breaker.open(now) || d.bus.quiet(d.dev.Modbus.Unit, now) {
+		return // a gap that was told when it began
+	}
+	r := round{d: d, points: map[string]*devices.Problem{}}
+	work := d.blocks
+	d.blocks = nil
+	for len(work) > 0 {
+		b := work[0]
+		work = work[1:]
+		parts := r.ask(ctx, b)
+		if ctx.Err() != nil || r.over {
+			d.blocks = append(append(work, d.blocks...), b) // the one that failed comes last next time
+			break
+		}
+		if parts != nil {
+			work = append(parts, work...)
+			continue
+		}
+		d.blocks = append(d.blocks, b)
+	}
+	if ctx.Err() == nil || len(r.readings) > 0 {
+		d.finish(&r, sink)
+	}
+}
+
+// finish tells how a round went and hands on its readings.
+func (d *Driver) finish(r *round, sink devices.Sink) {
+	now := time.Now().UTC()
+	if r.answered && r.problem == nil {
+		d.breaker.succeed()
+		d.bus.leaveOut(d, false)
+	}
+	d.teller.points(now, r.points)
+	if r.answered || r.problem != nil {
+		d.teller.device(now, d.overall(r))
+	}
+	if len(r.readings) == 0 {
+		return
+	}
+	sink.Accept(devices.Delivery{Origin: devices.Origin{Device: d.dev.ID}, Received: now.Truncate(time.Millisecond), Readings: r.readings}, d.stored)
+}
+
+// overall is the worst that is wrong with the device as a whole.
+func (d *Driver) overall(r *round) *devices.Problem {
+	if r.problem != nil {
+		return r.problem
+	}
+	if p := d.lost.failing.Load(); p != nil {
+		return p
+	}
+	if d.onTime < onTimeAgain {
+		return overrun(d.dev.Period.D())
+	}
+	return nil
+}
+
+// stored is the done of a delivery. Modbus cannot be asked to say it again: a
+// poll that could not be stored is a gap, told with the next poll.
+func (d *Driver) stored(err error) {
+	if err == nil {
+		d.lost.failing.Store(nil)
+		return
+	}
+	d.lost.failing.Store(notStored(d.lost.count.Add(1), err))
+}
+
+// missed notes n moments of the grid that passed without a poll.
+func (d *Driver) missed(n int64) {
+	if n == 0 {
+		d.onTime++
+		return
+	}
+	if d.onTime >= onTimeAgain {
+		d.log.Warn("polls missed", "count", n)
+	}
+	if d.onTime = 0; d.teller.state == nil {
+		d.teller.device(time.Now().UTC(), overrun(d.dev.Period.D()))
+	}
+}
+
+// round is one poll.
+type round struct {
+	d        *Driver
+	answered bool
+	over     bool                        // the unit or the bus is not to be asked any more
+	problem  *devices.Problem            // of the device as a whole
+	points   map[string]*devices.Problem // of each point that was asked for; nil is well
+	readings []devices.Reading
+}
+
+// ask reads one block. It gives the parts to ask for instead, if the device
+// refuses the block as a whole.
+func (r *round) ask(ctx context.Context, b *block) []*block {
+	now := time.Now()
+	if b.breaker.open(now) {
+		return nil
+	}
+	timeout := r.d.dev.Timeout.D()
+	q := query{unit: r.d.dev.Modbus.Unit, table: b.table, start: b.start, quantity: b.quantity, timeout: timeout}
+	short, others := r.d.bus.patience(r.d, q)
+	q.patience = short
+	if r.d.rtu && (r.d.breaker.long(now, timeout) || b.breaker.long(now, timeout)) {
+		q.patience = timeout // on TCP it has its whole timeout anyway
+	}
+	data, held, err := r.d.bus.read(ctx, q)
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	var exception *modbus.ModbusError
+	var f *fault
+	switch {
+	case err == nil:
+		r.answered = true
+		b.breaker.succeed()
+		r.take(b, data, at)
+	case errors.As(err, &exception):
+		return r.refused(b, exception, min(held, short), others)
+	case errors.As(err, &f):
+		r.failed(b, f, q.patience, min(held, short), others)
+	}
+	return nil
+}
+
+// take turns the bytes of a block into readings.
+func (r *round) take(b *block, data []byte, at time.Time) {
+	for _, bound := range b.bounds {
+		v, problem := value(&bound.Binding, b.of(bound, data))
+		r.points[bound.Point.ID] = problem
+		if problem == nil {
+			r.readings = append(r.readings, devices.Reading{Site: bound.Site, Point: bound.Point.ID, Value: v, At: at, Quality: quality(&bound.Point, v), Stamped: true})
+		}
+	}
+}
+
+// refused deals with an exception. Those by which a gateway says that the unit
+// does not answer are failures of the unit, and cost the bus as much.
+func (r *round) refused(b *block, e *modbus.ModbusError, held time.Duration, others int) []*block {
+	switch e.ExceptionCode {
+	case modbus.ExceptionCodeGatewayPathUnavailable, modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
+		r.over, r.problem = true, refusal(b, e)
+		r.d.leaveOut(held, others)
+		return nil
+	case modbus.ExceptionCodeIllegalDataAddress:
+		if parts := b.split(); parts != nil {
+			r.answered = true
+			r.d.log.Info("device refuses a block; reading it in parts", "start", b.start, "quantity", b.quantity, "parts", len(parts))
+			return parts
+		}
+	}
+	r.answered = true
+	b.breaker.succeed()
+	r.blame(b, refusal(b, e))
+	return nil
+}
+
+// failed deals with an exchange that gave nothing. If the unit has answered in
+// this round only the block is at fault.
+func (r *round) failed(b *block, f *fault, patience, held time.Duration, others int) {
+	problem := r.d.problem(f, patience)
+	r.d.log.Debug("poll failed", "start", b.start, "err", f)
+	if r.answered && f.kind != unreachable {
+		b.breaker.fail(time.Now(), held, r.d.dev.Timeout.D(), others)
+		r.blame(b, problem)
+		r.over = r.d.rtu // a late answer of this unit may still come
+		return
+	}
+	r.over, r.problem = true, problem
+	if f.kind != unreachable {
+		r.d.leaveOut(held, others)
+	}
+}
+
+func (r *round) blame(b *block, p *devices.Problem) {
+	for _, bound := range b.bounds {
+		r.points[bound.Point.ID] = p
+	}
+}
+
+// leaveOut counts a failure of the whole unit. Alone on its bus a unit takes
+// nothing from anybody and is asked on.
+func (d *Driver) leaveOut(held time.Duration, others int) {
+	if !d.bus.shared(d) {
+		return
+	}
+	d.breaker.fail(time.Now(), held, d.dev.Timeout.D(), others)
+	if d.breaker.tripped() {
+		d.bus.leaveOut(d, true)
+	}
+}

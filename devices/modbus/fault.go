@@ -1,0 +1,117 @@
+package modbus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"offsite/devices"
+)
+
+// kind is what went wrong between us and a unit, Modbus exceptions apart.
+type kind int
+
+const (
+	unreachable kind = iota // no connection
+	silent                  // no answer in time
+	closed                  // the peer closed the connection
+	wrong                   // an answer that does not fit the request, or no frame at all
+)
+
+// fault is an error of the exchange: no value came of it.
+type fault struct {
+	kind kind
+	err  error
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+// faultOf sorts an error of an exchange by its kind.
+func faultOf(err error) *fault {
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &fault{silent, err}
+	case errors.Is(err, errGarbage):
+		return &fault{wrong, err}
+	case isConnError(err):
+		return &fault{closed, err}
+	default: // goburrow's own checks
+		return &fault{wrong, err}
+	}
+}
+
+func isConnError(err error) bool {
+	var sys *os.SyscallError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &sys)
+}
+
+// problem puts a fault into words for people.
+func (d *Driver) problem(f *fault, patience time.Duration) *devices.Problem {
+	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: f.err}
+	unit, addr := d.dev.Modbus.Unit, d.bus.addr
+	switch f.kind {
+	case unreachable:
+		p.Code = "unreachable"
+		p.ZH = fmt.Sprintf("连接不上 %s；请检查地址、端口、网线与设备电源", addr)
+		p.EN = fmt.Sprintf("cannot connect to %s; check address, port, cable and power", addr)
+	case silent:
+		p.Code = "no_answer"
+		p.ZH = fmt.Sprintf("单元 %d 在 %s 内未应答；请检查单元号、接线与仪表电源", unit, patience)
+		p.EN = fmt.Sprintf("unit %d did not answer within %s; check unit id, wiring and the instrument's power", unit, patience)
+	case closed:
+		p.Code = "connection_closed"
+		p.ZH = fmt.Sprintf("%s 断开了连接；请检查其允许的连接数与运行状态", addr)
+		p.EN = fmt.Sprintf("%s closed the connection; check how many connections it allows and whether it runs", addr)
+	case wrong:
+		p.Code = "bad_answer"
+		p.ZH = fmt.Sprintf("单元 %d 的应答与请求不符，已丢弃；请检查协议（Modbus TCP 或 RTU）、单元号是否重复及线路干扰", unit)
+		p.EN = fmt.Sprintf("the answer of unit %d does not fit the request and was dropped; check the protocol (Modbus TCP or RTU), doubled unit ids and noise on the line", unit)
+	}
+	return p
+}
+
+// exceptionWords are the exception codes of the Modbus Application Protocol
+// V1.1b3, section 7, with a cure.
+func exceptionWords(code byte) (zh, en string) {
+	switch code {
+	case modbus.ExceptionCodeIllegalFunction:
+		return "不支持该功能码；请核对寄存器表（保持或输入）", "illegal function; check the table (holding or input)"
+	case modbus.ExceptionCodeIllegalDataAddress:
+		return "寄存器地址不存在；请核对地址是否从 0 计数", "illegal data address; check whether the manual counts from 0 or 1"
+	case modbus.ExceptionCodeIllegalDataValue:
+		return "数据值或数量不被接受；请核对类型", "illegal data value; check type and quantity"
+	case modbus.ExceptionCodeServerDeviceFailure:
+		return "设备故障；请检查仪表", "server device failure; check the instrument"
+	case modbus.ExceptionCodeAcknowledge:
+		return "已受理，仍在处理；请延长采集周期", "acknowledged, still at work; poll less often"
+	case modbus.ExceptionCodeServerDeviceBusy:
+		return "设备忙；请延长采集周期", "server device busy; poll less often"
+	case modbus.ExceptionCodeMemoryParityError:
+		return "存储器校验错；请检查仪表", "memory parity error; check the instrument"
+	case modbus.ExceptionCodeGatewayPathUnavailable:
+		return "网关路径不可用；请检查网关的串口配置", "gateway path unavailable; check the gateway's serial settings"
+	case modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
+		return "网关后的从站未应答；请检查单元号、接线与仪表电源", "the device behind the gateway did not respond; check unit id, wiring and power"
+	default:
+		return "未知异常；请查阅设备手册", "unknown exception; see the device's manual"
+	}
+}
+
+// refusal puts a Modbus exception into words for people.
+func refusal(b *block, e *modbus.ModbusError) *devices.Problem {
+	zh, en := exceptionWords(e.ExceptionCode)
+	last := int(b.start) + int(b.quantity) - 1
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: fmt.Sprintf("exception_%d", e.ExceptionCode), Cause: e,
+		ZH: fmt.Sprintf("寄存器 %d–%d：Modbus 异常 %d，%s", b.start, last, e.ExceptionCode, zh),
+		EN: fmt.Sprintf("registers %d to %d: Modbus exception %d, %s", b.start, last, e.ExceptionCode, en),
+	}
+}

@@ -1,0 +1,126 @@
+package modbus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"offsite/devices"
+)
+
+// Defaults of a device.
+const (
+	defaultPeriod  = time.Second
+	defaultTimeout = time.Second
+)
+
+// Config is what drivers need of their surroundings. The zero Config will do.
+type Config struct {
+	// Dial connects to host:port; nil means a net.Dialer. It is given 5 s. The
+	// place to check where a device may be.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log  *slog.Logger // nil means silence
+}
+
+func (c *Config) setDefaults() {
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Pool makes drivers that share one bus for each host and port. Its lock comes
+// before that of a bus.
+type Pool struct {
+	cfg Config
+
+	mu    sync.Mutex
+	buses map[string]*bus // those that a running driver uses
+}
+
+// New gives a pool without any bus.
+func New(cfg Config) *Pool {
+	cfg.setDefaults()
+	return &Pool{cfg: cfg, buses: map[string]*bus{}}
+}
+
+// Open checks a device and its bindings and gives its driver; it opens no
+// connection. All faults are told at once as devices.Problems.
+func (p *Pool) Open(dev devices.Device, bounds []devices.Bound) (devices.Driver, error) {
+	if err := check(&dev, bounds); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(dev.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("open modbus device: %w", err) // check has parsed it before
+	}
+	if dev.Period == 0 {
+		dev.Period = devices.Duration(defaultPeriod)
+	}
+	if dev.Timeout == 0 {
+		dev.Timeout = devices.Duration(defaultTimeout)
+	}
+	gap := dev.Modbus.Gap
+	if gap == 0 {
+		gap = defaultGap
+	}
+	bounds = slices.Clone(bounds)
+	pointers := make([]*devices.Bound, len(bounds))
+	for i := range bounds {
+		pointers[i] = &bounds[i]
+	}
+	port := u.Port()
+	if port == "" {
+		port = "502"
+	}
+	return &Driver{
+		pool: p, dev: dev, rtu: u.Scheme == "modbus+rtu",
+		addr:   net.JoinHostPort(strings.ToLower(u.Hostname()), port),
+		blocks: plan(pointers, gap),
+		log:    p.cfg.Log.With("device", dev.ID),
+	}, nil
+}
+
+// join gives the bus of d's endpoint until leave.
+func (p *Pool) join(d *Driver) (*bus, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.buses[d.addr]
+	if b == nil {
+		b = newBus(d.addr, d.rtu, &p.cfg)
+		p.buses[d.addr] = b
+	}
+	if b.rtu != d.rtu {
+		return nil, &devices.Problem{
+			Kind: devices.ErrConflict, Code: "framing_conflict", Field: "endpoint",
+			ZH: fmt.Sprintf("%s 已被另一设备以另一种协议（TCP 或 RTU）使用；同一地址请统一用 modbus:// 或 modbus+rtu://", d.addr),
+			EN: fmt.Sprintf("another device uses %s with the other framing; write modbus:// or modbus+rtu:// for all devices of one address", d.addr),
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.members[d] = false
+	return b, nil
+}
+
+// leave closes the bus behind its last user.
+func (p *Pool) leave(d *Driver, b *bus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b.mu.Lock()
+	delete(b.members, d)
+	users := len(b.members)
+	b.mu.Unlock()
+	if users == 0 {
+		b.drop() // nobody has the turn: each Run ends its exchange before it leaves
+		delete(p.buses, d.addr)
+	}
+}
