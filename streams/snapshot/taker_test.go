@@ -1,0 +1,353 @@
+package snapshot_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image/jpeg"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/pmp4"
+	"github.com/icholy/digest"
+	"go.uber.org/goleak"
+
+	"offsite/devices"
+	"offsite/streams"
+	"offsite/streams/snapshot"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clip gives the access units of the demo video.
+func clip(t testing.TB) []*streams.Frame {
+	t.Helper()
+	data, err := os.ReadFile("../rtsp/rtsptest/demo.h264")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decodeClip(t, streams.H264, data)
+}
+
+func decodeClip(t testing.TB, codec streams.Codec, data []byte) []*streams.Frame {
+	t.Helper()
+	a := streams.NewAssembler(codec, nil, nil, nil)
+	var out []*streams.Frame
+	for _, u := range streams.CutUnits(codec, streams.SplitAnnexB(data)) {
+		f, err := a.Frame(u, 0, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// connected gives a feed whose newest key frame is f, which arrives at at.
+func connected(f *streams.Frame, at time.Time) *streams.Feed {
+	feed := streams.NewFeed(streams.FeedConfig{})
+	feed.Connected()
+	if f != nil {
+		fresh := *f
+		fresh.At = at
+		feed.Publish(&fresh)
+	}
+	return feed
+}
+
+func needFFmpeg(t testing.TB) {
+	t.Helper()
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
+}
+
+var cam = devices.Camera{ID: "cam-1", Site: "site-1", Name: "门口", URL: "rtsp://127.0.0.1/cam"}
+
+func TestKeyFrameBecomesJPEG(t *testing.T) {
+	needFFmpeg(t)
+	frames := clip(t)
+	at := time.Now().Add(-time.Second)
+	feed := connected(frames[0], at)
+	taker := snapshot.New(snapshot.Config{})
+	still, err := taker.Take(t.Context(), cam, feed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := jpeg.Decode(bytes.NewReader(still.JPEG))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := img.Bounds(); b.Dx() != 640 || b.Dy() != 360 || still.Width != 640 || still.Height != 360 {
+		t.Errorf("picture %v, still %dx%d", b, still.Width, still.Height)
+	}
+	if still.Step != snapshot.StepFFmpeg || !still.At.Equal(at) || still.Frame != nil {
+		t.Errorf("step %s, at %v", still.Step, still.At)
+	}
+	again, err := taker.Take(t.Context(), cam, feed)
+	if err != nil || &again.JPEG[0] != &still.JPEG[0] {
+		t.Errorf("the picture of the same key frame was made twice: %v", err)
+	}
+	other, err := taker.Take(t.Context(), cam, connected(frames[90], time.Now()))
+	if err != nil || bytes.Equal(other.JPEG, still.JPEG) {
+		t.Errorf("another key frame gives the same picture: %v", err)
+	}
+}
+
+func TestManyAskOnce(t *testing.T) {
+	needFFmpeg(t)
+	frames := clip(t)
+	feed := connected(frames[0], time.Now())
+	taker := snapshot.New(snapshot.Config{})
+	var wg sync.WaitGroup
+	stills := make([]streams.Still, 8)
+	for i := range stills {
+		wg.Go(func() { stills[i], _ = taker.Take(t.Context(), cam, feed) })
+	}
+	wg.Wait()
+	for _, s := range stills {
+		if len(s.JPEG) == 0 || &s.JPEG[0] != &stills[0].JPEG[0] {
+			t.Fatal("not all got the one picture")
+		}
+	}
+}
+
+func TestDamagedKeyFrameIsNoPicture(t *testing.T) {
+	needFFmpeg(t)
+	key := clip(t)[0]
+	slice := len(key.NALUs) - 1
+	tests := []struct {
+		name   string
+		damage func(f *streams.Frame)
+	}{
+		{"cut in half", func(f *streams.Frame) { f.NALUs[slice] = f.NALUs[slice][:len(f.NALUs[slice])/2] }},
+		{"bytes changed", func(f *streams.Frame) {
+			b := bytes.Clone(f.NALUs[slice])
+			for i := range 8 {
+				b[len(b)/2+3*i] ^= 0x5a
+			}
+			f.NALUs[slice] = b
+		}},
+		{"nothing but its head", func(f *streams.Frame) { f.NALUs[slice] = f.NALUs[slice][:5] }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := *key
+			f.NALUs = append([][]byte(nil), key.NALUs...)
+			tt.damage(&f)
+			still, err := snapshot.New(snapshot.Config{}).Take(t.Context(), cam, connected(&f, time.Now()))
+			var p *devices.Problem
+			if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged || still.JPEG != nil || still.Frame != nil {
+				t.Fatalf("still of %d bytes, step %q, error %v", len(still.JPEG), still.Step, err)
+			}
+			if !strings.Contains(p.EN, "damaged") || !strings.Contains(p.ZH, "损坏") {
+				t.Errorf("problem %s", p.Bilingual())
+			}
+		})
+	}
+}
+
+func TestWithoutDecoderTheFrameItselfIsKept(t *testing.T) {
+	tests := []struct{ name, ffmpeg string }{
+		{"none", "none"},
+		{"missing", "/nonexistent/ffmpeg"},
+		{"broken", "/bin/false-as-ffmpeg"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := tt.ffmpeg
+			if tt.name == "broken" {
+				path = filepath.Join(t.TempDir(), "ffmpeg")
+				if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 127\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			still, err := snapshot.New(snapshot.Config{FFmpeg: path}).Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
+			if err != nil || still.Step != snapshot.StepFrame || still.JPEG != nil {
+				t.Fatalf("step %q, error %v", still.Step, err)
+			}
+			var p pmp4.Presentation
+			if err := p.Unmarshal(bytes.NewReader(still.Frame)); err != nil || len(p.Tracks) != 1 || len(p.Tracks[0].Samples) != 1 {
+				t.Errorf("not an MP4 of one frame: %v", err)
+			}
+		})
+	}
+}
+
+func TestChildIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nwhile :; do :; done\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, limits := range map[string]snapshot.Limits{
+		"time": {Time: 300 * time.Millisecond},
+		"cpu":  {CPU: time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			still, err := snapshot.New(snapshot.Config{FFmpeg: path, Limits: limits}).Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
+			if err != nil || still.Step != snapshot.StepFrame {
+				t.Errorf("step %q, error %v", still.Step, err)
+			}
+			if took := time.Since(began); took > 6*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+func TestNoPictureSaysWhy(t *testing.T) {
+	key := clip(t)[0]
+	lost := connected(key, time.Date(2026, 3, 1, 6, 30, 0, 0, time.UTC))
+	lost.Disconnected(&devices.Problem{Code: "camera_password", ZH: "密码错误", EN: "wrong password"})
+	reconnected := connected(key, time.Now())
+	reconnected.Disconnected(nil)
+	reconnected.Connected()
+	tests := []struct {
+		name string
+		feed *streams.Feed
+		code string
+		en   string
+		zh   string
+	}{
+		{"silent since", lost, snapshot.CodeSilent, "silent since 2026-03-01 14:30:00 (wrong password)", "自 2026-03-01 14:30:00 起无信号（密码错误）"},
+		{"no feed", nil, snapshot.CodeSilent, "not in use", "未启用"},
+		{"just connected", connected(nil, time.Now()), snapshot.CodeWaiting, "no key frame yet", "尚未收到关键帧"},
+		{"reconnected", reconnected, snapshot.CodeWaiting, "no key frame yet", "尚未收到关键帧"},
+		{"stale", connected(key, time.Now().Add(-6*time.Second)), snapshot.CodeStale, "too old", "已过时"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := snapshot.New(snapshot.Config{}).Take(t.Context(), cam, tt.feed)
+			var p *devices.Problem
+			if !errors.As(err, &p) || p.Code != tt.code || !strings.Contains(p.EN, tt.en) || !strings.Contains(p.ZH, tt.zh) {
+				t.Errorf("got %v; want %s, %q, %q", err, tt.code, tt.en, tt.zh)
+			}
+			if !errors.Is(err, devices.ErrUnavailable) {
+				t.Error("not of kind unavailable")
+			}
+		})
+	}
+}
+
+func TestLongKeyFrameIntervalWidensTheAge(t *testing.T) {
+	needFFmpeg(t)
+	frames := clip(t)
+	feed := connected(frames[0], time.Now().Add(-18*time.Second))
+	second := *frames[15]
+	second.At = time.Now().Add(-8 * time.Second) // an interval of 10 s
+	feed.Publish(&second)
+	if _, err := snapshot.New(snapshot.Config{}).Take(t.Context(), cam, feed); err != nil {
+		t.Error(err)
+	}
+}
+
+// still serves picture to whom the user and password are right.
+func still(t *testing.T, picture []byte, kind string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch kind {
+		case "digest":
+			challenge := digest.Challenge{Realm: "cam", Nonce: "n1", QOP: []string{"auth"}}
+			got, err := digest.ParseCredentials(r.Header.Get("Authorization"))
+			if err == nil {
+				want, _ := digest.Digest(&challenge, digest.Options{Method: r.Method, URI: r.URL.RequestURI(), Count: got.Nc, Cnonce: got.Cnonce, Username: "admin", Password: "s3cret-canary"})
+				if want.Response == got.Response {
+					break
+				}
+			}
+			w.Header().Set("WWW-Authenticate", challenge.String())
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		case "basic":
+			if user, pass, _ := r.BasicAuth(); user != "admin" || pass != "s3cret-canary" {
+				w.Header().Set("WWW-Authenticate", `Basic realm="cam"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+		case "redirect":
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+			return
+		}
+		_, _ = w.Write(picture)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL + "/snap?ch=1"
+}
+
+func TestStillAddress(t *testing.T) {
+	needFFmpeg(t)
+	made, err := snapshot.New(snapshot.Config{}).Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, kind, password string
+		picture              []byte
+		ok                   bool
+	}{
+		{"open", "", "", made.JPEG, true},
+		{"digest", "digest", "s3cret-canary", made.JPEG, true},
+		{"basic", "basic", "s3cret-canary", made.JPEG, true},
+		{"wrong password", "digest", "wr0ng-canary", made.JPEG, false},
+		{"redirect", "redirect", "", made.JPEG, false},
+		{"cut short", "", "", made.JPEG[:len(made.JPEG)/2], false},
+		{"a page, not a picture", "", "", []byte("<html>log in</html>"), false},
+		{"empty", "", "", nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := cam
+			c.StillURL, c.Username, c.Password = still(t, tt.picture, tt.kind), "admin", devices.Secret(tt.password)
+			taker := snapshot.New(snapshot.Config{})
+			got, err := taker.Take(t.Context(), c, nil)
+			if tt.ok {
+				if err != nil || got.Step != snapshot.StepCamera || got.Width != 640 || got.Height != 360 || time.Since(got.At) > time.Minute {
+					t.Fatalf("step %q %dx%d: %v", got.Step, got.Width, got.Height, err)
+				}
+				return
+			}
+			var p *devices.Problem
+			if !errors.As(err, &p) || p.Code != snapshot.CodeStill || strings.Contains(err.Error(), "canary") {
+				t.Fatalf("got %v", err)
+			}
+			// The ladder goes on where there is a stream.
+			got, err = taker.Take(t.Context(), c, connected(clip(t)[0], time.Now()))
+			if err != nil || got.Step != snapshot.StepFFmpeg {
+				t.Errorf("step %q, error %v", got.Step, err)
+			}
+		})
+	}
+}
+
+func TestCancelledTakeLeavesNothingBehind(t *testing.T) {
+	needFFmpeg(t)
+	feed := connected(clip(t)[0], time.Now())
+	taker := snapshot.New(snapshot.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := taker.Take(ctx, cam, feed); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if got, err := taker.Take(t.Context(), cam, feed); err != nil || got.Step != snapshot.StepFFmpeg {
+		t.Errorf("step %q, error %v", got.Step, err)
+	}
+}
+
+func BenchmarkStill(b *testing.B) {
+	needFFmpeg(b)
+	key := clip(b)[0]
+	taker := snapshot.New(snapshot.Config{})
+	for b.Loop() {
+		if _, err := taker.Take(b.Context(), cam, connected(key, time.Now())); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
