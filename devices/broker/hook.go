@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"bytes"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"offsite/devices"
+)
+
+// hook is the broker's place inside mochi.
+type hook struct {
+	mqtt.HookBase
+	host *host
+}
+
+// ID names the hook.
+func (*hook) ID() string { return "offsite" }
+
+// Provides says which events the hook wants.
+func (*hook) Provides(b byte) bool {
+	return bytes.IndexByte([]byte{
+		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnACLCheck,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnWillSent, mqtt.OnClientExpired,
+	}, b) >= 0
+}
+
+// OnConnect keeps everybody out while the storage fails, and a device with too
+// many connections.
+func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
+	if !h.host.shut() && !h.host.crowded(string(pk.Connect.Username)) {
+		return nil
+	}
+	_ = h.host.server.SendConnack(cl, packets.ErrServerUnavailable, false, nil)
+	return packets.ErrServerUnavailable
+}
+
+// OnConnectAuthenticate checks name, password and the topic of the will, which
+// mochi itself publishes unchecked.
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
+	l, ok := cl.Net.Conn.(*line)
+	if !ok {
+		return false
+	}
+	name := string(pk.Connect.Username)
+	c, problem := h.host.broker.signIn(name, pk.Connect.Password)
+	if problem == nil && pk.Connect.WillFlag && (!c.may(pk.Connect.WillTopic) || !mqtt.IsValidFilter(pk.Connect.WillTopic, true)) {
+		problem = devices.Invalid("will.topic", "bad_will",
+			"设备的遗嘱主题不属于该设备；请改为 offsite/"+name+"/ 下的主题",
+			"the topic of the device's will is not its own; use one below offsite/"+name+"/")
+	}
+	if problem != nil {
+		h.host.refuse(l, name, problem)
+		return false
+	}
+	l.mu.Lock()
+	l.device, l.hash = name, c.hash
+	l.mu.Unlock()
+	cl.ID = name + "/" + cl.ID // so that nobody takes over the session of another device
+	return true
+}
+
+// OnSessionEstablished tells that the device is there.
+func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	if l, ok := cl.Net.Conn.(*line); ok {
+		h.host.joined(l)
+	}
+}
+
+// client gives the device of the line as it is registered now, or nil.
+func (h *hook) client(cl *mqtt.Client) *client {
+	l, ok := cl.Net.Conn.(*line)
+	if !ok {
+		return nil
+	}
+	return (*h.host.broker.clients.Load())[l.device]
+}
+
+// OnACLCheck says whether a device may write to or read from a topic.
+func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	c := h.client(cl)
+	if c != nil && c.may(unshared(topic)) {
+		return true
+	}
+	h.host.broker.counts.forbidden.Add(1)
+	if c != nil && write && h.host.broker.unbound.note(Unbound{Device: c.id, Topic: topic, Forbidden: true, At: time.Now().UTC()}) {
+		h.host.log.Warn("device publishes to a topic that is not its own", "device", c.id, "topic", topic)
+	}
+	return false
+}
+
+// OnPacketRead lets a device repeat a QoS 2 message whose PUBREC it did not get:
+// mochi would refuse it with "packet identifier in use".
+func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type != packets.Publish || pk.FixedHeader.Qos != 2 || !pk.FixedHeader.Dup {
+		return pk, nil
+	}
+	held, ok := cl.State.Inflight.Get(pk.PacketID)
+	l, isLine := cl.Net.Conn.(*line)
+	if ok && isLine && held.FixedHeader.Type == packets.Pubrec && cl.State.Inflight.Delete(pk.PacketID) {
+		atomic.AddInt64(&h.host.server.Info.Inflight, -1)
+		l.again = pk.PacketID
+	}
+	return pk, nil
+}
+
+// OnPacketEncode holds messages back from a client that reads slowly; mochi
+// drops what then does not fit its queue.
+func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Publish {
+		if l, ok := cl.Net.Conn.(*line); ok {
+			l.pause()
+		}
+	}
+	return pk
+}
+
+// OnPublish takes the messages whose answer is ours to give. The only error it
+// may return is ErrRejectPacket: any other is acknowledged as a success.
+func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	l, ok := cl.Net.Conn.(*line)
+	if !ok { // passed on by ourselves
+		return pk, nil
+	}
+	c := h.client(cl)
+	if c == nil {
+		return pk, packets.ErrRejectPacket // it is being disconnected
+	}
+	o := owed{packet: pk.PacketID, qos: pk.FixedHeader.Qos, client: cl}
+	again := o.qos == 2 && l.again == pk.PacketID && l.again != 0
+	l.again = 0
+	if !again && o.qos > 0 && (pk.FixedHeader.Retain || atomic.LoadInt64(&h.host.server.Info.Subscriptions) > 0) {
+		kept := pk
+		o.pass = &kept
+	}
+	switch bound := c.inbox.Bound(pk.TopicName); {
+	case bound && !again && !erasure(&pk):
+		h.record(l, c, &pk, o)
+	default:
+		if !bound {
+			h.noteUnbound(c, &pk)
+		}
+		if o.qos > 0 {
+			_ = l.owe(o) // a closed line owes nothing
+		}
+	}
+	if o.qos == 0 {
+		return pk, nil
+	}
+	return pk, packets.ErrRejectPacket
+}
+
+// erasure says that the message only deletes the one that was retained.
+func erasure(pk *packets.Packet) bool { return pk.FixedHeader.Retain && len(pk.Payload) == 0 }
+
+func (h *hook) noteUnbound(c *client, pk *packets.Packet) {
+	heard := Unbound{Device: c.id, Topic: pk.TopicName, Bytes: len(pk.Payload), At: time.Now().UTC()}
+	if h.host.broker.unbound.note(heard) {
+		h.host.log.Info("message on a topic that no point is bound to", "device", c.id, "topic", pk.TopicName)
+	}
+}
+
+// record hands a message on a bound topic to the sink.
+func (h *hook) record(l *line, c *client, pk *packets.Packet, o owed) {
+	o.waits = true
+	if l.owe(o) != nil {
+		return
+	}
+	m := devices.Message{Topic: pk.TopicName, Payload: pk.Payload, Received: time.Now(), Resent: pk.FixedHeader.Dup}
+	if o.qos > 0 {
+		m.ID = strconv.Itoa(int(o.packet))
+	}
+	d, reports := c.inbox.Open(m)
+	h.host.sink.Accept(d, l.settle)
+	for _, r := range reports {
+		h.host.sink.Report(r)
+	}
+}
+
+// OnWillSent records a will on a bound topic: the gateway is its subscriber too.
+func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
+	c := h.client(cl)
+	if c == nil || !c.inbox.Bound(pk.TopicName) {
+		return
+	}
+	d, reports := c.inbox.Open(devices.Message{Topic: pk.TopicName, Payload: pk.Payload, Received: time.Now()})
+	counts := &h.host.broker.counts
+	h.host.sink.Accept(d, func(err error) {
+		if err != nil {
+			counts.qos0Lost.Add(1)
+			return
+		}
+		counts.accepted.Add(1)
+	})
+	for _, r := range reports {
+		h.host.sink.Report(r)
+	}
+}
+
+// OnClientExpired removes the subscriptions of a session that mochi forgets.
+func (h *hook) OnClientExpired(cl *mqtt.Client) { h.host.server.UnsubscribeClient(cl) }
