@@ -10,10 +10,35 @@ import (
 	"github.com/coder/websocket"
 
 	"offsite/devices"
+	"offsite/devices/registry"
+	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/streams"
 	"offsite/timeseries"
 )
+
+// Backend is what the API serves from.
+type Backend struct {
+	Registry  *registry.Registry
+	Audit     Trail
+	History   History
+	Devices   Devices
+	Cameras   Cameras
+	Events    Events
+	Evidence  Evidence
+	Updates   Updates
+	Condition Condition
+	Platform  Platform
+	Accounts  Accounts
+	Hub       Hub
+}
+
+// Trail is the audit trail, as [audit.Log] keeps it.
+type Trail interface {
+	Append(ctx context.Context, tx *sql.Tx, e audit.Entry) error
+	Record(ctx context.Context, e audit.Entry) error
+	List(ctx context.Context, before int64, most int) ([]audit.Row, error)
+}
 
 // History gives the readings of the past, as [timeseries.Store] says. While the
 // store is being opened again each call answers a Problem of kind
@@ -86,7 +111,7 @@ type Update struct {
 	Readings []devices.Reading // on disk; not to be changed
 	Device   *DeviceStatus
 	Camera   *CameraStatus
-	Event    *LiveEvent
+	Event    *breach.Transition
 	Notices  bool // those that hold have changed
 	Registry bool // the registry has changed
 }
@@ -107,4 +132,35 @@ type Platform interface {
 	Platform(ctx context.Context) (PlatformStatus, error)
 	Enrol(ctx context.Context, address, code string) error
 	Receive(r *http.Request) (status int, body []byte, err error)
+}
+
+// Accounts knows who may do what. A session is the secret of a cookie.
+type Accounts interface {
+	SetupNeeded() bool
+	SetUp(ctx context.Context, from string, r SetupRequest) (me Me, session string, err error)
+	SignIn(ctx context.Context, from, id, password string) (me Me, session string, err error)
+	SignInByLink(ctx context.Context, from, link string) (me Me, session string, err error)
+	SignOut(ctx context.Context, who Principal, session string) error
+	Me(who Principal) Me
+	ChangePassword(ctx context.Context, who Principal, old, fresh string) (Me, error)
+	Ticket(who Principal, purpose, target string) (secret string, expires time.Time, err error)
+
+	People() []Person
+	Person(id string) (Person, error)
+	CreatePerson(ctx context.Context, who Principal, p PersonCreate) (Person, error)
+	ReplacePerson(ctx context.Context, who Principal, id string, version int64, p PersonReplace) (Person, error)
+	RetirePerson(ctx context.Context, who Principal, id string) error
+	ResetPassword(ctx context.Context, who Principal, id, password string) (Person, error)
+
+	Tokens() []Token
+	CreateToken(ctx context.Context, who Principal, t TokenCreate) (TokenSecret, error)
+	RetireToken(ctx context.Context, who Principal, id string) error
+}
+
+// Hub fans live messages out, as package live does.
+type Hub interface {
+	Tell(name, site string, data any) error
+	Value(site, key string, value any) error
+	Renew(missed int64)
+	Serve(ctx context.Context, w http.ResponseWriter, sees func(site string) bool, state func(ctx context.Context) (any, error), holds func() bool) error
 }

@@ -1,0 +1,192 @@
+// Package api is the gateway's own HTTP API as openapi.yaml describes it. That
+// document is the source: the Go types are made from it, the routes are
+// registered by its operation ids, and each operation's `x-roles`, `x-ticket`
+// and `x-audit` are what the server enforces. A server whose document names an
+// operation without roles or without a handler refuses to start.
+//
+// Bodies are JSON; faults are RFC 9457 problem bodies with a stable code and a
+// sentence in Chinese and in English. Fields are only ever added within
+// /api/v1; clients ignore those they do not know.
+package api
+
+import (
+	"context"
+	_ "embed" // openapi.yaml
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+)
+
+//go:generate oapi-codegen -config oapi-codegen.yaml openapi.yaml
+
+//go:embed openapi.yaml
+var document []byte
+
+// Base is where the API begins.
+const Base = "/api/v1"
+
+// Who may use an operation besides the roles.
+const (
+	Public       = "public"   // nobody needs to sign in
+	FromPlatform = "platform" // signed by the supervision platform; the handler checks it
+)
+
+// API serves the operations of openapi.yaml.
+type API struct {
+	Backend
+	log *slog.Logger
+}
+
+// New makes an API on b. Nothing runs before [API.Run].
+func New(b Backend, log *slog.Logger) *API {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &API{Backend: b, log: log}
+}
+
+// Operation is one method on one path.
+type Operation struct {
+	ID      string
+	Method  string
+	Path    string // as in the document, "/points/{id}/last"
+	Roles   []string
+	Ticket  string // purpose of the tickets that it takes; empty: none
+	Act     string // in the audit trail; empty: none
+	Handler echo.HandlerFunc
+}
+
+// Allows says whether a role may use the operation.
+func (o *Operation) Allows(role Role) bool { return slices.Contains(o.Roles, string(role)) }
+
+// Open says whether the operation needs nobody to be signed in.
+func (o *Operation) Open() bool {
+	return slices.Contains(o.Roles, Public) || slices.Contains(o.Roles, FromPlatform)
+}
+
+// Target is what a ticket for this operation must name: the id in the path.
+func (o *Operation) Target(c echo.Context) string {
+	if names := c.ParamNames(); len(names) == 1 {
+		return c.Param(names[0])
+	}
+	return ""
+}
+
+// route is the operation's path as echo writes it, and the verb behind a colon.
+func (o *Operation) route() (path, verb string) {
+	path, verb, _ = strings.Cut(o.Path, "}:")
+	if verb != "" {
+		path += "}"
+	}
+	return strings.NewReplacer("{", ":", "}", "").Replace(path), verb
+}
+
+// Operations reads the document. All its faults are told at once.
+func (a *API) Operations() ([]*Operation, error) { return operations(document, a.handlers()) }
+
+func operations(document []byte, handlers map[string]echo.HandlerFunc) ([]*Operation, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(document)
+	if err != nil {
+		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	var list []*Operation
+	var faults []error
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			o, err := operation(method, path, op, handlers)
+			faults = append(faults, err)
+			list = append(list, o)
+		}
+	}
+	slices.SortFunc(list, func(x, y *Operation) int { return strings.Compare(x.Path+" "+x.Method, y.Path+" "+y.Method) })
+	return list, errors.Join(faults...)
+}
+
+func operation(method, path string, op *openapi3.Operation, handlers map[string]echo.HandlerFunc) (*Operation, error) {
+	o := &Operation{ID: op.OperationID, Method: method, Path: path, Handler: handlers[op.OperationID]}
+	roles, _ := op.Extensions["x-roles"].([]any)
+	for _, r := range roles {
+		role, _ := r.(string)
+		if !slices.Contains([]string{"administrator", "field_engineer", "staff", "viewer", "integrator", Public, FromPlatform}, role) {
+			return o, fmt.Errorf("openapi.yaml: %s %s: unknown role %v", method, path, r)
+		}
+		o.Roles = append(o.Roles, role)
+	}
+	o.Ticket, _ = op.Extensions["x-ticket"].(string)
+	o.Act, _ = op.Extensions["x-audit"].(string)
+	switch {
+	case len(o.Roles) == 0:
+		return o, fmt.Errorf("openapi.yaml: %s %s: no x-roles", method, path)
+	case o.Handler == nil:
+		return o, fmt.Errorf("openapi.yaml: %s %s: no handler for %q", method, path, o.ID)
+	}
+	return o, nil
+}
+
+// Register puts every operation under g, each behind the guard that it gets.
+func (a *API) Register(g *echo.Group, guard func(*Operation) echo.MiddlewareFunc) error {
+	list, err := a.Operations()
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		path, verb := o.route()
+		handler := guard(o)(o.Handler)
+		if verb != "" {
+			handler = withVerb(verb, handler)
+		}
+		g.Add(o.Method, path, handler)
+	}
+	return nil
+}
+
+// withVerb takes ":verb" off the last path parameter, which echo cannot.
+func withVerb(verb string, next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		values := c.ParamValues()
+		last := len(values) - 1
+		id, ok := strings.CutSuffix(values[last], ":"+verb)
+		if !ok {
+			return echo.ErrNotFound
+		}
+		values[last] = id
+		c.SetParamValues(values...)
+		return next(c)
+	}
+}
+
+// handlers names the handler of each operation.
+func (a *API) handlers() map[string]echo.HandlerFunc {
+	m := map[string]echo.HandlerFunc{
+		"getSetup": a.getSetup, "setUp": a.setUp, "signIn": a.signIn, "signInByLink": a.signInByLink, "signOut": a.signOut,
+		"getMe": a.getMe, "changePassword": a.changePassword, "createTicket": a.createTicket,
+		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
+		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
+		"getStill": a.getStill, "viewLive": a.viewLive,
+		"getStatus": a.getStatus, "listLosses": a.listLosses,
+		"getPlatform": a.getPlatform, "enrolPlatform": a.enrolPlatform, "receiveCommand": a.receiveCommand,
+		"listPeople": a.listPeople, "createPerson": a.createPerson, "getPerson": a.getPerson, "replacePerson": a.replacePerson,
+		"retirePerson": a.retirePerson, "resetPassword": a.resetPassword,
+		"listTokens": a.listTokens, "createToken": a.createToken, "retireToken": a.retireToken,
+		"listAudit": a.listAudit, "getOpenAPI": getOpenAPI,
+	}
+	for _, k := range kinds {
+		m["list"+k.many] = a.listThings(k)
+		m["create"+k.one] = a.createThing(k)
+		m["get"+k.one] = a.getThing(k)
+		m["replace"+k.one] = a.replaceThing(k)
+		m["retire"+k.one] = a.retireThing(k)
+	}
+	return m
+}
+
+func getOpenAPI(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", document) }

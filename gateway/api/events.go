@@ -1,0 +1,174 @@
+package api
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+	"offsite/edge/breach"
+)
+
+func (a *API) listEvents(c echo.Context) error {
+	q := query{c: c}
+	f := breach.Filter{
+		Point: q.text("point"), State: q.text("state"), From: q.time("from"), To: q.time("to"),
+		Before: q.text("before"), Max: q.number("max", 100, 1000),
+	}
+	most := f.Max
+	f.Max = min(most+1, 1000)
+	q.known("site", "point", "state", "from", "to", "before", "max")
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
+	f.Sites = sitesWanted(Who(c), q.text("site"))
+	list, err := a.Events.Events(c.Request().Context(), f)
+	if err != nil {
+		return err
+	}
+	body := EventList{Items: list}
+	if len(list) > most || len(list) == 1000 {
+		body.Items = list[:min(most, len(list))]
+		body.Next = body.Items[len(body.Items)-1].Cursor()
+	}
+	return c.JSON(http.StatusOK, body)
+}
+
+// sitesWanted narrows the asker's sites to one; nil means every site.
+func sitesWanted(p Principal, site string) []string {
+	switch {
+	case site == "" && len(p.Sites) == 0:
+		return nil
+	case site == "":
+		return p.Sites
+	case p.Sees(site):
+		return []string{site}
+	default:
+		return []string{}
+	}
+}
+
+// event gives the event that the path names, if who asks may see it.
+func (a *API) event(c echo.Context) (breach.Event, error) {
+	id := c.Param("id")
+	ev, err := a.Events.Event(c.Request().Context(), id)
+	if err == nil && !Who(c).Sees(ev.Site) {
+		err = devices.ErrNotFound
+	}
+	if errors.Is(err, devices.ErrNotFound) {
+		return ev, notFound("没有事件 "+id, "there is no event "+id)
+	}
+	return ev, err
+}
+
+func (a *API) detail(c echo.Context, ev breach.Event) error {
+	pictures, err := a.Evidence.Pictures(c.Request().Context(), ev.ID)
+	if err != nil {
+		return fmt.Errorf("pictures of event %s: %w", ev.ID, err)
+	}
+	if pictures == nil {
+		pictures = []Picture{}
+	}
+	return c.JSON(http.StatusOK, Detail{Event: ev, Pictures: pictures})
+}
+
+func (a *API) getEvent(c echo.Context) error {
+	ev, err := a.event(c)
+	if err != nil {
+		return err
+	}
+	return a.detail(c, ev)
+}
+
+func (a *API) acknowledgeEvent(c echo.Context) error {
+	ev, err := a.event(c)
+	if err != nil {
+		return err
+	}
+	var body Acknowledgement
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	entry := by(c, audit.Entry{Act: "event.acknowledge", What: "event/" + ev.ID, Detail: body.Note})
+	ev, err = a.Events.Acknowledge(c.Request().Context(), ev.ID, Who(c).ID, body.Note, entry.At,
+		func(ctx context.Context, tx *sql.Tx) error { return a.Audit.Append(ctx, tx, entry) })
+	if err != nil {
+		return err
+	}
+	return a.detail(c, ev)
+}
+
+var hashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (a *API) getBlob(c echo.Context) error {
+	sum := c.Param("sha256")
+	missing := notFound("没有该证据文件", "there is no such piece of evidence")
+	if !hashPattern.MatchString(sum) {
+		return missing
+	}
+	ctx := c.Request().Context()
+	x, err := a.Evidence.OpenBlob(ctx, sum)
+	if errors.Is(err, devices.ErrNotFound) {
+		return missing
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = x.Close() }()
+	if who := Who(c); len(who.Sites) > 0 && !slices.ContainsFunc(x.Sites, who.Sees) {
+		return missing
+	}
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "blob.view", What: "blob/" + sum})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	h := c.Response().Header()
+	h.Set("ETag", `"`+sum+`"`)
+	h.Set("Content-Type", x.ContentType)
+	h.Set("Content-Disposition", fmt.Sprintf("inline; filename=%q", sum[:16]+extension(x.ContentType)))
+	http.ServeContent(c.Response(), c.Request(), "", x.Taken, x)
+	return nil
+}
+
+func extension(contentType string) string {
+	switch contentType {
+	case "image/jpeg":
+		return ".jpg"
+	case "video/mp4":
+		return ".mp4"
+	default:
+		return ".bin"
+	}
+}
+
+func (a *API) getStill(c echo.Context) error {
+	t, err := a.thing(c, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "still.view", What: "camera/" + t.Key()})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	still, err := a.Cameras.Still(ctx, t.Key())
+	if err != nil {
+		return err
+	}
+	content, kind := still.JPEG, "image/jpeg"
+	if len(content) == 0 {
+		content, kind = still.Frame, "video/mp4"
+	}
+	h := c.Response().Header()
+	h.Set("X-Captured-At", still.At.UTC().Format(time.RFC3339Nano))
+	h.Set("X-Still-Step", still.Step)
+	h.Set("Content-Length", strconv.Itoa(len(content)))
+	return c.Blob(http.StatusOK, kind, content)
+}

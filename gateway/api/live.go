@@ -1,0 +1,190 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+	"offsite/edge/breach"
+)
+
+// mostOpenEvents bounds the events of one state message.
+const mostOpenEvents = 200
+
+// endlessly lifts the server's deadlines from a stream.
+func endlessly(c echo.Context) error {
+	ctl := http.NewResponseController(c.Response())
+	if err := errors.Join(ctl.SetReadDeadline(time.Time{}), ctl.SetWriteDeadline(time.Time{})); err != nil {
+		return fmt.Errorf("open a stream: %w", err)
+	}
+	return nil
+}
+
+func (a *API) watchLive(c echo.Context) error {
+	who := Who(c)
+	only := c.QueryParam("site")
+	sees := func(site string) bool { return who.Sees(site) && (only == "" || site == only) }
+	if err := endlessly(c); err != nil {
+		return err
+	}
+	state := func(ctx context.Context) (any, error) { return a.liveState(ctx, sitesWanted(who, only), sees) }
+	err := a.Hub.Serve(c.Request().Context(), c.Response(), sees, state, who.Holds)
+	if c.Response().Committed {
+		return nil // the listener has left, one way or another
+	}
+	return err
+}
+
+func (a *API) liveState(ctx context.Context, sites []string, sees func(string) bool) (LiveState, error) {
+	s := a.Registry.Snapshot()
+	st := LiveState{Now: time.Now().UTC(), Devices: a.devicesSeen(sees), Cameras: a.camerasSeen(sees), Notices: a.notices()}
+	var err error
+	st.Readings, err = a.lastOf(ctx, s, func(_ *devices.Point, site string) bool { return sees(site) })
+	if err != nil {
+		return st, err
+	}
+	for _, state := range []string{"open", "unacknowledged"} {
+		list, err := a.Events.Events(ctx, breach.Filter{Sites: sites, State: state, Max: mostOpenEvents})
+		if err != nil {
+			return st, err
+		}
+		st.Events = mergeEvents(st.Events, list)
+	}
+	return st, nil
+}
+
+// mergeEvents joins two lists that are newest first, without repeats.
+func mergeEvents(x, y []breach.Event) []breach.Event {
+	merged := []breach.Event{}
+	for len(x)+len(y) > 0 && len(merged) < mostOpenEvents {
+		var next breach.Event
+		switch {
+		case len(y) == 0 || (len(x) > 0 && !x[0].StartedAt.Before(y[0].StartedAt)):
+			next, x = x[0], x[1:]
+		default:
+			next, y = y[0], y[1:]
+		}
+		repeated := false
+		for _, ev := range merged {
+			repeated = repeated || ev.ID == next.ID
+		}
+		if !repeated {
+			merged = append(merged, next)
+		}
+	}
+	return merged
+}
+
+// Run carries what happens to the hub until ctx ends.
+func (a *API) Run(ctx context.Context) error {
+	updates, missed, stop := a.Updates.Updates()
+	defer stop()
+	for told := int64(0); ; {
+		select {
+		case u := <-updates:
+			if err := a.pass(u); err != nil {
+				a.log.ErrorContext(ctx, "live message not sent", "err", err)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if m := missed(); m > told {
+			a.Hub.Renew(m - told)
+			told = m
+		}
+	}
+}
+
+// pass tells the hub of one update.
+func (a *API) pass(u Update) error {
+	var errs []error
+	if len(u.Readings) > 0 {
+		points := a.Registry.Snapshot().Points
+		for _, r := range u.Readings {
+			p := points[r.Point]
+			if p == nil || r.Quality == devices.BadClock {
+				continue
+			}
+			errs = append(errs, a.Hub.Value(r.Site, r.Point, lastValue(r, p.Unit)))
+		}
+	}
+	if u.Device != nil {
+		errs = append(errs, a.Hub.Tell("device", u.Device.Site, u.Device))
+	}
+	if u.Camera != nil {
+		errs = append(errs, a.Hub.Tell("camera", u.Camera.Site, u.Camera))
+	}
+	if u.Event != nil {
+		errs = append(errs, a.Hub.Tell("event", u.Event.Event.Site, LiveEvent{Step: LiveEventStep(u.Event.Step), Event: u.Event.Event}))
+	}
+	if u.Notices {
+		errs = append(errs, a.Hub.Tell("notices", "", NoticeList{Items: a.notices()}))
+	}
+	if u.Registry {
+		errs = append(errs, a.Hub.Tell("registry", "", LiveRegistry{Revision: a.Registry.Snapshot().Revision}))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *API) viewLive(c echo.Context) error {
+	t, err := a.thing(c, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	who := Who(c)
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "live.view", What: "camera/" + t.Key()})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	if err := endlessly(c); err != nil {
+		return err
+	}
+	conn, err := websocket.Accept(c.Response(), c.Request(), &websocket.AcceptOptions{
+		// Tokens and tickets are not sent by a browser on its own, so that
+		// only a cookie needs the page to be ours.
+		InsecureSkipVerify: !who.Cookie,
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil // Accept has answered
+	}
+	defer func() { _ = conn.CloseNow() }()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { // ends with ctx
+		for who.Holds() {
+			select {
+			case <-time.After(15 * time.Second):
+			case <-ctx.Done():
+				return
+			}
+		}
+		stop()
+	}()
+	err = a.Cameras.View(ctx, t.Key(), conn)
+	status, reason := websocket.StatusNormalClosure, ""
+	var p *devices.Problem
+	if errors.As(err, &p) {
+		status, reason = websocket.StatusTryAgainLater, shorten(p.Bilingual(), 120)
+	}
+	_ = conn.Close(status, reason)
+	return nil
+}
+
+// shorten cuts s to at most n bytes, between characters.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

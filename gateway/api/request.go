@@ -1,0 +1,283 @@
+package api
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+)
+
+// Kinds of fault besides those of package devices.
+var (
+	ErrForbidden = errors.New("forbidden")
+	ErrMediaType = errors.New("unsupported media type")
+	ErrTooLarge  = errors.New("too large")
+	ErrDamaged   = errors.New("damaged")
+)
+
+// MaxBody is the most that a request body may hold.
+const MaxBody = 1 << 20
+
+// Principal is who asks. The guard of each operation sets it.
+type Principal struct {
+	ID         string // person, or "token:" and its id
+	Person     string // empty for tokens
+	Name       string
+	Role       Role
+	Sites      []string // empty means every site
+	MustChange bool     // the password, before anything else
+	Cookie     bool     // known by a cookie: beware of other sites' pages
+	Ticket     bool     // known by a ticket
+	From       string   // address
+	Holds      func() bool
+	Key        any // of whoever knows principals
+}
+
+// whoKey is where the guard leaves the Principal.
+const whoKey = "who"
+
+// SetWho tells the handlers who asks.
+func SetWho(c echo.Context, p Principal) { c.Set(whoKey, p) }
+
+// Who is who asks; nobody on open operations.
+func Who(c echo.Context) Principal {
+	p, _ := c.Get(whoKey).(Principal)
+	return p
+}
+
+// Sees says whether things of site may be shown.
+func (p Principal) Sees(site string) bool { return len(p.Sites) == 0 || slices.Contains(p.Sites, site) }
+
+// decode reads the JSON body into v, strictly: every unknown field and every
+// value that does not fit is told at once, by its path.
+func decode(c echo.Context, v any) error {
+	if kind, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); err != nil || kind != "application/json" {
+		return &devices.Problem{Kind: ErrMediaType, Code: "not_json", ZH: "请求体须为 application/json", EN: "send the body as application/json"}
+	}
+	body, err := readBody(c)
+	if err != nil {
+		return err
+	}
+	return decodeStrictly(body, v)
+}
+
+func decodeStrictly(body []byte, v any) error {
+	if !json.Valid(body) {
+		return malformed(body)
+	}
+	var ps devices.Problems
+	checkJSON(&ps, body, reflect.TypeOf(v).Elem(), "")
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return devices.Invalid("", "bad_body", "请求体不符合格式", "the body does not fit: "+err.Error())
+	}
+	return nil
+}
+
+func malformed(body []byte) *devices.Problem {
+	var syntax *json.SyntaxError
+	line, column, why := 1, 1, "unexpected end"
+	if err := json.Unmarshal(body, new(any)); errors.As(err, &syntax) {
+		before := string(body[:min(int(syntax.Offset), len(body))])
+		line = 1 + strings.Count(before, "\n")
+		column = len(before) - strings.LastIndexByte(before, '\n') - 1
+		why = syntax.Error()
+	}
+	return devices.Invalid("", "bad_json", fmt.Sprintf("JSON 第 %d 行第 %d 列有误", line, max(column, 1)), fmt.Sprintf("the JSON is malformed at line %d, column %d: %s", line, max(column, 1), why))
+}
+
+// checkJSON looks for what would not fit into t.
+func checkJSON(ps *devices.Problems, raw json.RawMessage, t reflect.Type, path string) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if string(raw) == "null" {
+		return
+	}
+	switch {
+	case readsItself(t):
+		checkValue(ps, raw, t, path)
+	case t.Kind() == reflect.Struct:
+		checkObject(ps, raw, t, path)
+	case t.Kind() == reflect.Slice:
+		var items []json.RawMessage
+		if json.Unmarshal(raw, &items) != nil {
+			ps.Add(devices.Invalid(path, "not_a_list", "须为列表", "give a list"))
+		}
+		for i, item := range items {
+			checkJSON(ps, item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
+		}
+	default:
+		checkValue(ps, raw, t, path)
+	}
+}
+
+var (
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
+)
+
+func readsItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(textUnmarshaler) || p.Implements(jsonUnmarshaler)
+}
+
+func checkValue(ps *devices.Problems, raw json.RawMessage, t reflect.Type, path string) {
+	err := json.Unmarshal(raw, reflect.New(t).Interface())
+	if err == nil {
+		return
+	}
+	var p *devices.Problem
+	switch {
+	case errors.As(err, &p):
+		ps.Add(devices.Invalid(path, p.Code, p.ZH, p.EN))
+	case t == reflect.TypeFor[time.Time]():
+		ps.Add(devices.Invalid(path, "bad_time", "时间须写作 2026-01-02T15:04:05+08:00", "write a time as 2026-01-02T15:04:05+08:00"))
+	default:
+		zh, en := wanted(t)
+		ps.Add(devices.Invalid(path, "bad_type", "须为"+zh, "give "+en))
+	}
+}
+
+func wanted(t reflect.Type) (zh, en string) {
+	switch t.Kind() {
+	case reflect.String:
+		return "文本", "a text"
+	case reflect.Bool:
+		return " true 或 false", "true or false"
+	case reflect.Float64, reflect.Float32:
+		return "数字", "a number"
+	case reflect.Int, reflect.Int64:
+		return "整数", "a whole number"
+	case reflect.Uint8:
+		return " 0 至 255 的整数", "a whole number from 0 to 255"
+	case reflect.Uint16:
+		return " 0 至 65535 的整数", "a whole number from 0 to 65535"
+	default:
+		return "合适的值", "a fitting value"
+	}
+}
+
+func checkObject(ps *devices.Problems, raw json.RawMessage, t reflect.Type, path string) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		ps.Add(devices.Invalid(path, "not_an_object", "须为对象", "give an object"))
+		return
+	}
+	names := make([]string, 0, len(members))
+	for name := range members {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		at := name
+		if path != "" {
+			at = path + "." + name
+		}
+		field, ok := fieldOf(t, name)
+		if !ok {
+			ps.Add(devices.Invalid(at, "unknown_field", "没有字段 "+at+"，请核对拼写", "there is no field "+at+"; check its spelling"))
+			continue
+		}
+		checkJSON(ps, members[name], field.Type, at)
+	}
+}
+
+// fieldOf finds the field with this JSON name, also in embedded structs.
+func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
+	for _, f := range reflect.VisibleFields(t) {
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if tag == name && tag != "-" && f.IsExported() {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// query reads the parameters of a URL and collects what is wrong with them.
+type query struct {
+	c  echo.Context
+	ps devices.Problems
+}
+
+func (q *query) text(name string) string { return q.c.QueryParam(name) }
+
+func (q *query) number(name string, fallback, most int) int {
+	text := q.c.QueryParam(name)
+	if text == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		q.ps.Add(devices.Invalid(name, "out_of_range", fmt.Sprintf("须为 1 至 %d 的整数", most), fmt.Sprintf("give a whole number from 1 to %d", most)))
+		return fallback
+	}
+	return n
+}
+
+func (q *query) time(name string) time.Time {
+	text := q.c.QueryParam(name)
+	if text == "" {
+		return time.Time{}
+	}
+	// A plus sign that nobody escaped has become a blank.
+	t, err := time.Parse(time.RFC3339, strings.Replace(text, " ", "+", 1))
+	if err != nil {
+		q.ps.Add(devices.Invalid(name, "bad_time", "时间须写作 2026-01-02T15:04:05+08:00", "write a time as 2026-01-02T15:04:05+08:00"))
+	}
+	return t
+}
+
+func (q *query) yes(name string) bool {
+	switch q.c.QueryParam(name) {
+	case "true", "1":
+		return true
+	case "", "false", "0":
+	default:
+		q.ps.Add(devices.Invalid(name, "not_one_of", "须为 true 或 false", "give true or false"))
+	}
+	return false
+}
+
+// known refuses parameters that the operation does not have, so that a
+// misspelt filter does not show everything.
+func (q *query) known(names ...string) {
+	for name := range q.c.QueryParams() {
+		if name != "ticket" && !slices.Contains(names, name) {
+			q.ps.Add(devices.Invalid(name, "unknown_parameter", "没有参数 "+name+"，可用："+strings.Join(names, "、"), "there is no parameter "+name+"; there are: "+strings.Join(names, ", ")))
+		}
+	}
+	slices.SortFunc(q.ps, func(x, y *devices.Problem) int { return strings.Compare(x.Field, y.Field) })
+}
+
+// readBody reads at most MaxBody.
+func readBody(c echo.Context) ([]byte, error) {
+	body := http.MaxBytesReader(c.Response(), c.Request().Body, MaxBody)
+	b, err := io.ReadAll(body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &devices.Problem{Kind: ErrTooLarge, Code: "body_too_large", ZH: "请求体不得超过 1 MiB", EN: "a body has at most 1 MiB"}
+	case err != nil:
+		return nil, devices.Invalid("", "body_broken", "请求体未能完整读取", "the body could not be read to its end")
+	}
+	return b, nil
+}
+
+func notFound(zh, en string) *devices.Problem {
+	return &devices.Problem{Kind: devices.ErrNotFound, Code: "not_found", ZH: zh, EN: en}
+}

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+)
+
+func (a *API) devicesSeen(sees func(string) bool) []DeviceStatus {
+	list := []DeviceStatus{}
+	for _, d := range a.Devices.Devices() {
+		if sees(d.Site) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+func (a *API) camerasSeen(sees func(string) bool) []CameraStatus {
+	list := []CameraStatus{}
+	for _, s := range a.Cameras.Cameras() {
+		if sees(s.Site) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (a *API) notices() []Notice {
+	if list := a.Condition.Notices(); list != nil {
+		return list
+	}
+	return []Notice{}
+}
+
+func (a *API) getStatus(c echo.Context) error {
+	ctx, who := c.Request().Context(), Who(c)
+	st, err := a.Condition.Condition(ctx)
+	if err != nil {
+		return err
+	}
+	st.Now, st.Devices, st.Cameras, st.Notices = time.Now().UTC(), a.devicesSeen(who.Sees), a.camerasSeen(who.Sees), a.notices()
+	if slices.Contains([]Role{Administrator, FieldEngineer, Staff}, who.Role) {
+		p, err := a.Platform.Platform(ctx)
+		if err != nil {
+			return err
+		}
+		st.Platform = &p
+	}
+	return c.JSON(http.StatusOK, st)
+}
+
+func (a *API) listLosses(c echo.Context) error {
+	q := query{c: c}
+	site, most := q.text("site"), q.number("max", 100, 1000)
+	q.known("site", "max")
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
+	// Losses of other sites are left out after reading: ask for enough.
+	list, err := a.Condition.Losses(c.Request().Context(), 1000)
+	if err != nil {
+		return err
+	}
+	who, body := Who(c), LossList{Items: []Loss{}}
+	for _, l := range list {
+		// What belongs to no site concerns everybody.
+		if (l.Site == "" || who.Sees(l.Site)) && (site == "" || l.Site == site) && len(body.Items) < most {
+			body.Items = append(body.Items, l)
+		}
+	}
+	return c.JSON(http.StatusOK, body)
+}
+
+func (a *API) getPlatform(c echo.Context) error {
+	p, err := a.Platform.Platform(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, p)
+}
+
+func (a *API) enrolPlatform(c echo.Context) error {
+	var body Enrolment
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	if body.Code == "" {
+		return devices.Invalid("code", "missing", "请填写平台给出的激活码", "give the activation code of the platform")
+	}
+	if !strings.HasPrefix(body.URL, "https://") && !strings.HasPrefix(body.URL, "http://") {
+		return devices.Invalid("url", "bad_address", "地址须形如 https://platform.example.cn", "write the address like https://platform.example.cn")
+	}
+	ctx := c.Request().Context()
+	// The platform is asked outside any transaction: the trail has the attempt
+	// before it, and what came of it after.
+	entry := audit.Entry{Act: "platform.enrol", What: "platform/" + body.URL, Result: "begun"}
+	if err := a.Audit.Record(ctx, by(c, entry)); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	err := a.Platform.Enrol(ctx, body.URL, body.Code)
+	entry.Result = "ok"
+	if err != nil {
+		entry.Result = devices.AllProblems(err)[0].Code
+	}
+	if err := errors.Join(err, a.Audit.Record(ctx, by(c, entry))); err != nil {
+		return err
+	}
+	return a.getPlatform(c)
+}
+
+func (a *API) receiveCommand(c echo.Context) error {
+	c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, MaxBody)
+	status, body, err := a.Platform.Receive(c.Request())
+	if err != nil {
+		return err
+	}
+	return c.JSONBlob(status, body)
+}
+
+func (a *API) listAudit(c echo.Context) error {
+	q := query{c: c}
+	before, most := q.number("before", 1<<62, 1<<62), q.number("max", 100, 1000)
+	q.known("before", "max")
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
+	rows, err := a.Audit.List(c.Request().Context(), int64(before), most)
+	if err != nil {
+		return err
+	}
+	body := AuditList{Items: make([]AuditRow, len(rows))}
+	for i, r := range rows {
+		body.Items[i] = auditRow(r)
+	}
+	if len(rows) == most {
+		body.Next = body.Items[most-1].Seq
+	}
+	return c.JSON(http.StatusOK, body)
+}
+
+func auditRow(r audit.Row) AuditRow {
+	return AuditRow{
+		Seq: r.Seq, At: r.At, Who: r.Who, From: r.From, Act: r.Act, What: r.What, Purpose: r.Purpose,
+		Before: r.Before, After: r.After, Result: r.Result, Detail: r.Detail, Hash: r.MAC,
+	}
+}
