@@ -1,8 +1,10 @@
 package devices
 
 import (
+	"bytes"
 	"encoding/json"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -58,11 +60,17 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // MarshalText writes "1m30s".
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads "1m30s"; the empty text is zero.
+// UnmarshalText reads "1m30s", or whole days as "90d"; the empty text is zero.
 func (d *Duration) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*d = 0
 		return nil
+	}
+	if days, ok := bytes.CutSuffix(text, []byte("d")); ok {
+		if n, err := strconv.ParseUint(string(days), 10, 16); err == nil {
+			*d = Duration(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
 	}
 	v, err := time.ParseDuration(string(text))
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -25,7 +24,7 @@ type wave struct {
 const pulse = 8 * time.Second
 
 func (w wave) at(since time.Duration) float64 {
-	v := w.mean + w.swing*math.Sin(since.Seconds()/7) + w.swing*0.2*(rand.Float64()-0.5)
+	v := w.mean + w.swing*math.Sin(since.Seconds()/7) + w.swing*0.1*math.Sin(since.Seconds()*2.3)
 	if in := since%cycle - w.begin; in >= 0 && in < pulse {
 		v += (w.peak - w.mean) * math.Sin(math.Pi*in.Seconds()/pulse.Seconds())
 	}

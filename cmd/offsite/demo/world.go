@@ -1,0 +1,81 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"offsite/devices/modbus/modbustest"
+	"offsite/streams/rtsp/rtsptest"
+)
+
+// PLC is the tank farm's controller, a Modbus TCP slave.
+func PLC(ctx context.Context, addr string) (*modbustest.Slave, error) {
+	slave, err := modbustest.Listen(ctx, modbustest.Config{Addr: addr})
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	unit := slave.Unit(1)
+	float := func(w wave) func(time.Time) any {
+		return func(now time.Time) any { return float32(w.at(now.Sub(started))) }
+	}
+	tenths := func(v float64) float64 { return math.Round(v * 10) }
+	unit.Func(modbustest.Holding, registerLevel, "ABCD", float(level))
+	unit.Func(modbustest.Holding, registerPressure, "ABCD", float(pressure))
+	unit.Func(modbustest.Holding, registerTemperature, "ABCD", func(now time.Time) any { return int16(tenths(temperature.at(now.Sub(started)))) })
+	unit.Func(modbustest.Holding, registerGas, "ABCD", func(now time.Time) any { return uint16(max(0, tenths(gas.at(now.Sub(started))))) })
+	return slave, nil
+}
+
+// Cameras is a host of n cameras that play the demo's clip.
+func Cameras(addr string, n int, user, password string) (*rtsptest.Server, []string, error) {
+	paths := make([]string, n)
+	for i := range paths {
+		paths[i] = fmt.Sprintf("cam-%d", i+1)
+	}
+	server, err := rtsptest.Listen(rtsptest.Config{Addr: addr, Paths: paths, User: user, Password: password})
+	if err != nil {
+		return nil, nil, err
+	}
+	addresses := make([]string, n)
+	for i, p := range paths {
+		addresses[i] = server.URL(p)
+	}
+	return server, addresses, nil
+}
+
+// world is what stands around the demo's gateway.
+type world struct {
+	plc     *modbustest.Slave
+	cameras *rtsptest.Server
+	peers   peers
+}
+
+func newWorld(ctx context.Context, size Size) (*world, error) {
+	w := &world{}
+	var err error
+	if w.plc, err = PLC(ctx, ""); err != nil {
+		return nil, err
+	}
+	w.peers.modbus = w.plc.Addr().String()
+	if size.Cameras > 0 {
+		if w.cameras, w.peers.cameras, err = Cameras("", size.Cameras, "", ""); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// run plays until ctx ends.
+func (w *world) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.plc.Run(ctx) })
+	if w.cameras != nil {
+		g.Go(func() error { return w.cameras.Run(ctx) })
+	}
+	return g.Wait()
+}
