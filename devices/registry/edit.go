@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/state"
 )
 
 // What happened to a thing, as the platform's resource list spells it.
@@ -22,7 +21,7 @@ const (
 // Update runs and must not outlive it.
 type Edit struct {
 	ctx context.Context // of the one call of Update that the edit lives in
-	db  *state.DB
+	db  sealer
 	tx  *sql.Tx
 	now time.Time
 
@@ -35,7 +34,7 @@ type Edit struct {
 	fresh    *Snapshot                              // of things, nil after a change
 }
 
-func newEdit(ctx context.Context, db *state.DB, tx *sql.Tx, base *Snapshot) *Edit {
+func newEdit(ctx context.Context, db sealer, tx *sql.Tx, base *Snapshot) *Edit {
 	return &Edit{
 		ctx: ctx, db: db, tx: tx, now: instant(time.Now()),
 		base: base, revision: base.Revision, fresh: base,

@@ -12,16 +12,29 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/state"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// database is what the registry asks of *state.DB, whose room it may not enter.
+type database interface {
+	Migrate(ctx context.Context, owner string, migrations fs.FS) error
+	Update(ctx context.Context, fn func(tx *sql.Tx) error) error
+	Read() *sql.DB
+	sealer
+}
+
+// sealer encrypts the secrets of one row.
+type sealer interface {
+	Seal(row string, s devices.Secret) ([]byte, error)
+	Unseal(row string, sealed []byte) (devices.Secret, error)
+}
+
 // Registry is what is registered. Its methods may be called from many
 // goroutines.
 type Registry struct {
-	db   *state.DB
+	db   database
 	snap atomic.Pointer[Snapshot]
 
 	editing sync.Mutex // held through one Update: each edit builds on the one before
@@ -39,8 +52,9 @@ type Change struct {
 	Thing    devices.Thing // as it is now, without its secrets
 }
 
-// Open brings the tables up to date and reads what is registered.
-func Open(ctx context.Context, db *state.DB) (*Registry, error) {
+// Open brings the tables in db, a *state.DB, up to date and reads what is
+// registered.
+func Open(ctx context.Context, db database) (*Registry, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/state"
 )
 
 // All SQL of the package stands in this file.
@@ -60,7 +59,7 @@ func (r *Registry) load(ctx context.Context) (*Snapshot, error) {
 
 // scanThing reads one row behind the columns of before. db unseals; nil leaves
 // secrets out.
-func scanThing(rows *sql.Rows, db *state.DB, before ...any) (devices.Thing, error) {
+func scanThing(rows *sql.Rows, db sealer, before ...any) (devices.Thing, error) {
 	var (
 		kind, id                  string
 		version, created, updated int64

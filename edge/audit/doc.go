@@ -20,10 +20,11 @@
 //
 // Verify names the first row that was changed, is missing, or was put there by
 // somebody else, also at the end (the head tells how many there were). A head
-// that was changed, or a row put behind it, is found at the next Append as well: it writes a row with
-// the act "audit.broken", goes on behind what it found, and Verify names that
-// row from then on. So tampering neither stops the gateway's work nor is
-// overwritten by it. Only without its key the log does not open.
+// that was changed, or a row put behind it, is found at the next Append too:
+// that writes a row with the act "audit.broken" and goes on behind what it
+// found, and Verify names that row from then on. So tampering neither stops the
+// gateway's work nor is overwritten by it. Only without its key the log does
+// not open.
 //
 // A copy of the whole database put back in place of a newer one is consistent
 // in itself and cannot be told from inside; whoever keeps [Log.Head] elsewhere
