@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Averaging of a limit. Only AveragingInstant is judged so far.
+// AveragingInstant is the averaging of a limit that judges each reading by
+// itself, the only one so far.
 const AveragingInstant = "instant"
 
 // Limit is a bound that a point, or every point of a kind of outlet and factor,

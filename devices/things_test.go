@@ -178,7 +178,7 @@ func TestNothingShowsASecret(t *testing.T) {
 	}
 	for name, shown := range map[string]string{
 		"json": string(text), "v": fmt.Sprintf("%v", c), "+v": fmt.Sprintf("%+v", &c), "#v": fmt.Sprintf("%#v", c),
-		"s": fmt.Sprintf("%s", c.Password), "q": fmt.Sprintf("%q", c.Password), "log": log.String(),
+		"+s": fmt.Sprintf("%+s", c.Password), "q": fmt.Sprintf("%q", c.Password), "log": log.String(),
 		"scrubbed": devices.Scrub("rtsp://admin:canary-8c1f@h", c.Password),
 	} {
 		if strings.Contains(shown, canary) || !strings.Contains(shown, "[redacted]") {

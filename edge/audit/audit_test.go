@@ -86,6 +86,7 @@ func unprotected(t testing.TB, db *sql.DB, statements ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer rows.Close()
 	var drop, restore []string
 	for rows.Next() {
 		var name, text string
@@ -94,7 +95,7 @@ func unprotected(t testing.TB, db *sql.DB, statements ...string) {
 		}
 		drop, restore = append(drop, "DROP TRIGGER "+name), append(restore, text)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
 	for _, statement := range append(append(drop, statements...), restore...) {
