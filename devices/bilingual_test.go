@@ -40,15 +40,11 @@ func TestEveryProblemSpeaksBothLanguages(t *testing.T) {
 			}
 			found++
 			at := set.Position(n.Pos())
-			if text, ok := literal(code); ok && text == "" {
+			if text, whole := literal(code); whole && text == "" {
 				t.Errorf("%s: no code", at)
 			}
-			if text, ok := literal(zh); ok && !han(text) {
-				t.Errorf("%s: no Chinese in %q", at, text)
-			}
-			if text, ok := literal(en); ok && (text == "" || han(text)) {
-				t.Errorf("%s: no English in %q", at, text)
-			}
+			checkChinese(t, at, zh)
+			checkEnglish(t, at, en)
 			return true
 		})
 		return nil
@@ -64,17 +60,29 @@ func TestEveryProblemSpeaksBothLanguages(t *testing.T) {
 // checkAssigned looks at texts that are put into a Problem after it was made.
 func checkAssigned(t *testing.T, set *token.FileSet, n ast.Node) {
 	assign, ok := n.(*ast.AssignStmt)
-	if !ok || len(assign.Lhs) != len(assign.Rhs) {
+	if !ok || assign.Tok != token.ASSIGN || len(assign.Lhs) != len(assign.Rhs) {
 		return
 	}
 	for i, left := range assign.Lhs {
-		field, ok := left.(*ast.SelectorExpr)
-		if !ok || (field.Sel.Name != "ZH" && field.Sel.Name != "EN") {
-			continue
+		if field, ok := left.(*ast.SelectorExpr); ok && field.Sel.Name == "ZH" {
+			checkChinese(t, set.Position(n.Pos()), assign.Rhs[i])
+		} else if ok && field.Sel.Name == "EN" {
+			checkEnglish(t, set.Position(n.Pos()), assign.Rhs[i])
 		}
-		if text, ok := literal(assign.Rhs[i]); ok && han(text) != (field.Sel.Name == "ZH") {
-			t.Errorf("%s: %s is %q", set.Position(n.Pos()), field.Sel.Name, text)
-		}
+	}
+}
+
+func checkChinese(t *testing.T, at token.Position, e ast.Expr) {
+	t.Helper()
+	if text, whole := literal(e); whole && !han(text) {
+		t.Errorf("%s: no Chinese in %q", at, text)
+	}
+}
+
+func checkEnglish(t *testing.T, at token.Position, e ast.Expr) {
+	t.Helper()
+	if text, whole := literal(e); han(text) || (whole && text == "") {
+		t.Errorf("%s: no English in %q", at, text)
 	}
 }
 
@@ -118,9 +126,9 @@ func isDevices(e ast.Expr, name string, inRoot bool) bool {
 }
 
 // literal gives the text that stands in the source: of a string, of the format
-// of Sprintf, of strings put together; "" for what was left out. Not ok means
-// that it is computed.
-func literal(e ast.Expr) (string, bool) {
+// of Sprintf, of strings put together; "" for what was left out. It is whole
+// when no part of it is computed elsewhere.
+func literal(e ast.Expr) (text string, whole bool) {
 	switch e := e.(type) {
 	case nil:
 		return "", true
@@ -128,9 +136,9 @@ func literal(e ast.Expr) (string, bool) {
 		text, err := strconv.Unquote(e.Value)
 		return text, err == nil
 	case *ast.BinaryExpr:
-		left, okLeft := literal(e.X)
-		right, okRight := literal(e.Y)
-		return left + right, okLeft || okRight
+		left, wholeLeft := literal(e.X)
+		right, wholeRight := literal(e.Y)
+		return left + right, wholeLeft && wholeRight
 	case *ast.CallExpr:
 		if f, ok := e.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "Sprintf" && len(e.Args) > 0 {
 			return literal(e.Args[0])
