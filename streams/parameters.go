@@ -71,6 +71,14 @@ func (p *Parameters) Sets() [][]byte {
 	return [][]byte{p.SPS, p.PPS}
 }
 
+// Equal says whether both need the same decoder; nil is equal to nil only.
+func (p *Parameters) Equal(other *Parameters) bool {
+	if p == nil || other == nil {
+		return p == other
+	}
+	return p.Codec == other.Codec && p.sameSets(other.VPS, other.SPS, other.PPS)
+}
+
 // sameSets says whether other holds the same bytes.
 func (p *Parameters) sameSets(vps, sps, pps []byte) bool {
 	return p != nil && bytes.Equal(p.VPS, vps) && bytes.Equal(p.SPS, sps) && bytes.Equal(p.PPS, pps)

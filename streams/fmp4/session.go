@@ -1,0 +1,208 @@
+package fmp4
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/sync/errgroup"
+
+	"offsite/streams"
+)
+
+// Config is what all sessions share.
+type Config struct {
+	Log     *slog.Logger
+	Timeout time.Duration // for one message to go out and for a viewer to answer a ping; 15 s
+}
+
+func (c *Config) setDefaults() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 15 * time.Second
+	}
+}
+
+const (
+	leastLag  = time.Second            // that a viewer is granted
+	pingEvery = 250 * time.Millisecond // at most
+	patience  = 2 * time.Second        // without a frame, until the reason is told
+)
+
+type live struct {
+	Mode   string `json:"mode"`
+	Codec  string `json:"codec"`
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+}
+
+type wait struct {
+	Mode string `json:"mode"`
+	Code string `json:"code"`
+	ZH   string `json:"zh"`
+	EN   string `json:"en"`
+}
+
+// Serve sends the feed's pictures to one viewer until ctx ends, the viewer
+// leaves or the feed is closed, and closes conn. What the viewer sends is not
+// read beyond control frames: a data message ends the session.
+func (m *Muxer) Serve(ctx context.Context, conn *websocket.Conn) error {
+	reader := m.feed.Subscribe()
+	defer reader.Close()
+	m.join()
+	defer m.leave()
+	s := &session{muxer: m, conn: conn, reader: reader, due: make(chan struct{}, 1), answered: make(chan time.Duration, 1)}
+	g, ctx := errgroup.WithContext(conn.CloseRead(ctx))
+	g.Go(func() error { return s.send(ctx) })
+	g.Go(func() error { return s.ping(ctx) })
+	err := g.Wait()
+	m.cfg.Log.Debug("viewer left", "err", err, "lost", reader.Lost())
+	if errors.Is(err, streams.ErrClosed) {
+		_ = conn.Close(websocket.StatusGoingAway, "camera retired")
+	} else {
+		_ = conn.CloseNow()
+	}
+	return err
+}
+
+// session is one viewer. Data waits in many buffers on its way, in this
+// machine's kernel and beyond; only an answer tells what has arrived. So at
+// most one ping is under way between the fragments, and while it stays
+// unanswered for longer than the lag that is granted nothing more is sent: the
+// feed's reader then falls behind and skips to a key frame.
+type session struct {
+	muxer    *Muxer
+	conn     *websocket.Conn
+	reader   *streams.Reader
+	due      chan struct{}      // asks for a ping
+	answered chan time.Duration // tells of a pong
+
+	pinged  time.Time // of the ping under way; zero if none
+	last    time.Time // of the newest ping
+	head    *header   // sent last; nil before the first and after a wait
+	skipped uint64    // group that could not be followed
+}
+
+func (s *session) send(ctx context.Context) error {
+	for {
+		f, err := s.next(ctx)
+		if err != nil {
+			return err
+		}
+		if f.Group == s.skipped {
+			continue
+		}
+		head, fragment, err := s.muxer.fragment(f)
+		if err != nil {
+			// A frame that cannot be packed, or a group begun too late: go on
+			// with the next key frame.
+			s.muxer.cfg.Log.Debug("group skipped", "err", err)
+			s.skipped = f.Group
+			continue
+		}
+		if head != s.head {
+			if err := s.begin(ctx, head); err != nil {
+				return err
+			}
+		}
+		if err := s.write(ctx, websocket.MessageBinary, fragment); err != nil {
+			return err
+		}
+		if err := s.pace(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) begin(ctx context.Context, head *header) error {
+	if err := s.write(ctx, websocket.MessageText, head.message); err != nil {
+		return err
+	}
+	s.head = head
+	return s.write(ctx, websocket.MessageBinary, head.init)
+}
+
+// next waits for a frame, and tells the viewer why when none comes.
+func (s *session) next(ctx context.Context) (*streams.Frame, error) {
+	for told := false; ; {
+		short, cancel := context.WithTimeout(ctx, patience)
+		f, err := s.reader.Next(short)
+		cancel()
+		if err == nil || ctx.Err() != nil || errors.Is(err, streams.ErrClosed) {
+			return f, err
+		}
+		if state := s.muxer.feed.State(); !told && !state.Connected {
+			told = true
+			s.head = nil
+			if err := s.write(ctx, websocket.MessageText, waiting(state)); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func waiting(state streams.State) []byte {
+	w := wait{Mode: "wait", Code: "camera_connecting", ZH: "正在连接摄像机", EN: "connecting to the camera"}
+	if p := state.Problem; p != nil {
+		w.Code, w.ZH, w.EN = p.Code, p.ZH, p.EN
+	}
+	b, _ := json.Marshal(w) // strings only: never fails
+	return b
+}
+
+func (s *session) write(ctx context.Context, kind websocket.MessageType, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, s.muxer.cfg.Timeout)
+	defer cancel()
+	return s.conn.Write(ctx, kind, data)
+}
+
+// pace asks for a ping now and then and waits for an answer that is overdue.
+func (s *session) pace(ctx context.Context) error {
+	select {
+	case <-s.answered:
+		s.pinged = time.Time{}
+	default:
+	}
+	now := time.Now()
+	if s.pinged.IsZero() {
+		if now.Sub(s.last) >= pingEvery {
+			s.pinged, s.last = now, now
+			s.due <- struct{}{} // has room: no ping is under way
+		}
+		return nil
+	}
+	if now.Sub(s.pinged) < max(leastLag, s.muxer.feed.State().KeyInterval) {
+		return nil
+	}
+	select {
+	case <-s.answered:
+		s.pinged = time.Time{}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// ping sends the pings that are due; a viewer that does not answer is gone.
+func (s *session) ping(ctx context.Context) error {
+	for {
+		select {
+		case <-s.due:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		began := time.Now()
+		limited, cancel := context.WithTimeout(ctx, s.muxer.cfg.Timeout)
+		err := s.conn.Ping(limited)
+		cancel()
+		if err != nil {
+			return err
+		}
+		s.answered <- time.Since(began) // has room: pace takes it before it asks again
+	}
+}
