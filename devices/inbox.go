@@ -41,6 +41,16 @@ func (in *Inbox) Filters() []string { return in.mapping.Filters() }
 // Bound says whether any point is bound to topic.
 func (in *Inbox) Bound(topic string) bool { return in.mapping.Bound(topic) }
 
+// Points gives the ids of the points that are bound to topic.
+func (in *Inbox) Points(topic string) []string {
+	places := in.mapping.topics[topic]
+	points := make([]string, len(places))
+	for i := range places {
+		points[i] = places[i].point
+	}
+	return points
+}
+
 // Open decodes m. The reports, seldom any, tell which points have become
 // unreadable or readable again by it.
 func (in *Inbox) Open(m Message) (Delivery, []Report) {

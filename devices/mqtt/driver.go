@@ -1,0 +1,170 @@
+// Package mqtt reads the readings of a device from an external MQTT broker
+// (Mosquitto, EMQX and others), by MQTT 3.1.1.
+//
+// A driver keeps one session with a stable client id and CleanSession off, so
+// that the broker keeps what is published with QoS 1 while the gateway is away.
+// A message is acknowledged when the [devices.Sink] says that it is on disk, in
+// order, many at a time. At most 1,024 messages wait for that; then nothing more
+// is read. When the sink fails nothing is acknowledged and the session ends: the
+// broker sends again. Messages that cannot be decoded are dead letters and are
+// acknowledged like others. What the broker had retained counts as a repeat.
+//
+// How much is in flight is the broker's to say. With Mosquitto set
+// max_inflight_messages to 1000 and max_queued_messages to 0: with its defaults
+// it silently drops messages for a slow or absent subscriber.
+package mqtt
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"offsite/devices"
+)
+
+// Config is common to all sessions. The zero Config is good.
+type Config struct {
+	TLS       *tls.Config   // for mqtts; nil means the system's certificates
+	KeepAlive time.Duration // between two signs of life; zero means 30 s
+	Connect   time.Duration // to connect and sign in; zero means 10 s
+	Waiting   int           // messages that may wait for the disk; zero means 1,024
+	Log       *slog.Logger  // nil means no log
+}
+
+func (c *Config) setDefaults() {
+	if c.TLS == nil {
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if c.KeepAlive == 0 {
+		c.KeepAlive = 30 * time.Second
+	}
+	if c.Connect == 0 {
+		c.Connect = 10 * time.Second
+	}
+	if c.Waiting == 0 {
+		c.Waiting = 1024
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Driver reads one device from an external broker.
+type Driver struct {
+	dev      devices.Device
+	cfg      Config
+	secure   bool   // mqtts
+	address  string // host:port
+	clientID string
+	share    string // prefix of shared subscriptions, "$share/group/", or empty
+	qos      byte
+	inbox    *devices.Inbox
+
+	mu      sync.Mutex
+	told    string          // code of the problem told last; "" while it works
+	known   bool            // something has been told
+	refused map[string]bool // topics whose subscription the broker refuses
+}
+
+var _ devices.Driver = (*Driver)(nil)
+
+// Open checks dev and bounds and returns the driver. It opens no connection. All
+// faults are told at once as Problems.
+func Open(dev devices.Device, bounds []devices.Bound, cfg Config) (*Driver, error) {
+	cfg.setDefaults()
+	d := &Driver{dev: dev, cfg: cfg, qos: 1, clientID: "offsite-" + dev.ID, refused: make(map[string]bool)}
+	var ps devices.Problems
+	d.readEndpoint(&ps)
+	if m := dev.MQTT; m != nil {
+		d.readSettings(m, &ps)
+	}
+	inbox, err := devices.NewInbox(dev.ID, bounds)
+	ps = append(ps, devices.AllProblems(err)...)
+	d.inbox = inbox
+	if err := ps.Err(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Driver) readEndpoint(ps *devices.Problems) {
+	u, err := url.Parse(d.dev.Endpoint)
+	if err != nil || u.Hostname() == "" || (u.Scheme != "mqtt" && u.Scheme != "mqtts") {
+		ps.Add(devices.Invalid("endpoint", "bad_address", "地址须形如 mqtt://host:1883 或 mqtts://host:8883", "write the address like mqtt://host:1883 or mqtts://host:8883"))
+		return
+	}
+	d.secure = u.Scheme == "mqtts"
+	port := u.Port()
+	switch {
+	case port != "":
+	case d.secure:
+		port = "8883"
+	default:
+		port = "1883"
+	}
+	d.address = net.JoinHostPort(u.Hostname(), port)
+}
+
+func (d *Driver) readSettings(m *devices.MQTTSettings, ps *devices.Problems) {
+	if m.ClientID != "" {
+		d.clientID = m.ClientID
+	}
+	if m.QoS != nil {
+		d.qos = *m.QoS
+	}
+	if d.qos > 1 {
+		ps.Add(devices.Invalid("mqtt.qos", "out_of_range", "订阅 QoS 须为 0 或 1", "subscribe with QoS 0 or 1"))
+	}
+	for _, r := range m.Share {
+		if r == '/' || r == '+' || r == '#' {
+			ps.Add(devices.Invalid("mqtt.share", "bad_share", "共享组名不得含 /、+ 或 #", "the name of a shared group holds no /, + or #"))
+			break
+		}
+	}
+	if m.Share != "" {
+		d.share = "$share/" + m.Share + "/"
+	}
+}
+
+// tell reports a change between working and failing, or from one problem to
+// another; p is nil when it works.
+func (d *Driver) tell(sink devices.Sink, p *devices.Problem) {
+	code := ""
+	if p != nil {
+		code = p.Code
+	}
+	d.mu.Lock()
+	same := d.known && d.told == code
+	d.known, d.told = true, code
+	d.mu.Unlock()
+	if !same {
+		sink.Report(devices.Report{Device: d.dev.ID, At: time.Now().UTC(), Problem: p})
+	}
+}
+
+// tellSubscription reports when the broker starts or stops to refuse a topic.
+func (d *Driver) tellSubscription(sink devices.Sink, topic string, refused bool) {
+	d.mu.Lock()
+	same := d.refused[topic] == refused
+	if refused {
+		d.refused[topic] = true
+	} else {
+		delete(d.refused, topic)
+	}
+	d.mu.Unlock()
+	if same {
+		return
+	}
+	r := devices.Report{Device: d.dev.ID, Points: d.inbox.Points(topic), At: time.Now().UTC()}
+	if refused {
+		r.Problem = &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "subscription_refused", Field: "topic.topic",
+			ZH: "消息服务器拒绝订阅主题 " + topic + "；请在服务器上为该用户授权",
+			EN: "the broker refuses the subscription to topic " + topic + "; grant it to this user there",
+		}
+	}
+	sink.Report(r)
+}

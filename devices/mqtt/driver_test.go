@@ -1,0 +1,390 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	wire "github.com/mochi-mqtt/server/v2/packets"
+	"go.uber.org/goleak"
+
+	"offsite/devices"
+	"offsite/devices/broker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const topic = "offsite/dev-1/p"
+
+// connected runs a driver of point out.p and gives the hub's side when it has subscribed.
+func connected(t *testing.T, s *shelf, change ...func(*devices.Device, *Config)) (*link, <-chan error, func() error) {
+	t.Helper()
+	h := newHub(t)
+	ended, stop := run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil)}, change...), s)
+	l, _ := h.meet()
+	l.accept()
+	l.subscribed(1)
+	s.awaitReports(t, 1)
+	return l, ended, stop
+}
+
+func TestConnectsWithAStableSession(t *testing.T) {
+	h := newHub(t)
+	run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil), bound("out.q", &devices.Topic{Topic: "plant/q"})}), newShelf())
+	l, hello := h.meet()
+	c := hello.Connect
+	if c.ClientIdentifier != "offsite-dev-1" || c.Clean || string(c.Username) != "dev-1" || string(c.Password) != "secret-of-dev-1" || hello.ProtocolVersion != 4 {
+		t.Errorf("CONNECT %+v", c)
+	}
+	l.accept()
+	filters := l.subscribed(1)
+	if len(filters) != 2 {
+		t.Errorf("SUBSCRIBE %v", filters)
+	}
+}
+
+func TestSharedSubscription(t *testing.T) {
+	h := newHub(t)
+	share := func(d *devices.Device, _ *Config) {
+		d.MQTT = &devices.MQTTSettings{ClientID: "gw-slot-3", Share: "gw"}
+	}
+	s := newShelf()
+	run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil)}, share), s)
+	l, hello := h.meet()
+	if hello.Connect.ClientIdentifier != "gw-slot-3" {
+		t.Errorf("client id %s", hello.Connect.ClientIdentifier)
+	}
+	l.accept()
+	if diff := cmp.Diff([]string{"$share/gw/" + topic}, l.subscribed(1)); diff != "" {
+		t.Error(diff)
+	}
+	l.publish(topic, "1", 1, 4)
+	l.want(wire.Puback)
+	s.awaitDeliveries(t, 1)
+}
+
+func TestAcknowledgesInOrderWhatIsOnDisk(t *testing.T) {
+	s := newShelf()
+	s.set(true, nil)
+	l, _, _ := connected(t, s)
+	for id := range uint16(20) {
+		l.publish(topic, "1", 1, id+1)
+	}
+	got := s.awaitDeliveries(t, 20)
+	if got[4].Origin.ID != "5" || got[4].Origin.Device != "dev-1" {
+		t.Errorf("origin %+v", got[4].Origin)
+	}
+	_ = l.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if pk, err := l.read(); err == nil {
+		t.Fatalf("%s before anything was on disk", wire.PacketNames[pk.FixedHeader.Type])
+	}
+	_ = l.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	s.release()
+	for id := range uint16(20) {
+		if got := l.want(wire.Puback); got.PacketID != id+1 {
+			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
+		}
+	}
+}
+
+func TestDeliveryTellsWhatCame(t *testing.T) {
+	s := newShelf()
+	l, _, _ := connected(t, s)
+	l.publish(topic, "1", 1, 1, func(pk *wire.Packet) { pk.FixedHeader.Dup = true })
+	l.publish(topic, "2", 1, 2, func(pk *wire.Packet) { pk.FixedHeader.Retain = true })
+	l.publish(topic, "three", 1, 3)
+	l.publish(topic, "4", 0, 0)
+	for id := range uint16(3) {
+		if got := l.want(wire.Puback); got.PacketID != id+1 {
+			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
+		}
+	}
+	got := s.awaitDeliveries(t, 4)
+	if !got[0].Origin.Resent || got[0].Readings[0].Repeat {
+		t.Errorf("DUP gave %+v", got[0])
+	}
+	if got[1].Origin.Resent || !got[1].Readings[0].Repeat {
+		t.Errorf("RETAIN gave %+v", got[1])
+	}
+	if got[2].Letter == nil || got[2].Letter.Problem.Code != "not_a_number" || len(got[2].Readings) != 0 {
+		t.Errorf("a word gave %+v", got[2])
+	}
+	if got[3].Origin.ID != "" || got[3].Readings[0].Value != 4 {
+		t.Errorf("QoS 0 gave %+v", got[3])
+	}
+}
+
+func TestMessageBeforeTheSubscriptionIsTaken(t *testing.T) {
+	h := newHub(t)
+	s := newShelf()
+	run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil)}), s)
+	l, _ := h.meet()
+	l.accept()
+	l.publish(topic, "1", 1, 9)
+	sub := l.want(wire.Subscribe)
+	if got := l.want(wire.Puback); got.PacketID != 9 {
+		t.Errorf("PUBACK of %d", got.PacketID)
+	}
+	l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Suback}, PacketID: sub.PacketID, ReasonCodes: []byte{1}})
+	s.awaitReports(t, 1)
+}
+
+func TestTopicOfEarlierBindingsIsLeft(t *testing.T) {
+	s := newShelf()
+	l, _, _ := connected(t, s)
+	l.publish("offsite/dev-1/old", "1", 1, 5)
+	for range 2 {
+		pk, err := l.read()
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case pk.FixedHeader.Type == wire.Puback && pk.PacketID == 5:
+		case pk.FixedHeader.Type == wire.Unsubscribe && pk.Filters[0].Filter == "offsite/dev-1/old":
+		default:
+			t.Fatalf("got %+v", pk)
+		}
+	}
+}
+
+func TestStorageErrorAcknowledgesNothing(t *testing.T) {
+	s := newShelf()
+	s.set(true, nil)
+	l, ended, _ := connected(t, s)
+	for id := range uint16(5) {
+		l.publish(topic, "1", 1, id+1)
+	}
+	s.awaitDeliveries(t, 5)
+	s.set(true, errors.New("no space left"))
+	s.release()
+	if kinds := l.wantEnd(); len(kinds) != 0 {
+		t.Errorf("the broker got %v", kinds)
+	}
+	var p *devices.Problem
+	if err := <-ended; !errors.As(err, &p) || p.Code != "storage_failed" || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("Run: %v", err)
+	}
+	if diff := cmp.Diff([]string{"", "storage_failed"}, s.codes()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFullQueueStopsReading(t *testing.T) {
+	s := newShelf()
+	s.set(true, nil)
+	l, _, _ := connected(t, s, func(_ *devices.Device, c *Config) { c.Waiting = 4 })
+	for id := range uint16(50) {
+		l.publish(topic, "1", 1, id+1)
+	}
+	s.awaitDeliveries(t, 4)
+	_ = l.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := l.read(); err == nil {
+		t.Fatal("something came while nothing was on disk")
+	}
+	_ = l.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if got := s.awaitDeliveries(t, 4); len(got) != 4 {
+		t.Errorf("%d deliveries while 4 wait", len(got))
+	}
+	s.set(false, nil)
+	s.release()
+	for id := range uint16(50) {
+		if got := l.want(wire.Puback); got.PacketID != id+1 {
+			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
+		}
+	}
+}
+
+func TestStopAcknowledgesWhatIsOnDiskAndSaysGoodbye(t *testing.T) {
+	s := newShelf()
+	s.set(true, nil)
+	l, _, stop := connected(t, s)
+	l.publish(topic, "1", 1, 7)
+	s.awaitDeliveries(t, 1)
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	s.release()
+	if diff := cmp.Diff([]string{"Puback", "Disconnect"}, l.wantEnd()); diff != "" {
+		t.Errorf("the broker got (-want +got):\n%s", diff)
+	}
+	if err := <-stopped; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run: %v", err)
+	}
+	if diff := cmp.Diff([]string{""}, s.codes()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestConnectionProblems(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	answer := func(code byte) func(*link) {
+		return func(l *link) {
+			l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Connack}, ReasonCode: code})
+		}
+	}
+	tests := []struct {
+		name     string
+		endpoint string // the hub's when empty
+		hub      func(*link)
+		code     string
+	}{
+		{name: "bad user name or password", hub: answer(4), code: "bad_password"},
+		{name: "not authorised", hub: answer(5), code: "bad_password"},
+		{name: "client id rejected", hub: answer(2), code: "client_id_rejected"},
+		{name: "unavailable", hub: answer(3), code: "broker_unavailable"},
+		{name: "closes at once", hub: func(l *link) { l.conn.Close() }, code: "connect_failed"},
+		{name: "speaks something else", hub: func(l *link) { _, _ = l.conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")); l.conn.Close() }, code: "connect_failed"},
+		{name: "says nothing", hub: func(l *link) { l.wantEnd() }, code: "unreachable"},
+		{name: "refused", endpoint: "mqtt://" + closed.Addr().String(), code: "connection_refused"},
+		{name: "unknown host", endpoint: "mqtt://no-such-host.invalid", code: "host_unknown"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHub(t)
+			s := newShelf()
+			d := open(t, h.address(), []devices.Bound{bound("out.p", nil)}, func(d *devices.Device, c *Config) {
+				c.Connect = 500 * time.Millisecond
+				if tt.endpoint != "" {
+					d.Endpoint = tt.endpoint
+				}
+			})
+			for range 2 { // told once however often it is tried
+				ended, _ := run(t, d, s)
+				if tt.hub != nil {
+					l, _ := h.meet()
+					tt.hub(l)
+				}
+				err := <-ended
+				var p *devices.Problem
+				if !errors.As(err, &p) || p.Code != tt.code || p.ZH == "" || strings.Contains(err.Error(), "secret-of") {
+					t.Fatalf("Run: %v, want %s", err, tt.code)
+				}
+			}
+			if diff := cmp.Diff([]string{tt.code}, s.codes()); diff != "" {
+				t.Errorf("reports (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEncryptionProblem(t *testing.T) {
+	h := newHub(t)
+	d := open(t, h.address(), nil, func(d *devices.Device, _ *Config) { d.Endpoint = "mqtts://" + h.address() })
+	ended, _ := run(t, d, newShelf())
+	conn, err := h.listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = conn.Write([]byte("this is no TLS at all"))
+	var p *devices.Problem
+	if err := <-ended; !errors.As(err, &p) || p.Code != "bad_certificate" {
+		t.Errorf("Run: %v", err)
+	}
+	conn.Close()
+}
+
+func TestRefusedSubscriptionIsToldOfItsPoints(t *testing.T) {
+	h := newHub(t)
+	s := newShelf()
+	d := open(t, h.address(), []devices.Bound{bound("out.p", nil)})
+	for i, code := range []byte{0x80, 0x80, 1} {
+		ended, _ := run(t, d, s)
+		l, _ := h.meet()
+		l.accept()
+		l.subscribed(code)
+		s.awaitReports(t, []int{2, 4, 7}[i])
+		l.conn.Close()
+		<-ended
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var got [][]string
+	for _, r := range s.reports {
+		code := ""
+		if r.Problem != nil {
+			code = r.Problem.Code
+		}
+		got = append(got, append([]string{code}, r.Points...))
+	}
+	want := [][]string{
+		{"subscription_refused", "out.p"}, {""}, {"connection_lost"}, {""}, {"connection_lost"}, {"", "out.p"}, {""}, {"connection_lost"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("reports (-want +got):\n%s", diff)
+	}
+}
+
+func TestOpenTellsAllFaults(t *testing.T) {
+	two := byte(2)
+	_, err := Open(devices.Device{ID: "dev-1", Endpoint: "tcp://host", MQTT: &devices.MQTTSettings{QoS: &two, Share: "a/b"}},
+		[]devices.Bound{bound("out.p", &devices.Topic{Topic: "plant/#"})}, Config{})
+	var codes []string
+	for _, p := range devices.AllProblems(err) {
+		codes = append(codes, p.Code)
+	}
+	if diff := cmp.Diff([]string{"bad_address", "out_of_range", "bad_share", "wildcard"}, codes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The rest of the road is against a real broker, our own.
+
+func startBroker(t *testing.T) *broker.Broker {
+	t.Helper()
+	b, err := broker.New(broker.Config{Address: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Update([]broker.Client{{Device: devices.Device{ID: "dev-1", Password: "secret-of-dev-1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx, newShelf()) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	<-b.Ready()
+	return b
+}
+
+func TestSessionKeepsWhatIsPublishedMeanwhile(t *testing.T) {
+	b := startBroker(t)
+	s := newShelf()
+	d := open(t, b.Addr().String(), []devices.Bound{bound("out.p", nil)})
+	_, stop := run(t, d, s)
+	s.awaitReports(t, 1)
+	pub := open(t, b.Addr().String(), nil, func(d *devices.Device, _ *Config) { d.MQTT = &devices.MQTTSettings{ClientID: "pub"} })
+	sender := &session{driver: pub, sink: s, lost: make(chan error, 1)}
+	if err := sender.connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer sender.client.Disconnect(1000)
+	publish := func(payload string) {
+		t.Helper()
+		if token := sender.client.Publish(topic, 1, true, payload); !token.WaitTimeout(5*time.Second) || token.Error() != nil {
+			t.Fatal(token.Error())
+		}
+	}
+	publish("1")
+	s.awaitDeliveries(t, 1)
+	_ = stop()
+	publish("2")
+	publish("3")
+	_, _ = run(t, d, s)
+	got := s.awaitDeliveries(t, 4)
+	var values []float64
+	for _, d := range got {
+		values = append(values, d.Readings[0].Value)
+	}
+	if diff := cmp.Diff([]float64{1, 2, 3, 3}, values); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	if got[2].Readings[0].Repeat || !got[3].Readings[0].Repeat {
+		t.Error("the retained value is not told from the others")
+	}
+}

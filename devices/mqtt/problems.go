@@ -1,0 +1,103 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"offsite/devices"
+)
+
+// connectProblem tells a person why there is no connection.
+func (d *Driver) connectProblem(err error) *devices.Problem {
+	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: err}
+	var dns *net.DNSError
+	switch {
+	case refusedSignIn(err):
+		p.Code, p.Field = "bad_password", "password"
+		p.ZH = "消息服务器 " + d.address + " 拒绝登录；请核对用户名和密码"
+		p.EN = "the broker at " + d.address + " refuses the sign-in; correct user name and password"
+	case errors.Is(err, packets.ErrorRefusedIDRejected):
+		p.Code, p.Field = "client_id_rejected", "mqtt.client_id"
+		p.ZH = "消息服务器 " + d.address + " 不接受客户端标识 " + d.clientID + "；请更换"
+		p.EN = "the broker at " + d.address + " rejects the client id " + d.clientID + "; choose another"
+	case errors.Is(err, packets.ErrorRefusedServerUnavailable):
+		p.Code = "broker_unavailable"
+		p.ZH = "消息服务器 " + d.address + " 暂不提供服务；将自动重试"
+		p.EN = "the broker at " + d.address + " is unavailable; the gateway goes on trying"
+	case errors.As(err, &dns):
+		p.Code, p.Field = "host_unknown", "endpoint"
+		p.ZH = "找不到主机 " + dns.Name + "；请核对地址或 DNS"
+		p.EN = "host " + dns.Name + " is unknown; correct the address or the DNS"
+	case badCertificate(err):
+		p.Code, p.Field = "bad_certificate", "endpoint"
+		p.ZH = "无法与 " + d.address + " 建立加密连接；请核对服务器证书、主机名与端口"
+		p.EN = "cannot set up encryption with " + d.address + "; check the broker's certificate, host name and port"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		p.Code, p.Field = "connection_refused", "endpoint"
+		p.ZH = d.address + " 拒绝连接；请确认消息服务器已启动、端口正确"
+		p.EN = d.address + " refuses the connection; make sure that the broker runs and the port is right"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		p.Code, p.Field = "unreachable", "endpoint"
+		p.ZH = d.address + " 无应答；请检查网络与地址"
+		p.EN = d.address + " does not answer; check the network and the address"
+	default:
+		p.Code, p.Field = "connect_failed", "endpoint"
+		p.ZH = "无法连接消息服务器 " + d.address + "；请核对地址、端口与协议"
+		p.EN = "cannot connect to the broker at " + d.address + "; check address, port and protocol"
+	}
+	return p
+}
+
+func refusedSignIn(err error) bool {
+	return errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised)
+}
+
+func badCertificate(err error) bool {
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &unknown) || errors.As(err, &name)
+}
+
+// lostProblem tells a person why the connection ended.
+func (d *Driver) lostProblem(err error) *devices.Problem {
+	if errors.Is(err, errTooLarge) {
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "packet_too_large", Cause: err,
+			ZH: "消息服务器 " + d.address + " 发来超过 16 MiB 的报文，已断开；请在服务器上限制报文大小（Mosquitto 的 message_size_limit）",
+			EN: "the broker at " + d.address + " sent a message of more than 16 MiB; limit the size there (message_size_limit of Mosquitto)",
+		}
+	}
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "connection_lost", Cause: err,
+		ZH: "与消息服务器 " + d.address + " 的连接中断，将自动重连；若反复发生，请检查是否有另一客户端使用同一标识 " + d.clientID,
+		EN: "the connection to the broker at " + d.address + " was lost and will be made again; if it keeps happening look for another client with the id " + d.clientID,
+	}
+}
+
+func storageProblem(err error) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "storage_failed", Cause: err,
+		ZH: "网关无法存盘，报文未确认，消息服务器会重发；请检查网关的磁盘",
+		EN: "the gateway cannot store, the message was not acknowledged and the broker will send it again; check the gateway's disk",
+	}
+}
+
+// scrubbed keeps the password out of what a broker or a library may have put
+// into an error.
+func scrubbed(err error, secret devices.Secret) error {
+	if err == nil || len(secret) < 4 || !strings.Contains(err.Error(), secret.Reveal()) {
+		return err
+	}
+	return errors.New(devices.Scrub(err.Error(), secret))
+}
