@@ -149,12 +149,13 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 	if err := b.connect(ctx); err != nil {
 		return nil, err
 	}
-	if b.rtu {
-		if err := b.hush(ctx); err != nil {
-			return nil, err
-		}
-	}
 	number, sent := b.number, time.Now()
+	if b.rtu {
+		if err := b.hush(ctx, sent.Add(q.timeout)); err != nil {
+			return nil, b.settle(ctx, q, number, sent, err)
+		}
+		sent = time.Now()
+	}
 	b.setUnit(q.unit)
 	client := modbus.NewClient2(b.packager, transport(func(request []byte) ([]byte, error) {
 		if b.rtu {
@@ -168,7 +169,7 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 	}
 	data, err := ask(q.start, q.quantity)
 	if err == nil && len(data) != 2*int(q.quantity) {
-		err = &fault{wrong, fmt.Errorf("%d bytes for %d registers", len(data), q.quantity)}
+		err = &fault{kind: wrong, err: fmt.Errorf("%d bytes for %d registers", len(data), q.quantity)}
 	}
 	return data, b.settle(ctx, q, number, sent, err)
 }
@@ -194,6 +195,7 @@ func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, e
 		return context.Cause(ctx)
 	}
 	f := faultOf(err)
+	f.after = now.Sub(sent)
 	if f.kind == silent {
 		if b.unanswered++; b.unanswered >= deafAfter {
 			b.spoilt, b.unanswered = max(b.spoilt, number), 0
@@ -246,7 +248,7 @@ func (b *bus) connect(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return b.noDial(&fault{unreachable, err})
+		return b.noDial(&fault{kind: unreachable, err: err})
 	}
 	b.conn, b.in = conn, bufio.NewReaderSize(conn, frameRoom)
 	b.number++

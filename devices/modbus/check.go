@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"offsite/devices"
 )
@@ -17,11 +18,8 @@ func check(dev *devices.Device, bounds []devices.Bound) error {
 	if dev.Driver != devices.DriverModbus {
 		ps.Add(devices.Invalid("driver", "not_modbus", "此设备的驱动不是 modbus", "the device's driver is not modbus"))
 	}
-	if m := dev.Modbus; m != nil {
-		ps.Add(checkUnit(m.Unit, dev.Endpoint))
-		if m.Gap < 0 || m.Gap >= maxRegisters {
-			ps.Add(devices.Invalid("modbus.gap", "out_of_range", "合并读取的间隔须为 0 至 124 个寄存器", "a request may read over 0 to 124 unused registers"))
-		}
+	if m := dev.Modbus; m != nil && strings.HasPrefix(dev.Endpoint, "modbus+rtu:") && (m.Unit == 0 || m.Unit == 255) {
+		ps.Add(devices.Invalid("modbus.unit", "out_of_range", "RTU 从站的单元号须为 1 至 247", "an RTU device has a unit id of 1 to 247"))
 	}
 	var placed []*devices.Binding
 	for i := range bounds {
@@ -34,17 +32,6 @@ func check(dev *devices.Device, bounds []devices.Bound) error {
 	}
 	ps = append(ps, overlaps(placed)...)
 	return ps.Err()
-}
-
-func checkUnit(unit uint8, endpoint string) *devices.Problem {
-	rtu := len(endpoint) > 10 && endpoint[:10] == "modbus+rtu"
-	switch {
-	case rtu && (unit < 1 || unit > 247):
-		return devices.Invalid("modbus.unit", "out_of_range", "RTU 从站的单元号须为 1 至 247", "an RTU device has a unit id of 1 to 247")
-	case unit > 247 && unit < 255:
-		return devices.Invalid("modbus.unit", "out_of_range", "单元号须为 1 至 247；0 和 255 指 TCP 设备本身", "a unit id is 1 to 247; 0 and 255 address a TCP device itself")
-	}
-	return nil
 }
 
 // checkBinding gives the binding's own faults, each field behind its id.
@@ -64,9 +51,8 @@ func checkBinding(b *devices.Binding) devices.Problems {
 	return ps
 }
 
-// overlaps finds values that share a register without being the same one. One
-// register may be read as a whole and bit by bit, and several points may take
-// the same value.
+// overlaps finds values that share a register in contradiction. One register may
+// be read as a whole and bit by bit, and several points may take the same value.
 func overlaps(bindings []*devices.Binding) devices.Problems {
 	sorted := slices.Clone(bindings)
 	slices.SortStableFunc(sorted, func(a, b *devices.Binding) int {
@@ -91,9 +77,13 @@ func overlaps(bindings []*devices.Binding) devices.Problems {
 	return ps
 }
 
+// sameValue says that two registers at one address do not contradict each other.
 func sameValue(a, b *devices.Register) bool {
 	if a.Address != b.Address || a.Words() != b.Words() {
 		return false
 	}
-	return a.Words() == 1 || (a.Type == b.Type && a.Order == b.Order)
+	if a.Words() == 1 && (a.Type == "bit" || b.Type == "bit") {
+		return true
+	}
+	return a.Type == b.Type && cmp.Or(a.Order, "ABCD") == cmp.Or(b.Order, "ABCD")
 }

@@ -72,7 +72,8 @@ func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
 
 // poll asks for every block once and hands on what came.
 func (d *Driver) poll(ctx context.Context, sink devices.Sink) {
-	if now := time.Now(); d.breaker.open(now) || d.bus.quiet(d.dev.Modbus.Unit, now) {
+	quiet := d.bus.quiet(d.dev.Modbus.Unit)
+	if d.breaker.open(time.Now()) || quiet >= d.dev.Period.D() || !sleep(ctx, quiet) {
 		return // a gap that was told when it began
 	}
 	r := round{d: d, points: map[string]*devices.Problem{}}
@@ -94,6 +95,19 @@ func (d *Driver) poll(ctx context.Context, sink devices.Sink) {
 	}
 	if ctx.Err() == nil || len(r.readings) > 0 {
 		d.finish(&r, sink)
+	}
+}
+
+// sleep waits, and says whether ctx still goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -188,7 +202,7 @@ func (r *round) ask(ctx context.Context, b *block) []*block {
 	case errors.As(err, &exception):
 		return r.refused(b, exception, min(held, short), others)
 	case errors.As(err, &f):
-		r.failed(b, f, q.patience, min(held, short), others)
+		r.failed(b, f, min(held, short), others)
 	}
 	return nil
 }
@@ -227,8 +241,8 @@ func (r *round) refused(b *block, e *modbus.ModbusError, held time.Duration, oth
 
 // failed deals with an exchange that gave nothing. If the unit has answered in
 // this round only the block is at fault.
-func (r *round) failed(b *block, f *fault, patience, held time.Duration, others int) {
-	problem := r.d.problem(f, patience)
+func (r *round) failed(b *block, f *fault, held time.Duration, others int) {
+	problem := r.d.problem(f)
 	r.d.log.Debug("poll failed", "start", b.start, "err", f)
 	if r.answered && f.kind != unreachable {
 		b.breaker.fail(time.Now(), held, r.d.dev.Timeout.D(), others)

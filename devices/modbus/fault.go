@@ -24,8 +24,9 @@ const (
 
 // fault is an error of the exchange: no value came of it.
 type fault struct {
-	kind kind
-	err  error
+	kind  kind
+	err   error
+	after time.Duration // since the request, or zero
 }
 
 func (f *fault) Error() string { return f.err.Error() }
@@ -38,13 +39,13 @@ func faultOf(err error) *fault {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &fault{silent, err}
+		return &fault{kind: silent, err: err}
 	case errors.Is(err, errGarbage):
-		return &fault{wrong, err}
+		return &fault{kind: wrong, err: err}
 	case isConnError(err):
-		return &fault{closed, err}
+		return &fault{kind: closed, err: err}
 	default: // goburrow's own checks
-		return &fault{wrong, err}
+		return &fault{kind: wrong, err: err}
 	}
 }
 
@@ -54,9 +55,9 @@ func isConnError(err error) bool {
 }
 
 // problem puts a fault into words for people.
-func (d *Driver) problem(f *fault, patience time.Duration) *devices.Problem {
+func (d *Driver) problem(f *fault) *devices.Problem {
 	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: f.err}
-	unit, addr := d.dev.Modbus.Unit, d.bus.addr
+	unit, addr, waited := d.dev.Modbus.Unit, d.bus.addr, f.after.Round(time.Millisecond)
 	switch f.kind {
 	case unreachable:
 		p.Code = "unreachable"
@@ -64,8 +65,8 @@ func (d *Driver) problem(f *fault, patience time.Duration) *devices.Problem {
 		p.EN = fmt.Sprintf("cannot connect to %s; check address, port, cable and power", addr)
 	case silent:
 		p.Code = "no_answer"
-		p.ZH = fmt.Sprintf("单元 %d 在 %s 内未应答；请检查单元号、接线与仪表电源", unit, patience)
-		p.EN = fmt.Sprintf("unit %d did not answer within %s; check unit id, wiring and the instrument's power", unit, patience)
+		p.ZH = fmt.Sprintf("单元 %d 在 %s 内未应答；请检查单元号、接线与仪表电源", unit, waited)
+		p.EN = fmt.Sprintf("unit %d did not answer within %s; check unit id, wiring and the instrument's power", unit, waited)
 	case closed:
 		p.Code = "connection_closed"
 		p.ZH = fmt.Sprintf("%s 断开了连接；请检查其允许的连接数与运行状态", addr)

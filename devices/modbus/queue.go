@@ -44,6 +44,13 @@ func (q *queue) leave(place chan struct{}) {
 	q.waiting = slices.Delete(q.waiting, 0, 1)
 }
 
+// contested says that somebody waits for the bus.
+func (q *queue) contested() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) > 0
+}
+
 // turn is one caller's hold on the queue, which it may give up and take again.
 type turn struct {
 	queue *queue

@@ -9,13 +9,13 @@ const (
 	rtuByte       = 1100 * time.Microsecond // at 9600 baud
 )
 
-// patience is how long the bus may be held up by q while others wait, and how
-// many others are left out already. A unit that has the bus for itself may take
-// its whole timeout; on TCP it still has that after it stood aside.
+// patience is how long q may hold the bus up when others come to wait for it,
+// and how many others are left out already. While nobody waits, and on TCP also
+// after it stood aside, q has its whole timeout.
 func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	shortest := time.Duration(0)
+	shortest := d.dev.Period.D()
 	for m, out := range b.members {
 		if m == d {
 			continue
@@ -23,18 +23,13 @@ func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int)
 		if out {
 			leftOut++
 		}
-		if p := m.dev.Period.D(); shortest == 0 || p < shortest {
-			shortest = p
-		}
-	}
-	if shortest == 0 {
-		return q.timeout, 0
+		shortest = min(shortest, m.dev.Period.D())
 	}
 	slowest := b.unit(q.unit).slowest
 	floor := min(max(shortest/4, leastPatience), mostPatience)
 	switch {
 	case !b.rtu:
-		patience = max(floor, 2*slowest)
+		patience = max(floor, min(2*slowest, shortest/2))
 	case slowest > 0:
 		patience = max(2*floor, 8*slowest)
 	default:
@@ -60,10 +55,10 @@ func (b *bus) leaveOut(d *Driver, out bool) {
 	}
 }
 
-// quiet says that a unit must not be asked yet, because a late answer of it may
-// still be under way.
-func (b *bus) quiet(id uint8, now time.Time) bool {
+// quiet is how long a unit must not be asked yet, because a late answer of it
+// may still be under way.
+func (b *bus) quiet(id uint8) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return now.Before(b.unit(id).quiet)
+	return time.Until(b.unit(id).quiet)
 }

@@ -45,7 +45,7 @@ func (b *bus) sendTCP(ctx context.Context, t *turn, q query, request []byte) ([]
 // goburrow takes any other function for an exception.
 func fits(request, answer []byte) error {
 	if answer[0] != request[0] || answer[1]&^0x80 != request[1] {
-		return &fault{wrong, fmt.Errorf("answer of unit %d function %#x to a request to unit %d function %#x", answer[0], answer[1], request[0], request[1])}
+		return &fault{kind: wrong, err: fmt.Errorf("answer of unit %d function %#x to a request to unit %d function %#x", answer[0], answer[1], request[0], request[1])}
 	}
 	return nil
 }
@@ -135,20 +135,17 @@ func earlier(a, b time.Time) time.Time {
 // sendRTU sends a request and waits for a frame that has its unit, function
 // and length. Whole frames that do not fit are late answers and are dropped.
 func (b *bus) sendRTU(ctx context.Context, q query, request []byte) ([]byte, error) {
-	deadline := time.Now().Add(min(q.timeout, q.patience))
+	now := time.Now()
+	deadline, patience := now.Add(q.timeout), now.Add(q.patience)
 	if err := b.write(ctx, request, deadline); err != nil {
 		return nil, err
 	}
-	if err := b.conn.SetReadDeadline(deadline); err != nil {
-		return nil, err
-	}
-	defer b.interruptible(ctx)()
 	var misfit error
 	for {
-		frame, err := readRTU(b.in)
+		frame, err := b.nextRTU(ctx, patience, deadline)
 		switch {
 		case err != nil && misfit != nil && errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, &fault{wrong, misfit}
+			return nil, &fault{kind: wrong, err: misfit}
 		case err != nil:
 			return nil, err
 		}
@@ -162,9 +159,33 @@ func (b *bus) sendRTU(ctx context.Context, q query, request []byte) ([]byte, err
 	}
 }
 
+// nextRTU gives the next whole frame. It waits until deadline, but after the
+// neighbours' patience only while none of them comes.
+func (b *bus) nextRTU(ctx context.Context, patience, deadline time.Time) ([]byte, error) {
+	for {
+		until := time.Now().Add(slice)
+		if until.Before(patience) {
+			until = patience
+		}
+		until = earlier(until, deadline)
+		frame, err := b.untilRTU(ctx, until)
+		again := errors.Is(err, os.ErrDeadlineExceeded) && until.Before(deadline) && ctx.Err() == nil
+		if !again || b.queue.contested() {
+			return frame, err
+		}
+	}
+}
+
+func (b *bus) untilRTU(ctx context.Context, until time.Time) ([]byte, error) {
+	if err := b.conn.SetReadDeadline(until); err != nil {
+		return nil, err
+	}
+	defer b.interruptible(ctx)()
+	return readRTU(b.in)
+}
+
 // hush waits until the line is silent, throwing away what still comes.
-func (b *bus) hush(ctx context.Context) error {
-	limit := time.Now().Add(dialTimeout)
+func (b *bus) hush(ctx context.Context, limit time.Time) error {
 	until := b.hushTill
 	var scrap [frameRoom]byte
 	for now := time.Now(); now.Before(limit); now = time.Now() {
@@ -181,11 +202,10 @@ func (b *bus) hush(ctx context.Context) error {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		case err != nil:
-			b.drop()
-			return b.connect(ctx)
+			return err
 		}
 	}
-	return &fault{wrong, errors.New("the line is never silent")}
+	return &fault{kind: wrong, err: errors.New("the line is never silent")}
 }
 
 func (b *bus) readUntil(ctx context.Context, into []byte, until time.Time) (int, error) {
