@@ -281,3 +281,11 @@ func readBody(c echo.Context) ([]byte, error) {
 func notFound(zh, en string) *devices.Problem {
 	return &devices.Problem{Kind: devices.ErrNotFound, Code: "not_found", ZH: zh, EN: en}
 }
+
+// ProblemOf gives a Problem its form inside other bodies, nil for none.
+func ProblemOf(p *devices.Problem) *FieldProblem {
+	if p == nil {
+		return nil
+	}
+	return &FieldProblem{Field: p.Field, Code: p.Code, Zh: p.ZH, En: p.EN}
+}

@@ -1,0 +1,247 @@
+// Package gateway serves people and programs: the API under /api/v1 (package
+// api), the console at /, live updates (package live) and /livez, /readyz and
+// /metrics. It listens with TLS, or without it on loopback alone.
+//
+// Every request passes the same road: request id, recovery, security headers,
+// then the guard of its operation, which knows who asks (a bearer header, a
+// ticket or the session's cookie), refuses what the role may not do and, for
+// cookies, what another site's page has sent. Only then its handler runs.
+//
+// In the state directory it keeps tls.crt and tls.key (PEM, ECDSA P-256,
+// self-signed, made at first start and again when they are about to expire),
+// unless the configuration names others.
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sync/errgroup"
+
+	"offsite/devices"
+	"offsite/gateway/accounts"
+	"offsite/gateway/api"
+	"offsite/gateway/live"
+)
+
+// Config is what the owner of the machine decides about the gateway.
+type Config struct {
+	Listen      string           `yaml:"listen"`      // HTTPS; default 127.0.0.1:8443, or nothing where HTTP is given
+	HTTP        string           `yaml:"http"`        // plain HTTP, on loopback alone; default nothing
+	Certificate string           `yaml:"certificate"` // PEM file; default a self-signed one in the state directory
+	Key         string           `yaml:"key"`         // PEM file
+	Idle        devices.Duration `yaml:"idle"`        // a session ends after this long without a request; default 15m
+}
+
+// Validate tells every fault at once, each with its key path.
+func (c *Config) Validate() error {
+	var ps devices.Problems
+	if c.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			ps.Add(devices.Invalid("gateway.listen", "bad_address", "监听地址须形如 0.0.0.0:8443", `write an address like "0.0.0.0:8443"`))
+		}
+	}
+	if c.HTTP != "" {
+		ps.Add(checkLoopback(c.HTTP))
+	}
+	if (c.Certificate == "") != (c.Key == "") {
+		ps.Add(devices.Invalid("gateway.certificate", "incomplete", "证书与私钥须同时填写", "give certificate and key together"))
+	}
+	if i := c.Idle.D(); i != 0 && (i < time.Minute || i > 24*time.Hour) {
+		ps.Add(devices.Invalid("gateway.idle", "out_of_range", "空闲时限须在 1m 与 24h 之间", "end idle sessions after 1m to 24h"))
+	}
+	return ps.Err()
+}
+
+func checkLoopback(address string) *devices.Problem {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return devices.Invalid("gateway.http", "bad_address", "监听地址须形如 127.0.0.1:8080", `write an address like "127.0.0.1:8080"`)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return devices.Invalid("gateway.http", "plain_off_loopback",
+			"不加密的 HTTP 只能监听本机回环地址，例如 127.0.0.1:8080；对外请用 gateway.listen（HTTPS）",
+			"plain HTTP listens on loopback alone, such as 127.0.0.1:8080; for others use gateway.listen (HTTPS)")
+	}
+	return nil
+}
+
+// Parts is what the Server is given besides its configuration.
+type Parts struct {
+	Backend  api.Backend // without Accounts and Hub, which the Server adds
+	Accounts *accounts.Accounts
+	State    string               // directory of the self-signed certificate
+	Console  fs.FS                // index.html at its root; nil: a note instead of the console
+	Metrics  *prometheus.Registry // nil means a new one
+	Live     live.Config
+	Log      *slog.Logger
+}
+
+// Server serves people and programs.
+type Server struct {
+	cfg      Config
+	accounts *accounts.Accounts
+	api      *api.API
+	hub      *live.Hub
+	echo     *echo.Echo
+	cross    *http.CrossOriginProtection
+	tls      *tls.Config // nil without HTTPS
+	trusted  bool        // the certificate is the owner's own
+	log      *slog.Logger
+
+	closing context.Context // of the Server's streams; ends when Run ends
+	close   context.CancelFunc
+	streams sync.WaitGroup
+}
+
+// Addresses says where a running Server listens; what it does not is empty.
+type Addresses struct {
+	HTTPS, HTTP string // "127.0.0.1:8443"
+}
+
+// URL is the address to open, HTTPS first.
+func (a Addresses) URL() string {
+	if a.HTTPS != "" {
+		return "https://" + a.HTTPS
+	}
+	return "http://" + a.HTTP
+}
+
+// Open composes a Server. It makes the certificate where there is none; it
+// listens to nothing. It refuses an API description that leaves an operation
+// without roles or handler.
+func Open(cfg Config, parts Parts) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Listen == "" && cfg.HTTP == "" {
+		cfg.Listen = "127.0.0.1:8443"
+	}
+	if parts.Log == nil {
+		parts.Log = slog.New(slog.DiscardHandler)
+	}
+	if parts.Metrics == nil {
+		parts.Metrics = prometheus.NewRegistry()
+	}
+	s := &Server{cfg: cfg, accounts: parts.Accounts, hub: live.New(parts.Live), cross: http.NewCrossOriginProtection(), log: parts.Log}
+	s.closing, s.close = context.WithCancel(context.Background())
+	parts.Backend.Accounts = people{parts.Accounts}
+	parts.Backend.Hub = hub{s.hub}
+	s.api = api.New(parts.Backend, parts.Log)
+	if cfg.Listen != "" {
+		certificate, err := s.certificate(parts.State)
+		if err != nil {
+			return nil, err
+		}
+		s.tls = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	}
+	return s, s.routes(parts)
+}
+
+// Handler serves a request as a running Server would.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// mostConnections bounds the connections of one listener.
+const mostConnections = 1024
+
+// Run listens, calls ready with the addresses, and serves until ctx ends.
+// Requests under way have five seconds to end.
+func (s *Server) Run(ctx context.Context, ready func(Addresses)) error {
+	var at Addresses
+	var servers []func() error
+	var stops []*http.Server
+	for _, l := range []struct {
+		address string
+		tls     *tls.Config
+		bound   *string
+	}{{s.cfg.Listen, s.tls, &at.HTTPS}, {s.cfg.HTTP, nil, &at.HTTP}} {
+		if l.address == "" {
+			continue
+		}
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", l.address)
+		if err != nil {
+			return notListening(l.address, err)
+		}
+		*l.bound = listener.Addr().String()
+		srv := s.server()
+		srv.TLSConfig = l.tls
+		stops = append(stops, srv)
+		listener = netutil.LimitListener(listener, mostConnections)
+		defer func() { _ = listener.Close() }()
+		servers = append(servers, func() error {
+			if l.tls != nil {
+				return srv.ServeTLS(listener, "", "")
+			}
+			return srv.Serve(listener)
+		})
+	}
+	if ready != nil {
+		ready(at)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, serve := range servers {
+		g.Go(serve)
+	}
+	g.Go(func() error { return s.api.Run(gctx) })
+	g.Go(func() error { return s.accounts.Run(gctx) })
+	g.Go(func() error {
+		<-gctx.Done()
+		s.shutdown(gctx, stops)
+		return context.Cause(gctx)
+	})
+	err := g.Wait()
+	s.streams.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (s *Server) server() *http.Server {
+	return &http.Server{
+		Handler: s.echo, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// shutdown ends the streams, then waits for the other requests.
+func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {
+	s.close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	for _, srv := range servers {
+		if err := srv.Shutdown(ctx); err != nil {
+			_ = srv.Close()
+		}
+	}
+}
+
+func notListening(address string, err error) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "not_listening",
+		ZH: fmt.Sprintf("无法监听 %s，可能已被占用；请更换 gateway.listen 或 gateway.http", address),
+		EN: fmt.Sprintf("cannot listen on %s, it may be in use; choose another gateway.listen or gateway.http", address), Cause: err,
+	}
+}
+
+// hub shows package live as the API asks for it.
+type hub struct{ *live.Hub }
+
+func (h hub) Tell(name, site string, data any) error {
+	return h.Hub.Tell(live.Message{Name: name, Site: site, Data: data})
+}
+
+func (h hub) Serve(ctx context.Context, w http.ResponseWriter, sees func(string) bool, state func(context.Context) (any, error), holds func() bool) error {
+	return h.Hub.Serve(ctx, w, live.Listener{Sees: sees, State: state, Holds: holds})
+}

@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/gateway/accounts"
+	"offsite/gateway/api"
+)
+
+// beforeChange are the operations open to who must first change the password.
+var beforeChange = []string{"getMe", "changePassword", "signOut"}
+
+// endless are the operations that stream until one side ends.
+var endless = []string{"watchLive", "viewLive"}
+
+// guard lets only those through to an operation whom the API's description names.
+func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			c.Set(operationKey, op.ID)
+			who, err := s.admit(c, op)
+			if err != nil {
+				return err
+			}
+			api.SetWho(c, who)
+			if slices.Contains(endless, op.ID) {
+				defer s.stream(c)()
+			}
+			return next(c)
+		}
+	}
+}
+
+// stream ties a request to the end of the Server.
+func (s *Server) stream(c echo.Context) (done func()) {
+	s.streams.Add(1)
+	ctx, cancel := context.WithCancel(c.Request().Context())
+	c.SetRequest(c.Request().WithContext(ctx))
+	stop := context.AfterFunc(s.closing, cancel)
+	return func() {
+		stop()
+		cancel()
+		s.streams.Done()
+	}
+}
+
+func (s *Server) admit(c echo.Context, op *api.Operation) (api.Principal, error) {
+	if op.Open() {
+		// Nobody is signed in, but a page of another site must not sign
+		// anybody in either.
+		return api.Principal{From: c.RealIP()}, s.sameSite(c)
+	}
+	id, err := s.identify(c, op)
+	if err != nil {
+		return api.Principal{}, err
+	}
+	if id.Cookie {
+		if err := s.sameSite(c); err != nil {
+			return api.Principal{}, err
+		}
+	}
+	who := principal(id, c.RealIP())
+	who.Holds = func() bool { return s.accounts.Holds(id) }
+	switch {
+	case id.MustChange && !slices.Contains(beforeChange, op.ID):
+		return who, &devices.Problem{Kind: api.ErrForbidden, Code: "password_change_required", ZH: "请先修改初始口令", EN: "change your first password before anything else"}
+	case !op.Allows(who.Role):
+		return who, &devices.Problem{Kind: api.ErrForbidden, Code: "role_not_allowed", ZH: "您的角色无权进行此操作", EN: "your role may not do this"}
+	}
+	return who, nil
+}
+
+// identify finds out who asks: by the bearer header if there is one, else by a
+// ticket where the operation takes one, else by the session.
+func (s *Server) identify(c echo.Context, op *api.Operation) (accounts.Identity, error) {
+	ctx := c.Request().Context()
+	if header := c.Request().Header.Get(echo.HeaderAuthorization); header != "" {
+		scheme, secret, _ := strings.Cut(header, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return accounts.Identity{}, &devices.Problem{Kind: accounts.ErrUnknown, Code: "bad_scheme", ZH: "只接受 Authorization: Bearer", EN: "only Authorization: Bearer is understood"}
+		}
+		return s.accounts.ByBearer(strings.TrimSpace(secret))
+	}
+	if secret := c.QueryParam("ticket"); secret != "" && op.Ticket != "" {
+		id, err := s.accounts.ByTicket(secret, op.Ticket, op.Target(c))
+		if err == nil {
+			// Whoever holds the ticket may show what it opens, on any page.
+			c.Response().Header().Set("Access-Control-Allow-Origin", "*")
+			c.Response().Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+		}
+		return id, err
+	}
+	if cookie, err := c.Cookie(api.CookieName); err == nil {
+		return s.accounts.BySession(ctx, cookie.Value)
+	}
+	return accounts.Identity{}, &devices.Problem{Kind: accounts.ErrUnknown, Code: "not_signed_in", ZH: "请先登录，或提供令牌", EN: "sign in, or send a token"}
+}
+
+// sameSite refuses what a page of another site had a browser send: writes by
+// Sec-Fetch-Site and Origin, and WebSockets, which are reads with an Origin.
+func (s *Server) sameSite(c echo.Context) error {
+	r := c.Request()
+	err := s.cross.Check(r)
+	if origin := r.Header.Get("Origin"); err == nil && origin != "" && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		if _, host, ok := strings.Cut(origin, "://"); !ok || !strings.EqualFold(host, r.Host) {
+			err = errors.New("WebSocket from another origin")
+		}
+	}
+	if err != nil {
+		return &devices.Problem{Kind: api.ErrForbidden, Code: "cross_site", ZH: "拒绝来自其他网站页面的请求", EN: "requests from another site's page are refused", Cause: err}
+	}
+	return nil
+}
+
+// local says whether the request comes from this very machine and from no proxy on it.
+func local(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback() &&
+		r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == "" && r.Header.Get("X-Real-Ip") == ""
+}
+
+// mayLook says whether who asks may see the gateway's own figures.
+func (s *Server) mayLook(c echo.Context) bool {
+	if local(c.Request()) {
+		return true
+	}
+	scheme, secret, _ := strings.Cut(c.Request().Header.Get(echo.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	_, err := s.accounts.ByBearer(strings.TrimSpace(secret))
+	return err == nil
+}
