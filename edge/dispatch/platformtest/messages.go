@@ -1,0 +1,287 @@
+package platformtest
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"offsite/devices"
+	"offsite/edge/dispatch"
+)
+
+// record is one message that took effect, as the journal keeps it.
+type record struct {
+	At      dispatch.Time     `json:"at"`
+	Op      string            `json:"op"`
+	Path    map[string]string `json:"path,omitempty"`
+	Gateway string            `json:"gateway,omitempty"`
+	Key     string            `json:"key"`
+	Hash    string            `json:"hash"`
+	Status  int               `json:"status"`
+	Body    []byte            `json:"body"` // of a blob: none in the journal
+	Answer  json.RawMessage   `json:"answer"`
+}
+
+var nonceReplayed = &devices.Problem{Kind: devices.ErrConflict, Code: "nonce_replayed", ZH: "随机数已使用", EN: "the nonce was used before"}
+
+func asProblem(err error) (*devices.Problem, bool) {
+	var p *devices.Problem
+	return p, errors.As(err, &p)
+}
+
+// handle decides about a message without taking effect. mu is held.
+func (p *Platform) handle(rec *record) answer {
+	switch rec.Op {
+	case "enrol":
+		return p.enrol(rec)
+	case "heartbeat":
+		return p.heartbeat()
+	case "rotateKeys":
+		return ok(p.newKeys())
+	case "postResources":
+		return p.resources(rec)
+	case "postReadings":
+		var b dispatch.ReadingBatch
+		return decoded(rec.Body, &b, func() answer { return ok(dispatch.Receipt{Accepted: len(b.Readings)}) })
+	case "putBlob":
+		return p.blob(rec)
+	case "postEvent":
+		return p.event(rec)
+	case "postAct", "postClueAction", "postAggregates":
+		return ok(dispatch.Receipt{Accepted: 1})
+	case "commandResult":
+		return p.result(rec)
+	default:
+		return refuse(http.StatusNotFound, "not_served", "尚未提供", "this is not served yet")
+	}
+}
+
+func decoded(body []byte, into any, then func() answer) answer {
+	if err := json.Unmarshal(body, into); err != nil {
+		return refuse(http.StatusBadRequest, "bad_json", "正文不是有效的 JSON", "the body is not valid JSON")
+	}
+	return then()
+}
+
+func (p *Platform) enrol(rec *record) answer {
+	var e dispatch.Enrolment
+	return decoded(rec.Body, &e, func() answer {
+		switch unused, issued := p.state.codes[e.ActivationCode]; {
+		case !issued:
+			return refuse(http.StatusForbidden, "unknown_code", "激活码无效", "there is no such activation code")
+		case !unused:
+			return refuse(http.StatusForbidden, "code_used", "激活码已使用", "the activation code has been used")
+		}
+		keys := p.newKeys()
+		return ok(dispatch.Enrolled{
+			GatewayID: "gw-" + random(4), GatewayKey: keys.GatewayKey, PlatformKey: keys.PlatformKey,
+			Time: dispatch.At(p.cfg.Now()), Subscription: *p.cfg.Subscription,
+		})
+	})
+}
+
+func (p *Platform) newKeys() dispatch.Keys {
+	fresh := func(prefix string) dispatch.Key {
+		secret := make([]byte, 32)
+		_, _ = rand.Read(secret) // never fails since Go 1.24
+		return dispatch.Key{ID: prefix + random(6), Algorithm: p.cfg.Algorithm, Secret: secret}
+	}
+	return dispatch.Keys{GatewayKey: fresh("k-"), PlatformKey: fresh("p-")}
+}
+
+func (p *Platform) heartbeat() answer {
+	a := dispatch.HeartbeatAnswer{Time: dispatch.At(p.cfg.Now()), Resync: p.state.askResync, RotateKeys: p.state.askRotation}
+	p.state.askResync, p.state.askRotation = false, false
+	return ok(a)
+}
+
+func (p *Platform) resources(rec *record) answer {
+	var b dispatch.ResourceBatch
+	return decoded(rec.Body, &b, func() answer {
+		receipt := dispatch.Receipt{}
+		for i, r := range b.Resources {
+			if r.Op != dispatch.ResourceOpD && len(r.Data) == 0 {
+				receipt.Refusals = append(receipt.Refusals, dispatch.Refusal{Index: i, Code: "data_missing", Reason: "资源内容缺失 / a resource without its data"})
+			}
+		}
+		if b.Mode == dispatch.ResourceBatchModeChanges && !p.state.directories[rec.Gateway] {
+			return refuse(http.StatusUnprocessableEntity, "resync_required", "请先整目录报送", "send the whole directory first")
+		}
+		receipt.Accepted = len(b.Resources) - len(receipt.Refusals)
+		return ok(receipt)
+	})
+}
+
+func (p *Platform) blob(rec *record) answer {
+	if rec.Hash != rec.Path["sha256"] {
+		return refuse(http.StatusUnprocessableEntity, "hash_mismatch", "文件与散列不符", "the file is not the one its name says")
+	}
+	return ok(dispatch.BlobReceipt{SHA256: rec.Hash, Size: int64(len(rec.Body))})
+}
+
+// event holds messages of one event to their order.
+func (p *Platform) event(rec *record) answer {
+	var e dispatch.Event
+	return decoded(rec.Body, &e, func() answer {
+		last := p.state.revisions[rec.Gateway+" "+e.ID]
+		early := func(format string, args ...any) answer {
+			p.note(format, args...)
+			return refuse(http.StatusTooEarly, "out_of_order", "前序消息尚未到达", "a message before this one has not come")
+		}
+		switch {
+		case e.Step == dispatch.EventStepEvidence && last == 0:
+			return early("event %s: evidence before opened", e.ID)
+		case e.Step == dispatch.EventStepEvidence:
+			for _, item := range e.Evidence.Items {
+				if item.SHA256 != "" && p.state.blobs[item.SHA256] == nil {
+					p.note("event %s: evidence names blob %s, which is not there", e.ID, item.SHA256)
+					return refuse(http.StatusTooEarly, "blob_missing", "证据文件尚未上传", "a blob that it names has not come")
+				}
+			}
+		case e.Step == dispatch.EventStepOpened && e.Revision != 1:
+			return early("event %s: opened with revision %d", e.ID, e.Revision)
+		case e.Step != dispatch.EventStepOpened && last == 0:
+			return early("event %s: %s before opened", e.ID, e.Step)
+		case e.Revision <= last:
+			p.note("event %s: revision %d again under key %s", e.ID, e.Revision, rec.Key)
+			return refuse(http.StatusUnprocessableEntity, "revision_used", "修订号已使用", "the revision was used before under another key")
+		case e.Revision != last+1:
+			return early("event %s: revision %d after %d", e.ID, e.Revision, last)
+		case e.Step == dispatch.EventStepOpened && len(e.Evidence.Items) > 0:
+			p.note("event %s: opened names blobs", e.ID)
+		}
+		return ok(dispatch.Receipt{Accepted: 1})
+	})
+}
+
+func (p *Platform) result(rec *record) answer {
+	var r dispatch.Result
+	return decoded(rec.Body, &r, func() answer {
+		id := rec.Path["id"]
+		c := p.queue(rec.Gateway).find(id)
+		switch {
+		case r.Command != id:
+			p.note("result of %s posted to %s", r.Command, id)
+			return refuse(http.StatusUnprocessableEntity, "wrong_command", "结果与指令不符", "the result is for another command")
+		case c == nil:
+			return refuse(http.StatusNotFound, "unknown_command", "没有此指令", "there is no such command")
+		}
+		for _, sum := range r.Blobs {
+			if p.state.blobs[sum] == nil {
+				p.note("result of %s names blob %s, which is not there", id, sum)
+				return refuse(http.StatusTooEarly, "blob_missing", "结果引用的文件尚未上传", "a blob that it names has not come")
+			}
+		}
+		return ok(dispatch.Receipt{Accepted: 1})
+	})
+}
+
+// apply lets a message take effect. mu is held; what it decodes was decoded
+// before.
+func (p *Platform) apply(rec record) *Event {
+	if rec.Op != "heartbeat" {
+		p.answers[rec.Op+" "+rec.Gateway+" "+rec.Key] = record{At: rec.At, Hash: rec.Hash, Status: rec.Status, Answer: rec.Answer}
+	}
+	switch rec.Op {
+	case "enrol":
+		p.applyEnrolment(rec)
+	case "rotateKeys":
+		var keys dispatch.Keys
+		_ = json.Unmarshal(rec.Answer, &keys)
+		p.addKeys(rec.Gateway, keys)
+	case "heartbeat":
+		var h dispatch.Heartbeat
+		_ = json.Unmarshal(rec.Body, &h)
+		p.state.heartbeats[rec.Gateway] = Gateway{ID: rec.Gateway, Heartbeat: h, ReceivedAt: rec.At}
+	case "postResources":
+		p.applyResources(rec)
+	case "postReadings":
+		p.applyReadings(rec)
+	case "putBlob":
+		p.state.blobs[rec.Hash] = rec.Body
+	case "postEvent":
+		return p.applyEvent(rec)
+	case "postAct":
+		var a dispatch.Act
+		_ = json.Unmarshal(rec.Body, &a)
+		p.state.acts = append(p.state.acts, a)
+	case "commandResult":
+		var r dispatch.Result
+		_ = json.Unmarshal(rec.Body, &r)
+		p.queue(rec.Gateway).answer(r)
+	}
+	return nil
+}
+
+func (p *Platform) applyEnrolment(rec record) {
+	var asked dispatch.Enrolment
+	var given dispatch.Enrolled
+	_ = json.Unmarshal(rec.Body, &asked)
+	_ = json.Unmarshal(rec.Answer, &given)
+	p.state.codes[asked.ActivationCode] = false
+	p.state.gateways = append(p.state.gateways, given.GatewayID)
+	p.addKeys(given.GatewayID, dispatch.Keys{GatewayKey: given.GatewayKey, PlatformKey: given.PlatformKey})
+}
+
+func (p *Platform) addKeys(gateway string, keys dispatch.Keys) {
+	p.keys[keys.GatewayKey.ID] = &signer{gateway: gateway, key: keys.GatewayKey}
+	p.queue(gateway).key = keys.PlatformKey
+}
+
+func (p *Platform) applyResources(rec record) {
+	var b dispatch.ResourceBatch
+	_ = json.Unmarshal(rec.Body, &b)
+	for _, r := range b.Resources {
+		id := rec.Gateway + " " + string(r.Kind) + " " + r.ID
+		if old, have := p.state.resources[id]; have && old.Revision > r.Revision && b.Mode == dispatch.ResourceBatchModeChanges {
+			continue
+		}
+		if r.Op == dispatch.ResourceOpD {
+			delete(p.state.resources, id)
+		} else if len(r.Data) > 0 {
+			p.state.resources[id] = Resource{Resource: r, Gateway: rec.Gateway, sync: b.Sync}
+		}
+	}
+	if b.Mode != dispatch.ResourceBatchModeFull || !b.Last {
+		return
+	}
+	p.state.directories[rec.Gateway] = true
+	for id, r := range p.state.resources {
+		if r.Gateway == rec.Gateway && r.sync != b.Sync {
+			delete(p.state.resources, id)
+		}
+	}
+}
+
+func (p *Platform) applyReadings(rec record) {
+	var b dispatch.ReadingBatch
+	_ = json.Unmarshal(rec.Body, &b)
+	p.state.readingCount += len(b.Readings)
+	for _, r := range b.Readings {
+		id := rec.Gateway + " " + r.Point
+		if old, have := p.state.readings[id]; b.Kind == dispatch.ReadingBatchKindRealtime && (!have || !old.At.After(r.At.Time)) {
+			p.state.readings[id] = Reading{Reading: r, Gateway: rec.Gateway, ReceivedAt: rec.At}
+		}
+	}
+}
+
+func (p *Platform) applyEvent(rec record) *Event {
+	e := Event{Gateway: rec.Gateway, Key: rec.Key, ReceivedAt: rec.At}
+	_ = json.Unmarshal(rec.Body, &e.Event)
+	if e.Step != dispatch.EventStepEvidence {
+		p.state.revisions[rec.Gateway+" "+e.ID] = e.Revision
+	}
+	p.state.events = append(p.state.events, e)
+	p.state.effects[fmt.Sprintf("%s:%s:%s:%d", rec.Gateway, e.ID, e.Step, e.Revision)]++
+	return &e
+}
+
+// Events gives every accepted event message, in order of acceptance.
+func (p *Platform) Events() []Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.state.events)
+}

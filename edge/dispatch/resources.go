@@ -1,0 +1,111 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// resourceBatch is how many resources go in one message.
+const resourceBatch = 500
+
+// resources sends the directory whole where that is wanted, and then changes
+// in order of revision until there are none.
+func (c *Client) resources(site Site) step {
+	return func(ctx context.Context) (time.Duration, Answer) {
+		wanted, due, err := c.store.resync(ctx)
+		if err != nil {
+			return 0, local(err)
+		}
+		if due {
+			if a := c.sendDirectory(ctx, site, wanted); a.Class != Done {
+				return 0, a
+			}
+		}
+		for {
+			more, a := c.sendChanges(ctx, site)
+			if a.Class == Refused { // the platform does not know where we stand
+				if err := c.store.wantResync(ctx); err != nil {
+					return 0, local(err)
+				}
+			}
+			if a.Class != Done || !more {
+				return -1, a
+			}
+		}
+	}
+}
+
+func (c *Client) sendDirectory(ctx context.Context, site Site, wanted int64) Answer {
+	revision, all, err := site.Directory(ctx)
+	if err != nil {
+		return local(err)
+	}
+	sync := NewNonce()
+	for n := 0; ; n++ {
+		part := all[:min(resourceBatch, len(all))]
+		all = all[len(part):]
+		b := ResourceBatch{Mode: ResourceBatchModeFull, Revision: revision, Sync: sync, Last: len(all) == 0, Resources: part}
+		if a := c.sendResources(ctx, b, "resources:"+sync+":"+strconv.Itoa(n)); a.Class != Done {
+			return a
+		}
+		if b.Last {
+			break
+		}
+	}
+	if err := c.store.setSynced(ctx, wanted, revision); err != nil {
+		return local(err)
+	}
+	return Answer{Class: Done}
+}
+
+func (c *Client) sendChanges(ctx context.Context, site Site) (more bool, a Answer) {
+	since, err := c.store.number(ctx, valueRevision)
+	if err != nil {
+		return false, local(err)
+	}
+	changes, err := site.Changes(ctx, since, resourceBatch)
+	if err != nil {
+		return false, local(err)
+	}
+	if len(changes) == 0 {
+		return false, Answer{Class: Done}
+	}
+	revision := changes[len(changes)-1].Revision
+	send := make([]Resource, 0, len(changes))
+	for _, r := range changes {
+		if r.Kind != "" { // kinds that the platform has no use for only move the revision on
+			send = append(send, r)
+		}
+	}
+	if len(send) > 0 {
+		b := ResourceBatch{Mode: ResourceBatchModeChanges, Revision: revision, Resources: send}
+		if a := c.sendResources(ctx, b, "resources:"+NewNonce()); a.Class != Done {
+			return false, a
+		}
+	}
+	if err := c.store.set(ctx, valueRevision, strconv.FormatInt(revision, 10)); err != nil {
+		return false, local(err)
+	}
+	return len(changes) == resourceBatch, Answer{Class: Done}
+}
+
+func (c *Client) sendResources(ctx context.Context, b ResourceBatch, key string) Answer {
+	if b.Resources == nil {
+		b.Resources = []Resource{}
+	}
+	body, err := json.Marshal(b)
+	if err != nil {
+		return local(err)
+	}
+	var receipt Receipt
+	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: "/v1/resources", key: key, body: body, into: &receipt})
+	for _, r := range receipt.Refusals {
+		if r.Index < len(b.Resources) {
+			c.cfg.Log.WarnContext(ctx, "resource refused by the platform", "event", string(b.Resources[r.Index].Kind)+"/"+b.Resources[r.Index].ID, "err", r.Code+": "+r.Reason)
+		}
+	}
+	return a
+}
