@@ -22,7 +22,7 @@
 // nothing more is read from it. When the sink fails, nothing is acknowledged and
 // the device is disconnected: it keeps its data and sends again. For a short
 // while after that CONNECT is answered with "server unavailable".
-// Other subscribers get a message of QoS 1 or 2 after its acknowledgement.
+// Other subscribers, too, get a message of QoS 1 or 2 when it is on disk.
 //
 // All other permitted topics are ordinary MQTT; [Broker.Unbound] tells which
 // were heard of.

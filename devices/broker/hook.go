@@ -24,7 +24,7 @@ func (*hook) ID() string { return "offsite" }
 // Provides says which events the hook wants.
 func (*hook) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{
-		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnACLCheck,
+		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished, mqtt.OnACLCheck,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnWillSent, mqtt.OnClientExpired,
 	}, b) >= 0
 }
@@ -62,6 +62,16 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	l.mu.Unlock()
 	cl.ID = name + "/" + cl.ID // so that nobody takes over the session of another device
 	return true
+}
+
+// OnSessionEstablish comes before mochi moves what is in flight from an earlier
+// connection of the session to this one. A message passed on meanwhile would be
+// lost with the earlier one.
+func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+	if l, ok := cl.Net.Conn.(*line); ok {
+		h.host.moving.Lock()
+		l.moving = true
+	}
 }
 
 // OnSessionEstablished tells that the device is there.
@@ -109,12 +119,16 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 }
 
 // OnPacketEncode holds messages back from a client that reads slowly; mochi
-// drops what then does not fit its queue.
+// drops what then does not fit its queue. A CONNACK means that the session has
+// moved.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	if pk.FixedHeader.Type == packets.Publish {
-		if l, ok := cl.Net.Conn.(*line); ok {
-			l.pause()
-		}
+	l, ok := cl.Net.Conn.(*line)
+	switch {
+	case !ok:
+	case pk.FixedHeader.Type == packets.Publish:
+		l.pause()
+	case pk.FixedHeader.Type == packets.Connack:
+		l.moved()
 	}
 	return pk
 }
@@ -124,6 +138,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	l, ok := cl.Net.Conn.(*line)
 	if !ok { // passed on by ourselves
+		pk.Created = h.host.order.Add(1) // mochi repeats what is in flight in this order; whole seconds would not do
 		return pk, nil
 	}
 	c := h.client(cl)

@@ -35,6 +35,8 @@ type host struct {
 	server *mqtt.Server
 	log    *slog.Logger
 
+	order     atomic.Int64 // of the messages passed on
+	moving    sync.RWMutex // held by a line that takes over a session; it is not held together with any other lock of ours
 	shutUntil atomic.Int64 // Unix nanoseconds: the storage failed shortly before
 
 	mu    sync.Mutex
@@ -151,6 +153,7 @@ func (h *host) serveLine(conn net.Conn) {
 	var writer sync.WaitGroup
 	writer.Go(l.runWriter)
 	err := h.server.EstablishConnection("devices", l)
+	l.moved() // where the line was closed before its CONNACK
 	_ = l.Close()
 	writer.Wait()
 	h.left(l, err)
@@ -263,15 +266,17 @@ func (h *host) storageFailed() { h.shutUntil.Store(time.Now().Add(shutTime).Unix
 
 func (h *host) shut() bool { return time.Now().UnixNano() < h.shutUntil.Load() }
 
-// passOn gives a message that has been answered to its subscribers and, if it
-// wants to be, to retention.
-func (h *host) passOn(l *line, pk packets.Packet) {
+// passOn gives a message that is about to be answered to its subscribers and, if
+// it wants to be, to retention.
+func (h *host) passOn(l *line, pk *packets.Packet) {
 	if l.inline == nil || l.inline.ID != pk.Origin {
 		l.inline = h.server.NewClient(nil, mqtt.LocalListener, pk.Origin, true)
 	}
 	l.inline.Properties.ProtocolVersion = pk.ProtocolVersion
 	pk.FixedHeader.Dup = false
-	if err := h.server.InjectPacket(l.inline, pk); err != nil {
+	h.moving.RLock()
+	defer h.moving.RUnlock()
+	if err := h.server.InjectPacket(l.inline, *pk); err != nil {
 		h.log.Warn("message not passed on", "device", l.device, "err", err)
 	}
 }

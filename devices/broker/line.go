@@ -33,7 +33,9 @@ type line struct {
 	remote string
 	settle func(error) // done of every message of this line; a field so that it is made once
 
-	readBy time.Time // read deadline in force; this and again are the reader's alone
+	// These are the reader's alone.
+	readBy time.Time // read deadline in force
+	moving bool      // it holds host.moving
 	again  uint16    // packet id of a QoS 2 message that is being repeated
 
 	mu     sync.Mutex
@@ -129,6 +131,14 @@ func (l *line) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// moved lets messages be passed on again after a session has moved to this line.
+func (l *line) moved() {
+	if l.moving {
+		l.moving = false
+		l.host.moving.Unlock()
+	}
+}
+
 // pause holds back whoever wants to write a message of another client while
 // much still waits.
 func (l *line) pause() {
@@ -162,12 +172,6 @@ func (l *line) Close() error {
 	return nil
 }
 
-func (l *line) closeFor(cause *devices.Problem) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closeLocked(cause)
-}
-
 // closeLocked lets the writer end the line; it may be called by whoever must not block.
 func (l *line) closeLocked(cause *devices.Problem) {
 	if l.closed {
@@ -183,7 +187,7 @@ func (l *line) closeLocked(cause *devices.Problem) {
 
 // runWriter writes until the line is closed, and then closes the connection.
 func (l *line) runWriter() {
-	defer l.Conn.Close()
+	defer func() { _ = l.Conn.Close() }()
 	var out []byte
 	var due []owed
 	for {
@@ -197,14 +201,12 @@ func (l *line) runWriter() {
 		}
 		for i := range due {
 			out = l.answer(out, &due[i])
+			if due[i].pass != nil {
+				l.host.passOn(l, due[i].pass) // first, so that who has an answer finds its message retained
+			}
 		}
 		if err := l.flush(out); err != nil {
 			l.writeFailed(err)
-		}
-		for i := range due {
-			if due[i].pass != nil {
-				l.host.passOn(l, *due[i].pass)
-			}
 		}
 		clear(due)
 	}
