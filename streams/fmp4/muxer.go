@@ -164,7 +164,8 @@ func (m *Muxer) begin(key *streams.Frame) (*group, error) {
 		}
 	}
 	clear(m.groups[len(kept):])
-	m.groups = append(kept, g)
+	kept = append(kept, g)
+	m.groups = kept
 	offset, known := m.offsets[key.Connection]
 	if !known {
 		// A new connection's clock begins anew: place its first frame at its

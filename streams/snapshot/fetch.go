@@ -30,20 +30,9 @@ func (t *Taker) fetch(ctx context.Context, camera devices.Camera) (streams.Still
 		// A redirect could carry the password, or the request, anywhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	res, err := ask(ctx, client, camera, "")
+	res, err := ask(ctx, client, camera)
 	if err != nil {
 		return streams.Still{}, scrub(err, camera)
-	}
-	if res.StatusCode == http.StatusUnauthorized && camera.Username != "" {
-		authorization, err := answer(res, camera)
-		drain(res)
-		if err != nil {
-			return streams.Still{}, scrub(err, camera)
-		}
-		res, err = ask(ctx, client, camera, authorization)
-		if err != nil {
-			return streams.Still{}, scrub(err, camera)
-		}
 	}
 	defer drain(res)
 	at := time.Now() // the camera has taken its picture when it begins to answer
@@ -64,15 +53,24 @@ func (t *Taker) fetch(ctx context.Context, camera devices.Camera) (streams.Still
 	return streams.Still{JPEG: picture, At: at, Width: width, Height: height, Step: StepCamera}, nil
 }
 
-func ask(ctx context.Context, client *http.Client, camera devices.Camera, authorization string) (*http.Response, error) {
+// ask sends the request, and sends it again with the authorization that a first
+// refusal asks for.
+func ask(ctx context.Context, client *http.Client, camera devices.Camera) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, camera.StillURL, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "image/jpeg")
-	if authorization != "" {
-		req.Header.Set("Authorization", authorization)
+	res, err := client.Do(req)
+	if err != nil || res.StatusCode != http.StatusUnauthorized || camera.Username == "" {
+		return res, err
 	}
+	authorization, err := answer(res, camera)
+	drain(res)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", authorization)
 	return client.Do(req)
 }
 
