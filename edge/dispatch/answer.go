@@ -58,14 +58,17 @@ func classify(status int, header http.Header, body []byte, readErr error, into a
 		}
 		return Answer{Class: Done, Status: status}
 	}
-	said := problemIn(status, header, body)
+	said, spoken := problemIn(status, header, body)
 	a.Problem = said.problem()
 	switch {
+	case readErr != nil: // half an answer, whatever its status
 	case status == http.StatusConflict, status == http.StatusPreconditionFailed:
-		if said.Code == "duplicate" || len(body) == 0 {
+		switch {
+		case said.Code == "duplicate" || len(body) == 0:
 			return Answer{Class: Done, Status: status}
+		case spoken: // else it is not the platform that speaks, and the message is kept
+			a.Class = Refused
 		}
-		a.Class = Refused
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:
 		a.Class = Retry
 	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnsupportedMediaType,
@@ -98,17 +101,17 @@ func readable(header http.Header, body []byte, readErr error, into any) error {
 	return json.Unmarshal(body, into)
 }
 
-// problemIn reads a problem body, or makes one from the status.
-func problemIn(status int, header http.Header, body []byte) ProblemBody {
+// problemIn reads a problem body, or makes one from the status and says false.
+func problemIn(status int, header http.Header, body []byte) (ProblemBody, bool) {
 	var p ProblemBody
 	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
 	if kind == "application/problem+json" || kind == "application/json" {
 		if json.Unmarshal(body, &p) == nil && p.Code != "" {
 			p.Status = status
-			return p
+			return p, true
 		}
 	}
-	return ProblemBody{Status: status, Code: "status_" + strconv.Itoa(status), Title: fmt.Sprintf("status %d %s", status, http.StatusText(status)), TitleZh: fmt.Sprintf("状态码 %d", status)}
+	return ProblemBody{Status: status, Code: "status_" + strconv.Itoa(status), Title: fmt.Sprintf("status %d %s", status, http.StatusText(status)), TitleZh: fmt.Sprintf("状态码 %d", status)}, false
 }
 
 // retryAfter reads seconds or an HTTP date.

@@ -140,6 +140,22 @@ func (p *Platform) SignCommand(c dispatch.Command, at time.Time, nonce string) (
 	return sign(p.queue(c.Gateway).key, body, at, nonce)
 }
 
+// SignForeign signs, by the key of c's own gateway, a command that names another.
+func (p *Platform) SignForeign(c dispatch.Command, named string, at time.Time, nonce string) (dispatch.SignedCommand, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.fill(&c); err != nil {
+		return dispatch.SignedCommand{}, err
+	}
+	key := p.queue(c.Gateway).key
+	c.Gateway = named
+	body, err := json.Marshal(c)
+	if err != nil {
+		return dispatch.SignedCommand{}, err
+	}
+	return sign(key, body, at, nonce)
+}
+
 func sign(key dispatch.Key, body []byte, at time.Time, nonce string) (dispatch.SignedCommand, error) {
 	auth, err := dispatch.Sign(key, dispatch.Request{
 		Method: http.MethodPost, Path: dispatch.CommandPath, BodyHash: dispatch.BodyHash(key.Algorithm, body),

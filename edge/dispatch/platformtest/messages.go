@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"offsite/devices"
 	"offsite/edge/dispatch"
@@ -169,6 +170,10 @@ func (p *Platform) result(rec *record) answer {
 		case c == nil:
 			return refuse(http.StatusNotFound, "unknown_command", "没有此指令", "there is no such command")
 		}
+		if err := p.resultObeys(c, r); err != nil {
+			p.note("result of %s: %v", id, err)
+			return refuse(http.StatusUnprocessableEntity, "contract_broken", "结果不符合接口契约", "the result breaks the contract")
+		}
 		for _, sum := range r.Blobs {
 			if p.state.blobs[sum] == nil {
 				p.note("result of %s names blob %s, which is not there", id, sum)
@@ -177,6 +182,30 @@ func (p *Platform) result(rec *record) answer {
 		}
 		return ok(dispatch.Receipt{Accepted: 1})
 	})
+}
+
+// resultObeys validates the data of a finished command against the schema that
+// x-commands names for its type.
+func (p *Platform) resultObeys(c *command, r dispatch.Result) error {
+	if r.Status != dispatch.ResultStatusDone {
+		return nil
+	}
+	var asked dispatch.Command
+	if err := json.Unmarshal(c.body, &asked); err != nil {
+		return err
+	}
+	commands, _ := p.doc.Components.Schemas["CommandType"].Value.Extensions["x-commands"].(map[string]any)
+	entry, _ := commands[string(asked.Type)].(map[string]any)
+	ref, _ := entry["result"].(string)
+	schema := p.doc.Components.Schemas[strings.TrimPrefix(ref, "#/components/schemas/")]
+	if schema == nil {
+		return fmt.Errorf("the contract has no result for %s", asked.Type)
+	}
+	var data any
+	if err := json.Unmarshal(r.Data, &data); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	return schema.Value.VisitJSON(data)
 }
 
 // apply lets a message take effect. mu is held; what it decodes was decoded
