@@ -31,6 +31,7 @@ type Edit struct {
 	own      map[devices.Kind]bool                  //
 	byPoint  map[string]map[string]*devices.Binding // live bindings of each point by id; nil until needed
 	byDevice map[string]map[string]*devices.Binding // the same by device
+	broken   error                                  // a write that failed: the edit cannot be committed
 	fresh    *Snapshot                              // of things, nil after a change
 }
 
@@ -144,6 +145,7 @@ func (e *Edit) put(op string, t devices.Thing) error {
 		return err
 	}
 	if err := e.store(op, t); err != nil {
+		e.broken = err
 		return err
 	}
 	kind := t.Kind()

@@ -85,7 +85,10 @@ func (r *Registry) Update(ctx context.Context, fn func(e *Edit) error) error {
 	var edit *Edit
 	err := r.db.Update(ctx, func(tx *sql.Tx) error {
 		edit = newEdit(ctx, r.db, tx, r.Snapshot())
-		return fn(edit)
+		if err := fn(edit); err != nil {
+			return err
+		}
+		return edit.broken
 	})
 	switch {
 	case err == nil:

@@ -92,7 +92,8 @@ func (db *DB) begin() error {
 	}
 	tx, err := db.writer.BeginTx(context.Background(), nil)
 	if err != nil {
-		db.reopenAfter(err)
+		db.cfg.Log.Error("no transaction could be begun; opening the state again", "err", err)
+		db.reopen()
 		return storageProblem(err)
 	}
 	db.group = &group{tx: tx, began: time.Now(), done: make(chan struct{})}
@@ -145,7 +146,8 @@ func (db *DB) breakOff(cause error) {
 		g.err = notCommitted(cause)
 	}
 	close(g.done)
-	db.reopenAfter(cause)
+	db.cfg.Log.Warn("a transaction was broken off; opening the state again", "err", cause)
+	db.reopen()
 }
 
 // settle commits the open group unless somebody waits to join it.
@@ -175,7 +177,8 @@ func (db *DB) commit() {
 	}
 	if err != nil {
 		g.err = notCommitted(err)
-		db.reopenAfter(err)
+		db.cfg.Log.Error("a commit was not confirmed; opening the state again", "err", err)
+		db.reopen()
 	}
 	close(g.done)
 }

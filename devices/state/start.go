@@ -64,12 +64,14 @@ func (db *DB) prepareFile() error {
 	if _, err := os.Stat(db.path()); err == nil {
 		return nil
 	}
-	damaged, err := filepath.Glob(db.path() + ".damaged-*")
+	entries, err := os.ReadDir(db.cfg.Dir)
 	if err != nil {
-		return fmt.Errorf("look for damaged databases: %w", err)
+		return diskProblem(db.cfg.Dir, err)
 	}
-	if len(damaged) > 0 {
-		return movedAside(damaged[0], nil)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), databaseName+".damaged-") {
+			return movedAside(filepath.Join(db.cfg.Dir, e.Name()), nil)
+		}
 	}
 	f, err := os.OpenFile(db.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -170,11 +170,10 @@ func (db *DB) source(more string) string {
 
 func (db *DB) path() string { return filepath.Join(db.cfg.Dir, databaseName) }
 
-// reopenAfter closes every connection after a storage error, so that nothing
-// that was cached before it is believed after it, and opens the writer anew.
-// Readers in the middle of a query finish it on their old connection.
-func (db *DB) reopenAfter(cause error) {
-	db.cfg.Log.Error("state could not be written; opening it again", "err", cause)
+// reopen closes every connection after a storage error, so that nothing that
+// was cached before it is believed after it, and opens the writer anew. Readers
+// in the middle of a query finish it on their old connection.
+func (db *DB) reopen() {
 	if err := db.closeWriter(); err != nil {
 		db.cfg.Log.Warn("old connection did not close", "err", err)
 	}
