@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +54,7 @@ func child(t *testing.T, dir string, wrap ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append(wrap, self, "-test.run=^TestChildProcess$", "-test.v")
+	args := slices.Concat(wrap, []string{self, "-test.run=^TestChildProcess$", "-test.v"})
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	return cmd
