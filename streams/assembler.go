@@ -6,11 +6,7 @@ import (
 	"time"
 )
 
-// Reasons why an access unit gives no frame.
-var (
-	errNoParameters = errors.New("no parameter sets yet")
-	errIncomplete   = errors.New("first slice missing")
-)
+var errIncomplete = errors.New("first slice missing")
 
 // maxParameterSet bounds one parameter set; real ones have some tens of bytes.
 const maxParameterSet = 4096
@@ -31,8 +27,9 @@ func NewAssembler(codec Codec, vps, sps, pps []byte) *Assembler {
 }
 
 // Frame makes the frame of one access unit. Without an error and without a
-// frame the unit held no picture, only parameter sets for instance. An error
-// means a picture was left out; the next unit may be tried.
+// frame the unit held no picture, or none that can be shown because no parameter
+// sets have come yet. An error means that a picture was damaged and left out; the
+// next unit may be tried.
 func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Frame, error) {
 	f := &Frame{PTS: pts, At: at, NALUs: make([][]byte, 0, len(units))}
 	first, slices := false, 0
@@ -40,6 +37,9 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 		kind := classify(a.codec, u)
 		switch kind {
 		case unitVPS, unitSPS, unitPPS:
+			if kind == unitPPS && a.pps != nil && pictureSet(a.codec, u) != pictureSet(a.codec, a.pps) {
+				break // a further set beside the first: it stays with the pictures
+			}
 			a.keep(kind, u)
 			continue
 		case unitDrop:
@@ -59,7 +59,7 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 	}
 	var err error
 	f.Params, err = a.parameters()
-	if err != nil {
+	if err != nil || f.Params == nil {
 		return nil, err
 	}
 	return f, nil
@@ -79,13 +79,14 @@ func (a *Assembler) keep(kind unitKind, u []byte) {
 	}
 }
 
-// parameters gives the sets in force, the same pointer as long as they do not change.
+// parameters gives the sets in force, the same pointer as long as they do not
+// change; nil as long as one is missing.
 func (a *Assembler) parameters() (*Parameters, error) {
 	if a.params.sameSets(a.vps, a.sps, a.pps) {
 		return a.params, nil
 	}
 	if len(a.sps) == 0 || len(a.pps) == 0 || (a.codec == H265 && len(a.vps) == 0) {
-		return nil, errNoParameters
+		return nil, nil
 	}
 	// Copies, because the units lie inside network buffers that would be held.
 	p, err := NewParameters(a.codec, clone(a.vps), clone(a.sps), clone(a.pps))
@@ -94,6 +95,30 @@ func (a *Assembler) parameters() (*Parameters, error) {
 	}
 	a.params = p
 	return p, nil
+}
+
+// pictureSet reads a picture parameter set's id, an Exp-Golomb number right
+// behind the header (H.264, 7.3.2.2 and 9.1; H.265, 7.3.2.3). Ids reach 255, so
+// that three bytes hold it.
+func pictureSet(codec Codec, u []byte) uint32 {
+	header := 1
+	if codec == H265 {
+		header = 2
+	}
+	var bits uint32
+	for i := range 3 {
+		bits <<= 8
+		if header+i < len(u) {
+			bits |= uint32(u[header+i])
+		}
+	}
+	bits <<= 8
+	zeros := 0
+	for zeros < 8 && bits&0x8000_0000 == 0 {
+		zeros++
+		bits <<= 1
+	}
+	return bits>>(31-zeros) - 1
 }
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }

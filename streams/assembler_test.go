@@ -79,7 +79,7 @@ func TestAssemblerLetsNothingDamagedThrough(t *testing.T) {
 	}{
 		{"whole", [][]byte{sets[0], sets[1], slice, second}, true, false},
 		{"first slice lost", [][]byte{sets[0], sets[1], second}, false, true},
-		{"no parameter sets", [][]byte{slice}, false, true},
+		{"no parameter sets yet", [][]byte{slice}, false, false},
 		{"damaged parameter set", [][]byte{{0x67, 0xff}, sets[1], slice}, false, true},
 		{"parameter sets alone", [][]byte{sets[0], sets[1]}, false, false},
 		{"delimiter and empty unit", [][]byte{{9, 0x10}, {}}, false, false},
@@ -91,6 +91,22 @@ func TestAssemblerLetsNothingDamagedThrough(t *testing.T) {
 				t.Errorf("frame %v, error %v", f, err)
 			}
 		})
+	}
+}
+
+func TestFurtherPictureSetsStayWithTheirPictures(t *testing.T) {
+	sets := clipUnits(t)[:2]
+	slice := []byte{0x65, 0x88, 0x80}
+	second := []byte{0x68, 0x40, 0x80} // id 1
+	f, err := streams.NewAssembler(streams.H264, nil, nil, nil).Frame([][]byte{sets[0], sets[1], second, slice}, 0, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]byte{second, slice}, f.NALUs); diff != "" {
+		t.Error(diff)
+	}
+	if !bytes.Equal(f.Params.PPS, sets[1]) {
+		t.Errorf("parameter set %x, want the first, %x", f.Params.PPS, sets[1])
 	}
 }
 

@@ -3,6 +3,7 @@ package rtsp_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"offsite/streams"
 	"offsite/streams/rtsp/rtsptest"
@@ -23,4 +24,24 @@ func smallClip(t *testing.T) *rtsptest.Clip {
 		t.Fatal(err)
 	}
 	return clip
+}
+
+// demoUnits gives the access units of the demo clip as frames hold them,
+// without parameter sets.
+func demoUnits(t *testing.T) [][][]byte {
+	t.Helper()
+	data, err := os.ReadFile("rtsptest/demo.h264")
+	if err != nil {
+		t.Fatal(err)
+	}
+	assembler := streams.NewAssembler(streams.H264, nil, nil, nil)
+	var out [][][]byte
+	for _, unit := range streams.CutUnits(streams.H264, streams.SplitAnnexB(data)) {
+		f, err := assembler.Frame(unit, 0, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, f.NALUs)
+	}
+	return out
 }

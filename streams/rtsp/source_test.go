@@ -3,6 +3,7 @@ package rtsp_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -87,6 +88,7 @@ func TestPullsFramesInOrder(t *testing.T) {
 		{"tcp", rtsptest.Config{}, "tcp", ""},
 		{"default transport", rtsptest.Config{}, "", ""},
 		{"udp", rtsptest.Config{UDP: true}, "udp", ""},
+		{"parameter sets in band alone", rtsptest.Config{Bare: true}, "tcp", ""},
 		{"digest", rtsptest.Config{User: "admin", Password: "p:ä/ss@word"}, "tcp", "admin"},
 		{"basic", rtsptest.Config{User: "admin", Password: "pä/ss@word", Basic: true}, "tcp", "admin"},
 	}
@@ -155,6 +157,33 @@ func TestFailuresAreTold(t *testing.T) {
 			}
 			if all := fmt.Sprintf("%v %+v %s", err, err, log.String()); strings.Contains(all, "canary") {
 				t.Errorf("the password shows: %s", all)
+			}
+		})
+	}
+}
+
+// What is published is what the camera encoded, byte for byte, whatever gets
+// lost on the way: a picture with a hole is never passed on.
+func TestLossLeavesNoHoles(t *testing.T) {
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, rtsptest.Config{UDP: true})
+			whole := map[[sha256.Size]byte]bool{}
+			for _, unit := range demoUnits(t) {
+				whole[sha256.Sum256(bytes.Join(unit, nil))] = true
+			}
+			s.Camera("cam").Lose(29) // some of the key frames, which have eight packets, stay whole
+			cam := camera(s)
+			cam.Transport = transport
+			feed, _ := pull(t, cam, rtsp.Config{})
+			for _, f := range frames(t, feed, 60) {
+				if !whole[sha256.Sum256(bytes.Join(f.NALUs, nil))] {
+					t.Errorf("frame %d, key %v, of %d bytes is not as the camera sent it", f.Seq, f.Key, f.Size())
+				}
+			}
+			if s := feed.State(); s.Damaged == 0 {
+				t.Errorf("loss is not counted: %+v", s)
 			}
 		})
 	}

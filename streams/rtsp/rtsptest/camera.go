@@ -31,7 +31,9 @@ type Camera struct {
 	stalled        bool
 	gone           bool
 	damage         bool
-	noVideo        bool
+	noVideo, bare  bool
+	lose           int                     // one packet in so many is not sent; 0: all are
+	sent           int                     // packets
 	stream         *gortsplib.ServerStream // nil while the camera is gone or the server does not run
 	media          *description.Media
 	encode         func([][]byte) ([]*rtp.Packet, error)
@@ -48,6 +50,13 @@ func (c *Camera) Stall(on bool) {
 func (c *Camera) Damage(on bool) {
 	c.mu.Lock()
 	c.damage = on
+	c.mu.Unlock()
+}
+
+// Lose leaves out one packet in every n, as a bad network does; 0 sends all.
+func (c *Camera) Lose(n int) {
+	c.mu.Lock()
+	c.lose = n
 	c.mu.Unlock()
 }
 
@@ -145,6 +154,10 @@ func (c *Camera) show(server *gortsplib.Server, clip *Clip, i int, at time.Durat
 	stamp := uint32(uint64(math.Round(at.Seconds() * clockRate))) //nolint:gosec // RTP time wraps
 	for _, p := range packets {
 		p.Timestamp = stamp
+		c.sent++
+		if c.lose > 0 && c.sent%c.lose == 0 {
+			continue
+		}
 		if err := c.stream.WritePacketRTP(c.media, p); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
@@ -155,19 +168,23 @@ func (c *Camera) show(server *gortsplib.Server, clip *Clip, i int, at time.Durat
 // open makes the stream of the camera; c.mu is held.
 func (c *Camera) open(server *gortsplib.Server, clip *Clip) error {
 	var f format.Format
+	params := *clip.params
+	if c.bare {
+		params.VPS, params.SPS, params.PPS = nil, nil, nil
+	}
 	switch {
 	case c.noVideo:
 		f = &format.G711{PayloadTyp: 8, SampleRate: 8000, ChannelCount: 1}
 		c.encode = func([][]byte) ([]*rtp.Packet, error) { return nil, nil }
 	case clip.codec == streams.H265:
-		h := &format.H265{PayloadTyp: payloadType, VPS: clip.params.VPS, SPS: clip.params.SPS, PPS: clip.params.PPS}
+		h := &format.H265{PayloadTyp: payloadType, VPS: params.VPS, SPS: params.SPS, PPS: params.PPS}
 		e, err := h.CreateEncoder()
 		if err != nil {
 			return err
 		}
 		f, c.encode = h, e.Encode
 	default:
-		h := &format.H264{PayloadTyp: payloadType, SPS: clip.params.SPS, PPS: clip.params.PPS, PacketizationMode: 1}
+		h := &format.H264{PayloadTyp: payloadType, SPS: params.SPS, PPS: params.PPS, PacketizationMode: 1}
 		e, err := h.CreateEncoder()
 		if err != nil {
 			return err

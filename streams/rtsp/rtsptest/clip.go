@@ -49,10 +49,10 @@ func NewClip(codec streams.Codec, annexB []byte, rate float64) (*Clip, error) {
 		if err != nil {
 			return nil, fmt.Errorf("picture %d: %w", i, err)
 		}
+		if f == nil || (i == 0 && !f.Key) {
+			return nil, errors.New("the clip does not begin with a key frame and its parameter sets")
+		}
 		if i == 0 {
-			if !f.Key {
-				return nil, errors.New("the clip does not begin with a key frame")
-			}
 			c.params = f.Params
 		}
 		c.units = append(c.units, unit)

@@ -28,6 +28,7 @@ type Config struct {
 	Basic          bool     // offer basic instead of digest authentication
 	UDP            bool     // offer UDP beside TCP
 	NoVideo        bool     // offer a sound track only
+	Bare           bool     // tell no parameter sets in the description: they come in band alone
 }
 
 func (c *Config) setDefaults() {
@@ -55,7 +56,7 @@ func Listen(cfg Config) (*Server, error) {
 	cfg.setDefaults()
 	s := &Server{cfg: cfg, cameras: make(map[string]*Camera, len(cfg.Paths))}
 	for _, path := range cfg.Paths {
-		s.cameras[path] = &Camera{path: path, clip: cfg.Clip, user: cfg.User, password: cfg.Password, noVideo: cfg.NoVideo}
+		s.cameras[path] = &Camera{path: path, clip: cfg.Clip, user: cfg.User, password: cfg.Password, noVideo: cfg.NoVideo, bare: cfg.Bare}
 	}
 	l, err := net.Listen("tcp", cfg.Addr) //nolint:noctx // ends at once
 	if err != nil {
