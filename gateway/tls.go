@@ -150,3 +150,12 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	}
 	return os.Rename(f.Name(), path)
 }
+
+// Fingerprint is the SHA-256 of the certificate in hex, for comparing with the
+// browser's; empty without HTTPS.
+func (s *Server) Fingerprint() string {
+	if s.tls == nil {
+		return ""
+	}
+	return fingerprint(s.tls.Certificates[0].Certificate[0])
+}

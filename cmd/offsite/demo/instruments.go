@@ -75,16 +75,26 @@ func (s sensor) run(ctx context.Context) error {
 	}
 }
 
+// dust is what the dust station publishes.
+func dust(now time.Time, since time.Duration) string {
+	return fmt.Sprintf(`{"ts":%q,"pm10":%.0f,"pm25":%.0f,"tsp":%.0f}`, now.Format("2006-01-02T15:04:05.000Z07:00"),
+		pm10.at(since), pm25.at(since), tsp.at(since))
+}
+
+// DustStation publishes as one dust station to broker, host:port, each second
+// until ctx ends.
+func DustStation(ctx context.Context, broker, device, password string) error {
+	s := sensor{broker: "tcp://" + broker, id: device, password: devices.Secret(password), topic: "offsite/" + device, period: time.Second, payload: dust}
+	return s.run(ctx)
+}
+
 // sensors are the MQTT instruments of the construction site.
 func sensors(size Size, broker string, password devices.Secret) []sensor {
 	make1 := func(id, topic string, payload func(time.Time, time.Duration) string) sensor {
 		return sensor{broker: "tcp://" + broker, id: id, password: password, topic: topic, period: size.Period, payload: payload}
 	}
 	list := []sensor{
-		make1(deviceDust, "offsite/"+deviceDust, func(now time.Time, since time.Duration) string {
-			return fmt.Sprintf(`{"ts":%q,"pm10":%.0f,"pm25":%.0f,"tsp":%.0f}`, now.Format("2006-01-02T15:04:05.000Z07:00"),
-				pm10.at(since), pm25.at(since), tsp.at(since))
-		}),
+		make1(deviceDust, "offsite/"+deviceDust, dust),
 		make1(deviceNoise, "offsite/"+deviceNoise+"/leq", func(_ time.Time, since time.Duration) string {
 			return fmt.Sprintf("%.1f", noise.at(since))
 		}),

@@ -1,13 +1,18 @@
+// Package demo is the world around the demo's gateway: two sites with their
+// simulated instruments and cameras, each a real client or server on a socket
+// of its own. Nothing in the gateway knows that they are simulated.
 package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"math"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"offsite/devices"
 	"offsite/devices/modbus/modbustest"
 	"offsite/streams/rtsp/rtsptest"
 )
@@ -48,15 +53,25 @@ func Cameras(addr string, n int, user, password string) (*rtsptest.Server, []str
 	return server, addresses, nil
 }
 
-// world is what stands around the demo's gateway.
-type world struct {
-	plc     *modbustest.Slave
-	cameras *rtsptest.Server
-	peers   peers
+// Size is how much the demo shows.
+type Size struct {
+	Sensors int           // MQTT instruments
+	Cameras int           //
+	Period  time.Duration // between two values of an instrument
 }
 
-func newWorld(ctx context.Context, size Size) (*world, error) {
-	w := &world{}
+// World is what stands around the demo's gateway, on ports of its own.
+type World struct {
+	size     Size
+	password devices.Secret // of the MQTT instruments, new each time
+	plc      *modbustest.Slave
+	cameras  *rtsptest.Server
+	peers    peers
+}
+
+// NewWorld opens the ports.
+func NewWorld(ctx context.Context, size Size) (*World, error) {
+	w := &World{size: size, password: devices.Secret(rand.Text())}
 	var err error
 	if w.plc, err = PLC(ctx, ""); err != nil {
 		return nil, err
@@ -70,12 +85,19 @@ func newWorld(ctx context.Context, size Size) (*world, error) {
 	return w, nil
 }
 
-// run plays until ctx ends.
-func (w *world) run(ctx context.Context) error {
+// Things gives all that the demo registers, in an order in which each finds
+// what it refers to.
+func (w *World) Things() []devices.Thing { return things(w.size, w.peers, w.password) }
+
+// Run plays until ctx ends. The MQTT instruments publish to broker, host:port.
+func (w *World) Run(ctx context.Context, broker string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.plc.Run(ctx) })
 	if w.cameras != nil {
 		g.Go(func() error { return w.cameras.Run(ctx) })
+	}
+	for _, s := range sensors(w.size, broker, w.password) {
+		g.Go(func() error { return s.run(ctx) })
 	}
 	return g.Wait()
 }

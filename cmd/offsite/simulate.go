@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"offsite/cmd/offsite/demo"
+	"offsite/edge/dispatch/platformtest"
+)
+
+// simulateCommand runs one of the demo's peers by itself, for trying a gateway
+// that runs elsewhere on this machine.
+type simulateCommand struct {
+	PLC      simulatePLC      `cmd:"" name:"plc" help:"A Modbus TCP controller: level, pressure, temperature, gas. Modbus 控制器"`
+	Camera   simulateCamera   `cmd:"" help:"RTSP cameras that play the demo's clip. 摄像机"`
+	Sensor   simulateSensor   `cmd:"" help:"An MQTT dust station. MQTT 扬尘仪"`
+	Platform simulatePlatform `cmd:"" help:"The reference platform. 参考平台"`
+}
+
+type simulatePLC struct {
+	Addr string `help:"Listen here." default:"127.0.0.1:5020"`
+}
+
+// Run answers Modbus TCP, unit 1, until ctx ends.
+func (c *simulatePLC) Run(ctx context.Context, s streamsOut) error {
+	plc, err := demo.PLC(ctx, c.Addr)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "modbus://%s unit 1: holding 0 level m float32, 2 pressure kPa float32, 4 temperature int16 x0.1, 10 gas %%LEL uint16 x0.1\n", plc.Addr())
+	return plc.Run(ctx)
+}
+
+type simulateCamera struct {
+	Addr     string `help:"Listen here." default:"127.0.0.1:8554"`
+	Count    int    `help:"How many cameras." default:"1"`
+	User     string `help:"Ask for this user."`
+	Password string `help:"And this password." env:"OFFSITE_CAMERA_PASSWORD"`
+}
+
+// Run plays until ctx ends.
+func (c *simulateCamera) Run(ctx context.Context, s streamsOut) error {
+	server, addresses, err := demo.Cameras(c.Addr, c.Count, c.User, c.Password)
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		fmt.Fprintln(s.out, a)
+	}
+	return server.Run(ctx)
+}
+
+type simulateSensor struct {
+	Broker   string `help:"Broker's host:port." default:"127.0.0.1:1883"`
+	Device   string `help:"Device id, also user name." default:"dust-station-1"`
+	Password string `help:"Its password." env:"OFFSITE_DEVICE_PASSWORD"`
+}
+
+// Run publishes until ctx ends.
+func (c *simulateSensor) Run(ctx context.Context, s streamsOut) error {
+	fmt.Fprintf(s.out, "offsite/%s: {\"ts\":…,\"pm10\":…,\"pm25\":…,\"tsp\":…} each second\n", c.Device)
+	return demo.DustStation(ctx, c.Broker, c.Device, c.Password)
+}
+
+type simulatePlatform struct {
+	Addr string `help:"Listen here." default:"127.0.0.1:9443"`
+}
+
+// Run takes what gateways send until ctx ends.
+func (c *simulatePlatform) Run(ctx context.Context, s streamsOut) error {
+	tell := &teller{out: s.out, json: true}
+	platform, err := platformtest.Open(platformtest.Config{OnEvent: tell.event})
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	listener, err := platformtest.Listen(ctx, c.Addr)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "{\"platform\":\"http://%s\",\"code\":%q}\n", listener.Addr(), platform.Code())
+	return platform.Run(ctx, listener)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"offsite/cmd/offsite/settings"
+	"offsite/devices"
+	"offsite/devices/modbus"
+	"offsite/devices/mqtt"
+	"offsite/edge"
+	"offsite/gateway"
+	"offsite/gateway/accounts"
+	"offsite/gateway/console"
+)
+
+// Config is offsite.yaml: what the owner of the machine decides.
+type Config struct {
+	edge.Config `yaml:",inline"`
+	Gateway     gateway.Config `yaml:"gateway"`
+}
+
+// defaults is the Config of a gateway without a file.
+func defaults() Config {
+	return Config{Config: edge.Defaults()}
+}
+
+// Validate tells every fault at once.
+func (c *Config) Validate() error {
+	ps := devices.AllProblems(c.Config.Validate())
+	return append(ps, devices.AllProblems(c.Gateway.Validate())...).Err()
+}
+
+// load reads the configuration file; without a name the defaults stand.
+func load(name string) (Config, error) {
+	cfg := defaults()
+	if name == "" {
+		return cfg, nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return cfg, fmt.Errorf("read configuration: %w", err)
+	}
+	return cfg, settings.Read(text, &cfg)
+}
+
+// station is a gateway with all its floors.
+type station struct {
+	box      *edge.Box
+	accounts *accounts.Accounts
+	server   *gateway.Server
+}
+
+// open opens the state and composes the gateway. Nothing runs yet.
+func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
+	buses := modbus.New(modbus.Config{Log: log})
+	box, err := edge.Open(ctx, cfg.Config, edge.Parts{
+		Version: version(), Log: log,
+		Openers: map[string]devices.Opener{
+			devices.DriverModbus: buses.Open,
+			devices.DriverMQTT: func(d devices.Device, bounds []devices.Bound) (devices.Driver, error) {
+				return mqtt.Open(d, bounds, mqtt.Config{Log: log, TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+			},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &station{box: box}
+	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
+		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
+			Backend: gateway.Site(box), Accounts: s.accounts, State: cfg.State, Console: console.Files(), Log: log,
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, box.Close())
+	}
+	return s, nil
+}
+
+// run runs the gateway until ctx ends and calls ready once it listens. The site
+// goes on until its last reading is recorded.
+func (s *station) run(ctx context.Context, ready func(gateway.Addresses)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.box.Run(ctx) })
+	g.Go(func() error { return s.server.Run(ctx, ready) })
+	return g.Wait()
+}
+
+func (s *station) close() error { return s.box.Close() }

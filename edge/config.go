@@ -1,0 +1,173 @@
+package edge
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"offsite/devices"
+)
+
+// Config is what the owner of the machine decides about the site. The zero
+// Config of every section means its defaults.
+type Config struct {
+	State    string         `yaml:"state"` // directory of everything that is kept
+	Broker   BrokerConfig   `yaml:"broker"`
+	History  HistoryConfig  `yaml:"history"`
+	Log      LogConfig      `yaml:"readings_log"`
+	Clock    ClockConfig    `yaml:"clock"`
+	Video    VideoConfig    `yaml:"video"`
+	Platform PlatformConfig `yaml:"platform"`
+}
+
+// BrokerConfig sets up the embedded MQTT broker.
+type BrokerConfig struct {
+	Listen      string `yaml:"listen"`   // default 127.0.0.1:1883
+	Insecure    bool   `yaml:"insecure"` // allow plain MQTT off loopback
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// HistoryConfig names the store of history.
+type HistoryConfig struct {
+	Store     string           `yaml:"store"`     // local (the default) or influx
+	Retention devices.Duration `yaml:"retention"` // age at which history is deleted; default 1095d, 0s keeps it for ever
+	Influx    InfluxConfig     `yaml:"influx"`
+}
+
+// InfluxConfig is the connection to InfluxDB: org, bucket and token for 2.x,
+// database, username and password for 1.8.
+type InfluxConfig struct {
+	URL      string         `yaml:"url"`
+	Org      string         `yaml:"org"`
+	Bucket   string         `yaml:"bucket"`
+	Token    devices.Secret `yaml:"token"`
+	Database string         `yaml:"database"`
+	Username string         `yaml:"username"`
+	Password devices.Secret `yaml:"password"`
+}
+
+// LogConfig bounds the log of readings.
+type LogConfig struct {
+	Backlog Bytes `yaml:"backlog"` // what may wait for a remote store; default half of the disk's free space
+}
+
+// ClockConfig says how far a device's clock may run ahead.
+type ClockConfig struct {
+	Tolerance devices.Duration `yaml:"tolerance"` // default 5m
+}
+
+// VideoConfig sets up cameras.
+type VideoConfig struct {
+	Ring   devices.Duration `yaml:"ring"`   // seconds of video kept in memory for each camera; default 10s
+	FFmpeg string           `yaml:"ffmpeg"` // program; empty finds it on the path, "none" does without
+}
+
+// PlatformConfig sets up the connection to the supervision platform.
+type PlatformConfig struct {
+	CA         string           `yaml:"ca"`          // PEM file of the platform's own authority, if it has one
+	StartDelay devices.Duration `yaml:"start_delay"` // a fleet's gateways wait up to this long before they send after a start; default 0s
+}
+
+// Bytes is a size, written as 512MiB, 10GiB or a plain number.
+type Bytes int64
+
+// UnmarshalText reads a size.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	s, unit := string(text), int64(1)
+	for _, u := range []struct {
+		suffix string
+		size   int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}} {
+		if rest, ok := strings.CutSuffix(s, u.suffix); ok {
+			s, unit = strings.TrimSpace(rest), u.size
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > (1<<62)/unit {
+		return devices.Invalid("", "bad_size", "容量须写作 512MiB、10GiB 或字节数", `write a size as "512MiB", "10GiB" or a number of bytes`)
+	}
+	*b = Bytes(n * unit)
+	return nil
+}
+
+// MarshalText writes the number of bytes.
+func (b Bytes) MarshalText() ([]byte, error) { return strconv.AppendInt(nil, int64(b), 10), nil }
+
+// Defaults is the Config that a gateway without a configuration file has.
+func Defaults() Config {
+	return Config{
+		State:   "offsite-state",
+		Broker:  BrokerConfig{Listen: "127.0.0.1:1883"},
+		History: HistoryConfig{Store: "local", Retention: devices.Duration(1095 * 24 * time.Hour)},
+		Clock:   ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
+		Video:   VideoConfig{Ring: devices.Duration(10 * time.Second)},
+	}
+}
+
+// Validate tells every fault at once, each with its key path.
+func (c *Config) Validate() error {
+	var ps devices.Problems
+	if c.State == "" {
+		ps.Add(devices.Invalid("state", "missing", "请填写状态目录", "name the state directory"))
+	}
+	c.Broker.validate(&ps)
+	c.History.validate(&ps)
+	if t := c.Clock.Tolerance.D(); t < time.Second || t > 24*time.Hour {
+		ps.Add(devices.Invalid("clock.tolerance", "out_of_range", "时钟容差须在 1s 与 24h 之间", "tolerate 1s to 24h"))
+	}
+	if r := c.Video.Ring.D(); r < time.Second || r > 5*time.Minute {
+		ps.Add(devices.Invalid("video.ring", "out_of_range", "视频缓存须在 1s 与 5m 之间", "keep 1s to 5m of video"))
+	}
+	if c.Log.Backlog != 0 && c.Log.Backlog < 16<<20 {
+		ps.Add(devices.Invalid("readings_log.backlog", "out_of_range", "积压上限至少 16MiB", "allow at least 16MiB"))
+	}
+	return ps.Err()
+}
+
+func (c *BrokerConfig) validate(ps *devices.Problems) {
+	host, _, err := net.SplitHostPort(c.Listen)
+	switch {
+	case err != nil:
+		ps.Add(devices.Invalid("broker.listen", "bad_address", "监听地址须形如 127.0.0.1:1883", `write an address like "127.0.0.1:1883"`))
+	case !loopback(host) && !c.Insecure && c.Certificate == "":
+		ps.Add(devices.Invalid("broker.listen", "plain_off_loopback",
+			"本机以外的 MQTT 须加密：请填写 broker.certificate 和 broker.key，或明确设置 broker.insecure: true",
+			"MQTT off loopback needs TLS: give broker.certificate and broker.key, or accept plain MQTT by broker.insecure: true"))
+	}
+	if (c.Certificate == "") != (c.Key == "") {
+		ps.Add(devices.Invalid("broker.certificate", "incomplete", "证书与私钥须同时填写", "give certificate and key together"))
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+func (c *HistoryConfig) validate(ps *devices.Problems) {
+	if c.Retention < 0 {
+		ps.Add(devices.Invalid("history.retention", "out_of_range", "保存期须为零（永久）或正数", "a retention is zero (for ever) or more"))
+	}
+	switch c.Store {
+	case "local":
+	case "influx":
+		c.Influx.validate(ps)
+	default:
+		ps.Add(devices.Invalid("history.store", "not_one_of", "历史库须为 local 或 influx", "the store is local or influx"))
+	}
+}
+
+func (c *InfluxConfig) validate(ps *devices.Problems) {
+	if !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
+		ps.Add(devices.Invalid("history.influx.url", "bad_address", "地址须形如 http://127.0.0.1:8086", `write an address like "http://127.0.0.1:8086"`))
+	}
+	if c.Bucket == "" && c.Database == "" {
+		ps.Add(devices.Invalid("history.influx.bucket", "missing", "请填写 bucket（2.x）或 database（1.8）", "give a bucket (2.x) or a database (1.8)"))
+	}
+	if c.Bucket != "" && c.Token == "" {
+		ps.Add(devices.Invalid("history.influx.token", "missing", "InfluxDB 2.x 须填写 token", fmt.Sprintf("bucket %q needs a token", c.Bucket)))
+	}
+}

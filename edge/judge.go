@@ -1,0 +1,172 @@
+package edge
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"offsite/devices/registry"
+	"offsite/devices/state"
+	"offsite/edge/audit"
+	"offsite/edge/breach"
+	"offsite/edge/evidence"
+	"offsite/edge/outbox"
+)
+
+// saveEvery is how often the judging cursor is committed when nothing happens.
+const saveEvery = time.Second
+
+// judge is the follower that finds breaches. Whatever a batch of the log brings
+// about is committed in one transaction: events, alarm states, outbox rows,
+// evidence wanted, audit rows and the cursor.
+type judge struct {
+	log      followerLog
+	db       *state.DB
+	registry *registry.Registry
+	engine   *breach.Engine
+	outbox   *outbox.Outbox
+	evidence *evidence.Collector
+	audit    *audit.Log
+	live     *Live
+	message  func(breach.Transition) (outbox.Message, error) // the platform's form of a transition
+	logger   *slog.Logger
+	pause    Pause
+}
+
+// run follows the log until ctx ends or the log fails. A state database that
+// cannot commit makes it wait and judge again from the last commit.
+func (j *judge) run(ctx context.Context) error {
+	wake, stop := j.registry.Watch()
+	defer stop()
+	if err := j.engine.Reload(ctx); err != nil {
+		return err
+	}
+	at := j.engine.Cursor()
+	if err := j.insist(ctx, at, j.reconcile()); err != nil {
+		return err
+	}
+	for saved, committed := time.Now(), at; ; {
+		recs, err := j.log.Read(at, readAtOnce)
+		if err != nil {
+			return err
+		}
+		var found []breach.Transition
+		rules := j.registry.Snapshot()
+		for _, rec := range recs {
+			found = append(found, j.engine.Observe(rec, rules)...)
+			at = rec.Seq
+		}
+		select {
+		case <-wake:
+			found = append(found, j.reconcile()...)
+		default:
+		}
+		if len(found) > 0 || (at > committed && time.Since(saved) >= saveEvery) {
+			if err := j.commit(ctx, at, found); err != nil {
+				if at, err = j.restart(ctx, err); err != nil {
+					return err
+				}
+				committed = at
+				continue
+			}
+			saved, committed = time.Now(), at
+		}
+		if len(recs) == 0 {
+			if err := waitUntil(ctx, j.log, at, saveEvery/2); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// reconcile ends the alarms of limits and points that are gone.
+func (j *judge) reconcile() []breach.Transition {
+	return j.engine.Reconcile(j.registry.Snapshot(), time.Now().UTC())
+}
+
+// insist commits what a reconciliation found, however often it takes.
+func (j *judge) insist(ctx context.Context, at uint64, found []breach.Transition) error {
+	for failures := 0; len(found) > 0; failures++ {
+		err := j.commit(ctx, at, found)
+		if err == nil {
+			return nil
+		}
+		if _, err = j.restart(ctx, err); err != nil {
+			return err
+		}
+		found = j.reconcile()
+	}
+	return nil
+}
+
+// restart waits a little and goes back to what is committed.
+func (j *judge) restart(ctx context.Context, why error) (uint64, error) {
+	j.logger.ErrorContext(ctx, "judgement not committed; will judge again", "err", why)
+	for failures := 0; ; failures++ {
+		select {
+		case <-time.After(j.pause(failures)):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+		err := j.engine.Reload(ctx)
+		if err == nil {
+			return j.engine.Cursor(), nil
+		}
+		j.logger.ErrorContext(ctx, "alarm states not read", "err", err)
+	}
+}
+
+// commit writes the one transaction of a judgement and then wakes those who
+// carry it on.
+func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition) error {
+	snapshot := j.registry.Snapshot()
+	err := j.db.Update(ctx, func(tx *sql.Tx) error {
+		if err := j.engine.Save(ctx, tx, at, found); err != nil {
+			return err
+		}
+		for _, t := range found {
+			if err := j.handOn(ctx, tx, snapshot, t); err != nil {
+				return fmt.Errorf("event %s: %w", t.Event.ID, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("commit judgement: %w", err)
+	}
+	j.engine.Saved()
+	if len(found) > 0 {
+		j.outbox.Wake()
+		j.evidence.Wake()
+		for _, t := range found {
+			j.logger.InfoContext(ctx, "alarm "+t.Step, "event", t.Event.ID, "point", t.Event.Point, "limit", t.Event.Limit)
+			j.live.Tell(Update{Event: &t})
+		}
+	}
+	return j.log.Advance(followJudging, at)
+}
+
+// handOn queues a transition for the platform, wants its picture and audits it.
+func (j *judge) handOn(ctx context.Context, tx *sql.Tx, snapshot *registry.Snapshot, t breach.Transition) error {
+	m, err := j.message(t)
+	if err != nil {
+		return err
+	}
+	if err := j.outbox.Put(ctx, tx, m); err != nil {
+		return err
+	}
+	if t.Step == "opened" {
+		var cameras []string
+		for _, c := range snapshot.CamerasOf(t.Event.Outlet) {
+			cameras = append(cameras, c.ID)
+		}
+		if err := j.evidence.Expect(ctx, tx, t.Event.ID, t.Event.StartedAt, cameras); err != nil {
+			return err
+		}
+	}
+	return j.audit.Append(ctx, tx, audit.Entry{
+		At: time.Now().UTC(), Who: "gateway", Act: "event." + t.Step, What: "event/" + t.Event.ID, Result: "ok",
+	})
+}

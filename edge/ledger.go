@@ -1,0 +1,236 @@
+package edge
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"offsite/devices"
+	"offsite/devices/state"
+	"offsite/timeseries"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Kinds of loss.
+const (
+	LossGap        = "gap"         // polls that failed, a camera or device that was away
+	LossBacklog    = "backlog"     // readings that a remote store missed for longer than the backlog holds
+	LossRefused    = "refused"     // readings that the store refused
+	LossDeadLetter = "dead_letter" // messages that could not be understood
+	LossClock      = "clock"       // readings that claimed a time in the future
+)
+
+// keepLetters bounds the table of dead letters.
+const keepLetters = 10000
+
+// Loss tells what was dropped or missed: what, how many, from, to and why.
+type Loss struct {
+	ID      int64            `json:"id"`
+	Kind    string           `json:"kind"`
+	Subject string           `json:"subject"` // "device/pm-1", "point/gate.pm10", "store/influx"
+	From    time.Time        `json:"from"`
+	To      time.Time        `json:"to"`
+	Count   int64            `json:"count"`
+	Open    bool             `json:"open"` // it goes on
+	Detail  string           `json:"detail,omitempty"`
+	Why     *devices.Problem `json:"-"`
+}
+
+// Correction is a value of history that later data changed.
+type Correction struct {
+	Point    string
+	At       time.Time
+	Seq      uint64 // of the record that changed it
+	Old, New timeseries.Sample
+}
+
+// Ledger keeps what must be told although it is not there: losses,
+// corrections and dead letters.
+type Ledger struct {
+	db *state.DB
+}
+
+// OpenLedger prepares the tables.
+func OpenLedger(ctx context.Context, db *state.DB) (*Ledger, error) {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Migrate(ctx, "edge", sub); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return &Ledger{db: db}, nil
+}
+
+// sameLossSpan is how long one row goes on taking losses of one kind, subject
+// and code, so that a babbling device fills no table.
+const sameLossSpan = time.Hour
+
+// Add adds l to a row of the same kind, subject and code that ended less than
+// an hour ago, or makes a new row.
+func (g *Ledger) Add(ctx context.Context, l Loss) error {
+	return g.db.Update(ctx, func(tx *sql.Tx) error { return addLoss(ctx, tx, l) })
+}
+
+const extendLoss = `UPDATE losses SET to_ms = max(to_ms, ?), count = count + ?, open = ?, detail = ?
+	WHERE id = (SELECT id FROM losses WHERE subject = ? AND kind = ? AND code = ? AND to_ms >= ? ORDER BY id DESC LIMIT 1)`
+
+const insertLoss = `INSERT INTO losses (kind, subject, code, zh, en, detail, from_ms, to_ms, count, open)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func addLoss(ctx context.Context, tx *sql.Tx, l Loss) error {
+	res, err := tx.ExecContext(ctx, extendLoss, l.To.UnixMilli(), l.Count, l.Open, l.Detail,
+		l.Subject, l.Kind, l.Why.Code, l.From.Add(-sameLossSpan).UnixMilli())
+	if err != nil {
+		return fmt.Errorf("extend loss: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, insertLoss, l.Kind, l.Subject, l.Why.Code, l.Why.ZH, l.Why.EN, l.Detail,
+		l.From.UnixMilli(), l.To.UnixMilli(), l.Count, l.Open)
+	if err != nil {
+		return fmt.Errorf("insert loss: %w", err)
+	}
+	return nil
+}
+
+// CloseGaps ends the open gaps of subject at at.
+func (g *Ledger) CloseGaps(ctx context.Context, subject string, at time.Time) error {
+	return g.db.Update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE losses SET open = 0, to_ms = max(to_ms, ?) WHERE subject = ? AND kind = ? AND open = 1`,
+			at.UnixMilli(), subject, LossGap)
+		return err
+	})
+}
+
+// Losses gives at most most rows, newest first.
+func (g *Ledger) Losses(ctx context.Context, most int) ([]Loss, error) {
+	rows, err := g.db.Read().QueryContext(ctx, `SELECT id, kind, subject, code, zh, en, detail, from_ms, to_ms, count, open
+		FROM losses ORDER BY to_ms DESC, id DESC LIMIT ?`, most)
+	if err != nil {
+		return nil, fmt.Errorf("list losses: %w", err)
+	}
+	defer rows.Close()
+	var list []Loss
+	for rows.Next() {
+		l := Loss{Why: &devices.Problem{}}
+		var from, to int64
+		if err := rows.Scan(&l.ID, &l.Kind, &l.Subject, &l.Why.Code, &l.Why.ZH, &l.Why.EN, &l.Detail, &from, &to, &l.Count, &l.Open); err != nil {
+			return nil, fmt.Errorf("read loss: %w", err)
+		}
+		l.From, l.To = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC()
+		list = append(list, l)
+	}
+	return list, rows.Err()
+}
+
+// LossCounts sums the losses of each kind, for metrics.
+func (g *Ledger) LossCounts(ctx context.Context) (map[string]int64, error) {
+	rows, err := g.db.Read().QueryContext(ctx, `SELECT kind, sum(count) FROM losses GROUP BY kind`)
+	if err != nil {
+		return nil, fmt.Errorf("count losses: %w", err)
+	}
+	defer rows.Close()
+	counts := map[string]int64{}
+	for rows.Next() {
+		var kind string
+		var n int64
+		if err := rows.Scan(&kind, &n); err != nil {
+			return nil, fmt.Errorf("count losses: %w", err)
+		}
+		counts[kind] = n
+	}
+	return counts, rows.Err()
+}
+
+// History commits, before the store is written, what a batch of the log tells
+// besides its values: corrections and dead letters. Saying it twice changes nothing.
+func (g *Ledger) History(ctx context.Context, corrections []Correction, letters []timeseries.Record) error {
+	if len(corrections) == 0 && len(letters) == 0 {
+		return nil
+	}
+	return g.db.Update(ctx, func(tx *sql.Tx) error {
+		for _, c := range corrections {
+			if err := insertCorrection(ctx, tx, c); err != nil {
+				return err
+			}
+		}
+		for _, rec := range letters {
+			if err := insertLetter(ctx, tx, rec); err != nil {
+				return err
+			}
+		}
+		if len(letters) == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM dead_letters WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?)`, keepLetters)
+		return err
+	})
+}
+
+func insertCorrection(ctx context.Context, tx *sql.Tx, c Correction) error {
+	_, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO corrections
+		(point, at_ms, seq, old_value, old_quality, new_value, new_quality, found_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		c.Point, c.At.UnixMilli(), int64(c.Seq), c.Old.Value, c.Old.Quality, c.New.Value, c.New.Quality, time.Now().UnixMilli())
+	if err != nil {
+		return fmt.Errorf("insert correction: %w", err)
+	}
+	return nil
+}
+
+func insertLetter(ctx context.Context, tx *sql.Tx, rec timeseries.Record) error {
+	l := rec.Letter
+	res, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO dead_letters
+		(seq, device, topic, payload, code, field, zh, en, received_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(rec.Seq), rec.Origin.Device, l.Topic, l.Payload, l.Problem.Code, l.Problem.Field, l.Problem.ZH, l.Problem.EN, rec.Received.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("insert dead letter: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	return addLoss(ctx, tx, Loss{
+		Kind: LossDeadLetter, Subject: "device/" + rec.Origin.Device, Why: l.Problem,
+		From: rec.Received, To: rec.Received, Count: 1, Detail: l.Topic,
+	})
+}
+
+// Superseded says whether a record after seq has already corrected point at at:
+// then a record that is written again after a restart corrects nothing.
+func (g *Ledger) Superseded(ctx context.Context, point string, at time.Time, seq uint64) (bool, error) {
+	var n int
+	err := g.db.Read().QueryRowContext(ctx, `SELECT count(*) FROM corrections WHERE point = ? AND at_ms = ? AND seq >= ?`,
+		point, at.UnixMilli(), int64(seq)).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("look up correction: %w", err)
+	}
+	return n > 0, nil
+}
+
+// Corrections gives what later data changed of point within [from, to).
+func (g *Ledger) Corrections(ctx context.Context, point string, from, to time.Time) ([]Correction, error) {
+	rows, err := g.db.Read().QueryContext(ctx, `SELECT at_ms, seq, old_value, old_quality, new_value, new_quality FROM corrections
+		WHERE point = ? AND at_ms >= ? AND at_ms < ? ORDER BY at_ms, seq LIMIT 10000`, point, from.UnixMilli(), to.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("list corrections: %w", err)
+	}
+	defer rows.Close()
+	var list []Correction
+	for rows.Next() {
+		c := Correction{Point: point}
+		var at, seq int64
+		if err := rows.Scan(&at, &seq, &c.Old.Value, &c.Old.Quality, &c.New.Value, &c.New.Quality); err != nil {
+			return nil, fmt.Errorf("read correction: %w", err)
+		}
+		c.At, c.Seq = time.UnixMilli(at).UTC(), uint64(seq)
+		c.Old.At, c.New.At = c.At, c.At
+		list = append(list, c)
+	}
+	return list, rows.Err()
+}

@@ -1,0 +1,138 @@
+package edge
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"offsite/devices"
+	"offsite/edge/breach"
+	"offsite/timeseries"
+)
+
+// Update is one thing that watchers hear of; one field is set.
+type Update struct {
+	Readings []devices.Reading // newly on disk, in log order; not to be changed
+	Event    *breach.Transition
+	Device   *DeviceStatus
+	Camera   *CameraStatus
+	Changed  bool // the registry changed
+	Notices  bool // those that hold changed
+}
+
+// watchDepth is how many updates wait for one watcher before it loses some.
+const watchDepth = 256
+
+// Live tells watchers what happens as it happens. It never waits for them: a
+// slow watcher loses updates and can see how many.
+type Live struct {
+	mu     sync.Mutex
+	latest map[string]devices.Reading // by point: the newest that may stand as its current value
+	subs   map[*Watcher]struct{}
+}
+
+// Watcher is one who watches.
+type Watcher struct {
+	C    <-chan Update
+	c    chan Update
+	lost atomic.Int64
+}
+
+// Lost is how many updates the watcher has missed so far.
+func (w *Watcher) Lost() int64 { return w.lost.Load() }
+
+func newLive() *Live {
+	return &Live{latest: map[string]devices.Reading{}, subs: map[*Watcher]struct{}{}}
+}
+
+// Watch begins a watch; stop ends it.
+func (l *Live) Watch() (w *Watcher, stop func()) {
+	c := make(chan Update, watchDepth)
+	w = &Watcher{C: c, c: c}
+	l.mu.Lock()
+	l.subs[w] = struct{}{}
+	l.mu.Unlock()
+	return w, func() {
+		l.mu.Lock()
+		delete(l.subs, w)
+		l.mu.Unlock()
+	}
+}
+
+// Latest gives the newest reading of point since the start.
+func (l *Live) Latest(point string) (devices.Reading, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.latest[point]
+	return r, ok
+}
+
+// All gives the newest reading of every point heard since the start.
+func (l *Live) All() []devices.Reading {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]devices.Reading, 0, len(l.latest))
+	for _, r := range l.latest {
+		list = append(list, r)
+	}
+	return list
+}
+
+// Tell gives u to every watcher.
+func (l *Live) Tell(u Update) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.subs {
+		select {
+		case w.c <- u:
+		default:
+			w.lost.Add(1)
+		}
+	}
+}
+
+// Refresh shows readings that need no keeping, such as retained values seen before.
+func (l *Live) Refresh(rs []devices.Reading) {
+	l.note(rs)
+	l.Tell(Update{Readings: rs})
+}
+
+func (l *Live) note(rs []devices.Reading) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range rs {
+		if old, ok := l.latest[r.Point]; !ok || r.At.After(old.At) {
+			l.latest[r.Point] = r
+		}
+	}
+}
+
+// tail is the log as a follower reads it; see timeseries/spool.
+type tail interface {
+	Durable() uint64
+	Wait(ctx context.Context, after uint64) error
+	Read(after uint64, most int) ([]timeseries.Record, error)
+}
+
+// follow tells of every reading that reaches the disk from now on, until ctx
+// ends or the log fails.
+func (l *Live) follow(ctx context.Context, log tail) error {
+	for at := log.Durable(); ; {
+		if err := log.Wait(ctx, at); err != nil {
+			return err
+		}
+		recs, err := log.Read(at, readAtOnce)
+		if err != nil {
+			return err
+		}
+		var rs []devices.Reading
+		for _, rec := range recs {
+			rs = append(rs, rec.Readings...)
+			at = rec.Seq
+		}
+		if len(rs) > 0 {
+			l.note(rs)
+			l.Tell(Update{Readings: rs})
+		}
+	}
+}

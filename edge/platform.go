@@ -1,0 +1,288 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"offsite/devices"
+	"offsite/devices/registry"
+	"offsite/edge/audit"
+	"offsite/edge/breach"
+	"offsite/edge/dispatch"
+	"offsite/edge/evidence"
+	"offsite/edge/outbox"
+)
+
+// Kinds of messages in the outbox.
+const (
+	messageEvent    = "event"
+	messageEvidence = "evidence"
+)
+
+// openPlatform opens the client of the supervision platform. It is idle until
+// the gateway is enrolled.
+func (b *Box) openPlatform(ctx context.Context) (*dispatch.Client, error) {
+	cfg := dispatch.Config{
+		Version: b.version, Auditor: platformAuditor{b.Audit}, Log: b.logger,
+		Report: func(r dispatch.Report) {
+			if r.Part == dispatch.PartPlatform {
+				b.contact.Store(&r)
+				b.condition.set(noticePlatform, r.Problem)
+			}
+		},
+	}
+	if file := b.cfg.Platform.CA; file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, devices.Invalid("platform.ca", "unreadable", "无法读取平台 CA 证书："+file, "the platform's CA file cannot be read: "+file)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, devices.Invalid("platform.ca", "no_certificate", "文件中没有 PEM 证书："+file, "there is no PEM certificate in "+file)
+		}
+		cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return dispatch.Open(ctx, b.DB, cfg)
+}
+
+// directory tells breach where a point stands and who answers for it.
+type directory struct{ registry *registry.Registry }
+
+func (d directory) Describe(point string, at time.Time) (breach.Place, bool) {
+	s := d.registry.Snapshot()
+	p := s.Points[point]
+	if p == nil {
+		return breach.Place{}, false
+	}
+	place := breach.Place{Site: s.SiteOf(point), Outlet: p.Outlet(), Factor: p.Factor, Unit: p.Unit, Measured: measured(s, point, at)}
+	if e := answerable(s, place.Site); e != nil {
+		place.USCC, place.Region = e.USCC, e.Region
+	}
+	return place, true
+}
+
+// measured says whether a device is bound to point at the time at.
+func measured(s *registry.Snapshot, point string, at time.Time) bool {
+	for _, b := range s.Bindings {
+		if b.Point == point && !b.From.After(at) && (b.To == nil || b.To.After(at)) {
+			return true
+		}
+	}
+	return false
+}
+
+// answerable is the entity that answers for a site: its operator, else its
+// owner, else the first that is named.
+func answerable(s *registry.Snapshot, site string) *devices.Entity {
+	st := s.Sites[site]
+	if st == nil {
+		return nil
+	}
+	roles := slices.Clone(st.Entities)
+	rank := map[string]int{"operator": 0, "contractor": 1, "owner": 2}
+	slices.SortStableFunc(roles, func(a, b devices.Role) int { return rank[a.Role] - rank[b.Role] })
+	for _, r := range roles {
+		if e := s.Entities[r.Entity]; e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// message gives a transition the platform's form. Its lane is the event, so
+// that the platform hears of each event's steps in their order.
+func (b *Box) message(t breach.Transition) (outbox.Message, error) {
+	body, err := json.Marshal(eventBody(t, b.Platform.Clock()))
+	if err != nil {
+		return outbox.Message{}, fmt.Errorf("write event: %w", err)
+	}
+	return outbox.Message{
+		Key: fmt.Sprintf("%s:%d", t.Event.ID, t.Revision), Lane: t.Event.ID, Kind: messageEvent, Event: t.Event.ID,
+		Body: body, Created: time.Now().UTC(),
+	}, nil
+}
+
+func eventBody(t breach.Transition, clock dispatch.Clock) dispatch.Event {
+	ev := t.Event
+	body := dispatch.Event{
+		ID: ev.ID, Revision: t.Revision, Step: dispatch.EventStep(t.Step), Kind: dispatch.EventKind(ev.Kind),
+		USCC: ev.USCC, RegionCode: ev.Region, Site: ev.Site, Outlet: ev.Outlet, Point: ev.Point, Factor: ev.Factor,
+		Value: ev.Value, Peak: &ev.Peak, Unit: ev.Unit, Averaging: ev.Averaging, Limit: ev.LimitValue, LimitID: ev.Limit,
+		Standard: ev.Standard, Clause: ev.Clause, Level: dispatch.EventLevel(ev.Level), Mark: ev.Mark, ValidRatio: &ev.ValidRatio,
+		StartedAt: dispatch.At(ev.StartedAt), JudgedAt: dispatch.At(time.Now()), RuleVersion: ev.RuleVersion, RegItem: ev.RegItem,
+		Clock: clock, Evidence: dispatch.Evidence{State: dispatch.EvidenceStatePending},
+	}
+	if ev.EndedAt != nil {
+		body.EndedAt = dispatch.At(*ev.EndedAt)
+	}
+	return body
+}
+
+// tellEvidence queues what became of an event's pictures as a message of its
+// own: it waits for the event's opening and nothing waits for it.
+func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) error {
+	if err := b.Events.SetEvidence(ctx, tx, r.Event, r.State); err != nil {
+		return err
+	}
+	ev, err := b.Events.Event(ctx, r.Event)
+	if err != nil {
+		return err
+	}
+	body := eventBody(breach.Transition{Event: ev, Step: string(dispatch.EventStepEvidence), Revision: ev.Revision}, b.Platform.Clock())
+	body.Evidence = evidenceBody(r)
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("write evidence: %w", err)
+	}
+	err = b.Outbox.Put(ctx, tx, outbox.Message{
+		Key: ev.ID + ":evidence", Lane: ev.ID + ":evidence", After: ev.ID + ":1", Kind: messageEvidence, Event: ev.ID,
+		Body: text, Blobs: r.Blobs(), Created: time.Now().UTC(),
+	})
+	if err != nil {
+		return err
+	}
+	return b.Audit.Append(ctx, tx, audit.Entry{
+		At: time.Now().UTC(), Who: "gateway", Act: "evidence." + r.State, What: "event/" + ev.ID, Result: "ok",
+	})
+}
+
+func evidenceBody(r evidence.Result) dispatch.Evidence {
+	e := dispatch.Evidence{State: dispatch.EvidenceState(r.State)}
+	for _, it := range r.Items {
+		if it.Camera == "" { // no camera watches the outlet; the reason says so
+			continue
+		}
+		item := dispatch.EvidenceItem{Camera: it.Camera, Step: it.Step}
+		if it.SHA256 != "" {
+			distance := it.Distance.Milliseconds()
+			item.SHA256, item.MediaType, item.CapturedAt, item.DistanceMS = it.SHA256, it.MediaType, dispatch.At(it.CapturedAt), &distance
+			item.Width, item.Height = it.Width, it.Height
+		}
+		if it.Problem != nil {
+			item.Reason, item.ReasonZh = it.Problem.EN, it.Problem.ZH
+		}
+		e.Items = append(e.Items, item)
+	}
+	if r.Problem != nil {
+		e.Reason, e.ReasonZh = r.Problem.EN, r.Problem.ZH
+	}
+	return e
+}
+
+// deliver hands one message to the platform: blobs first, then the message
+// that names them.
+func (b *Box) deliver(ctx context.Context, m outbox.Message) outbox.Verdict {
+	for _, sha := range m.Blobs {
+		open := func() (dispatch.Blob, error) { return platformSite{b}.Blob(sha) }
+		if a := b.Platform.PutBlob(ctx, sha, open); a.Class != dispatch.Done {
+			return verdict(a)
+		}
+	}
+	return verdict(b.Platform.PostEvent(ctx, m.Key, m.Body))
+}
+
+// verdict is what the outbox makes of an answer.
+func verdict(a dispatch.Answer) outbox.Verdict {
+	classes := map[dispatch.Class]outbox.Class{
+		dispatch.Done: outbox.Done, dispatch.Retry: outbox.Retry, dispatch.Pause: outbox.Pause, dispatch.Refused: outbox.Refused,
+	}
+	return outbox.Verdict{Class: classes[a.Class], After: a.After, Reason: a.Problem}
+}
+
+// outboxPaused shows why nothing is sent, unless nobody wants a platform.
+func (b *Box) outboxPaused(s outbox.Status) {
+	if enrolled, _ := b.Platform.Enrolled(); enrolled == "" || s.Until.IsZero() {
+		b.condition.set(noticeOutbox, nil)
+		return
+	}
+	b.condition.set(noticeOutbox, s.Reason)
+}
+
+// buried writes a message that the platform refused for good among the losses.
+func (b *Box) buried(ctx context.Context, tx *sql.Tx, m outbox.Message, why *devices.Problem) error {
+	return addLoss(ctx, tx, Loss{
+		Kind: LossRefused, Subject: "platform", Why: why, From: m.Created, To: time.Now(), Count: 1, Detail: m.Key,
+	})
+}
+
+// platformAuditor writes the platform's acts into the audit chain.
+type platformAuditor struct{ log *audit.Log }
+
+func (p platformAuditor) Audit(ctx context.Context, tx *sql.Tx, e dispatch.Entry) error {
+	return p.log.Append(ctx, tx, audit.Entry{
+		At: e.At, Who: e.Who, From: e.From, Act: e.Act, What: e.What, Purpose: e.Purpose, Result: e.Result, Detail: e.Detail, After: e.Hash,
+	})
+}
+
+// Enrol introduces the gateway to a platform with a one-time activation code;
+// whatever waited for a platform is then sent.
+func (b *Box) Enrol(ctx context.Context, address, code string) error {
+	if err := b.Platform.Enrol(ctx, address, code); err != nil {
+		return err
+	}
+	b.Outbox.Resume()
+	return nil
+}
+
+// Acknowledge notes that who has taken notice of an event, and tells the
+// platform. also is called inside the same transaction.
+func (b *Box) Acknowledge(ctx context.Context, id, who, note string, at time.Time, also func(context.Context, *sql.Tx) error) (breach.Event, error) {
+	var ev breach.Event
+	err := b.DB.Update(ctx, func(tx *sql.Tx) (err error) {
+		if ev, err = b.Events.Acknowledge(ctx, tx, id, who, note, at); err != nil {
+			return err
+		}
+		m, err := b.message(breach.Transition{Event: ev, Step: breach.Updated, Revision: ev.Revision})
+		if err != nil {
+			return err
+		}
+		return errors.Join(b.Outbox.Put(ctx, tx, m), also(ctx, tx))
+	})
+	if err != nil {
+		return breach.Event{}, err
+	}
+	b.Outbox.Wake()
+	b.Live.Tell(Update{Event: &breach.Transition{Event: ev, Step: breach.Updated, Revision: ev.Revision}})
+	return ev, nil
+}
+
+// Receive checks, carries out and answers one signed command that the platform
+// sent to the gateway's own address. body is the request's, already read.
+func (b *Box) Receive(ctx context.Context, r *http.Request, body []byte) (status int, answer []byte) {
+	return b.Platform.Receive(ctx, platformSite{b}, r.RemoteAddr, r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, body)
+}
+
+// PlatformStatus tells how the gateway stands with its platform.
+type PlatformStatus struct {
+	Gateway     string // the id that the platform gave; empty before enrolment
+	URL         string
+	Online      bool
+	Since       time.Time        // of Online
+	Problem     *devices.Problem // why it is not online
+	ClockOffset time.Duration    // platform's clock minus the gateway's
+	Outbox      outbox.Depth
+}
+
+// PlatformStatus tells how the gateway stands with its platform.
+func (b *Box) PlatformStatus(ctx context.Context) (PlatformStatus, error) {
+	var st PlatformStatus
+	var err error
+	if st.Outbox, err = b.Outbox.Depth(ctx); err != nil {
+		return st, err
+	}
+	st.Gateway, st.URL = b.Platform.Enrolled()
+	st.ClockOffset = time.Duration(b.Platform.Clock().OffsetMS) * time.Millisecond
+	if last := b.contact.Load(); last != nil {
+		st.Online, st.Since, st.Problem = last.Problem == nil, last.At, last.Problem
+	}
+	return st, nil
+}

@@ -1,0 +1,272 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"offsite/devices"
+	"offsite/timeseries"
+)
+
+// readAtOnce is how many deliveries a follower reads from the log at once.
+const readAtOnce = 2048
+
+// followerLog is the log as a follower with a cursor uses it.
+type followerLog interface {
+	tail
+	Cursor(follower string) uint64
+	Advance(follower string, seq uint64) error
+}
+
+// The followers' names in the log.
+const (
+	followHistory = "history"
+	followJudging = "judging"
+)
+
+// recorder is the follower that writes history.
+type recorder struct {
+	log     followerLog
+	store   timeseries.Store
+	onLog   bool // the store shares the log's disk and handle: its error is the storage's and ends the run
+	ledger  *Ledger
+	report  func(*devices.Problem) // how the store fares; nil when it is well again
+	logger  *slog.Logger
+	flush   time.Duration
+	pause   Pause
+	keepFor time.Duration // age at which history is deleted; 0 keeps it for ever
+
+	retained time.Time
+	newest   map[timeseries.Series]int64 // Unix milliseconds; what the store holds newest
+	ailing   bool
+}
+
+// run follows the log until ctx ends or the log itself fails. A store that
+// refuses or is away makes it wait, never lose.
+func (r *recorder) run(ctx context.Context) error {
+	r.newest = map[timeseries.Series]int64{}
+	at := max(r.log.Cursor(followHistory), r.store.Durable())
+	for flushed := time.Now(); ; {
+		recs, err := r.log.Read(at, readAtOnce)
+		if err != nil {
+			return err
+		}
+		if len(recs) > 0 {
+			rest := recs
+			err := r.insist(ctx, func() (timeseries.Written, error) {
+				w, err := r.write(ctx, rest)
+				for err != nil && len(rest) > 0 && rest[0].Seq <= w.Durable {
+					rest = rest[1:]
+				}
+				return w, err
+			})
+			if err != nil {
+				return err
+			}
+			at = recs[len(recs)-1].Seq
+		}
+		if time.Since(flushed) >= r.flush {
+			flushed = time.Now()
+			if err := r.insist(ctx, func() (timeseries.Written, error) { return r.store.Flush(ctx) }); err != nil {
+				return err
+			}
+		}
+		if err := r.retain(ctx); err != nil {
+			return err
+		}
+		if len(recs) == 0 {
+			if err := waitUntil(ctx, r.log, at, r.flush); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// retainEvery is how often history past its age is deleted.
+const retainEvery = time.Hour
+
+// retain deletes what is older than the retention, once an hour.
+func (r *recorder) retain(ctx context.Context) error {
+	if r.keepFor <= 0 || time.Since(r.retained) < retainEvery {
+		return nil
+	}
+	r.retained = time.Now()
+	return r.insist(ctx, func() (timeseries.Written, error) {
+		return timeseries.Written{}, r.store.Retain(ctx, time.Now().Add(-r.keepFor))
+	})
+}
+
+// waitUntil waits for a record after at, but no longer than most.
+func waitUntil(ctx context.Context, log tail, at uint64, most time.Duration) error {
+	short, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	err := log.Wait(short, at)
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// insist repeats do until it succeeds, then keeps what it says. Only the end
+// of ctx, or of the log, ends it otherwise.
+func (r *recorder) insist(ctx context.Context, do func() (timeseries.Written, error)) error {
+	for failures := 0; ; failures++ {
+		written, err := do()
+		err = errors.Join(err, r.keep(ctx, written))
+		if err == nil {
+			if r.ailing {
+				r.ailing = false
+				r.report(nil)
+			}
+			return nil
+		}
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case r.onLog:
+			return err
+		}
+		if !r.ailing {
+			r.ailing = true
+			r.logger.WarnContext(ctx, "history store unavailable; readings wait in the log", "err", err)
+		}
+		r.report(devices.AllProblems(err)[0])
+		select {
+		case <-time.After(max(r.pause(failures), min(timeseries.RetryAfter(err), time.Hour))):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// keep records what the store refused and moves the cursor.
+func (r *recorder) keep(ctx context.Context, w timeseries.Written) error {
+	for _, f := range w.Refused {
+		err := r.ledger.Add(ctx, Loss{
+			Kind: LossRefused, Subject: "point/" + f.Series.Point, Why: f.Reason,
+			From: f.At, To: f.At, Count: 1, Detail: fmt.Sprintf("seq %d value %g", f.Seq, f.Value),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if w.Durable > r.log.Cursor(followHistory) {
+		return r.log.Advance(followHistory, w.Durable)
+	}
+	return nil
+}
+
+// write commits what the batch corrects and could not say, then its values.
+func (r *recorder) write(ctx context.Context, recs []timeseries.Record) (timeseries.Written, error) {
+	late, newest, err := r.lateOf(ctx, recs)
+	if err != nil {
+		return timeseries.Written{}, err
+	}
+	corrections, err := r.corrections(ctx, recs, late)
+	if err != nil {
+		return timeseries.Written{}, err
+	}
+	var letters []timeseries.Record
+	for _, rec := range recs {
+		if rec.Letter != nil {
+			letters = append(letters, rec)
+		}
+	}
+	if err := r.ledger.History(ctx, corrections, letters); err != nil {
+		return timeseries.Written{}, err
+	}
+	written, err := r.store.Write(ctx, recs)
+	if err != nil {
+		return written, err
+	}
+	for s, at := range newest {
+		r.newest[s] = at
+	}
+	return written, nil
+}
+
+// lateOf finds the readings of recs that are not newer than what stood before
+// them, and what the store held at their times.
+func (r *recorder) lateOf(ctx context.Context, recs []timeseries.Record) (stood map[timeseries.Series]map[int64]timeseries.Sample, newest map[timeseries.Series]int64, err error) {
+	newest = map[timeseries.Series]int64{}
+	times := map[timeseries.Series][]time.Time{}
+	for _, rec := range recs {
+		for _, rd := range rec.Readings {
+			s := timeseries.Series{Site: rd.Site, Point: rd.Point}
+			last, ok := newest[s]
+			if !ok {
+				if last, err = r.newestOf(ctx, s); err != nil {
+					return nil, nil, err
+				}
+			}
+			at := rd.At.UnixMilli()
+			if at <= last {
+				times[s] = append(times[s], rd.At)
+			}
+			if rd.Quality == devices.BadClock {
+				at = last
+			}
+			newest[s] = max(last, at)
+		}
+	}
+	stood = make(map[timeseries.Series]map[int64]timeseries.Sample, len(times))
+	for s, ts := range times {
+		if stood[s], err = r.store.At(ctx, s, ts); err != nil {
+			return nil, nil, fmt.Errorf("look up late data of %s: %w", s.Point, err)
+		}
+	}
+	return stood, newest, nil
+}
+
+func (r *recorder) newestOf(ctx context.Context, s timeseries.Series) (int64, error) {
+	if at, ok := r.newest[s]; ok {
+		return at, nil
+	}
+	last, err := r.store.Last(ctx, s)
+	switch {
+	case errors.Is(err, devices.ErrNotFound):
+		r.newest[s] = -1 << 62
+	case err != nil:
+		return 0, fmt.Errorf("look up newest of %s: %w", s.Point, err)
+	default:
+		r.newest[s] = last.At.UnixMilli()
+	}
+	return r.newest[s], nil
+}
+
+// corrections walks recs in log order over what stood, and gives each change of
+// a value that was there. A record that the log gives again after a restart,
+// and that a later one has corrected since, corrects nothing.
+func (r *recorder) corrections(ctx context.Context, recs []timeseries.Record, stood map[timeseries.Series]map[int64]timeseries.Sample) ([]Correction, error) {
+	if len(stood) == 0 {
+		return nil, nil
+	}
+	var list []Correction
+	for _, rec := range recs {
+		for _, rd := range rec.Readings {
+			s := timeseries.Series{Site: rd.Site, Point: rd.Point}
+			at := rd.At.UnixMilli()
+			there := stood[s]
+			if there == nil {
+				continue
+			}
+			now := timeseries.Sample{At: rd.At, Value: rd.Value, Quality: rd.Quality}
+			old, had := there[at]
+			there[at] = now
+			if !had || (old.Value == now.Value && old.Quality == now.Quality) {
+				continue
+			}
+			done, err := r.ledger.Superseded(ctx, rd.Point, rd.At, rec.Seq)
+			if err != nil {
+				return nil, err
+			}
+			if !done {
+				list = append(list, Correction{Point: rd.Point, At: rd.At, Seq: rec.Seq, Old: old, New: now})
+			}
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,235 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"offsite/devices"
+	"offsite/edge/dispatch"
+	"offsite/edge/outbox"
+	"offsite/timeseries"
+)
+
+// platformSite is the site as the platform's client sees it.
+type platformSite struct{ *Box }
+
+var _ dispatch.Site = platformSite{}
+
+// Status gives the heartbeat.
+func (s platformSite) Status() dispatch.Heartbeat {
+	h := dispatch.Heartbeat{State: dispatch.HeartbeatStateOK, StartedAt: dispatch.At(s.started)}
+	registered := s.Registry.Snapshot()
+	h.Devices.Total, h.Cameras.Total = len(registered.Devices), len(registered.Cameras)
+	for _, d := range s.Board.Devices() {
+		if d.Online {
+			h.Devices.Online++
+		}
+	}
+	for _, c := range s.Cameras.Status() {
+		if c.Connected {
+			h.Cameras.Online++
+		}
+	}
+	if h.Devices.Online < h.Devices.Total || h.Cameras.Online < h.Cameras.Total {
+		h.State = dispatch.HeartbeatStateDegraded
+	}
+	for _, n := range s.condition.list() {
+		if n.Name == noticeStorage {
+			h.State = dispatch.HeartbeatStateFault
+		}
+	}
+	if depth, err := s.Outbox.Depth(context.Background()); err == nil {
+		h.Buffer = bufferOf(depth)
+	}
+	return h
+}
+
+func bufferOf(d outbox.Depth) dispatch.Buffer {
+	b := dispatch.Buffer{Waiting: int(d.Waiting), Dead: int(d.Dead)}
+	if !d.Oldest.IsZero() {
+		b.Oldest = dispatch.At(d.Oldest)
+	}
+	return b
+}
+
+// Watch wakes after changes of the registry.
+func (s platformSite) Watch() (wake <-chan struct{}, stop func()) { return s.Registry.Watch() }
+
+// Changes gives what was registered, changed and retired after since.
+func (s platformSite) Changes(ctx context.Context, since int64, most int) ([]dispatch.Resource, error) {
+	changes, err := s.Registry.Changes(ctx, since, most)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]dispatch.Resource, 0, len(changes))
+	for _, c := range changes {
+		r := dispatch.Resource{Op: dispatch.ResourceOp(c.Op), Kind: dispatch.ResourceKind(c.Kind), ID: c.ID, Revision: c.Revision}
+		if c.Op != "D" {
+			if r.Data, err = json.Marshal(shown(c.Thing)); err != nil {
+				return nil, fmt.Errorf("write %s %s: %w", c.Kind, c.ID, err)
+			}
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// resourceKinds are what the platform keeps a directory of.
+var resourceKinds = []devices.Kind{
+	devices.KindEntity, devices.KindSite, devices.KindOutlet, devices.KindPoint, devices.KindDevice, devices.KindCamera,
+}
+
+// Directory gives everything that is registered now.
+func (s platformSite) Directory(context.Context) (revision int64, all []dispatch.Resource, err error) {
+	snapshot := s.Registry.Snapshot()
+	for _, kind := range resourceKinds {
+		for _, thing := range snapshot.List(kind) {
+			data, err := json.Marshal(shown(thing))
+			if err != nil {
+				return 0, nil, fmt.Errorf("write %s %s: %w", kind, thing.Key(), err)
+			}
+			all = append(all, dispatch.Resource{
+				Op: dispatch.ResourceOpA, Kind: dispatch.ResourceKind(kind), ID: thing.Key(), Revision: snapshot.Revision, Data: data,
+			})
+		}
+	}
+	return snapshot.Revision, all, nil
+}
+
+// shown is a thing without what the platform has no business to know: how the
+// gateway signs in to it.
+func shown(t devices.Thing) devices.Thing {
+	switch t := t.(type) {
+	case *devices.Device:
+		c := *t
+		c.Username, c.Password = "", ""
+		return &c
+	case *devices.Camera:
+		c := *t
+		c.Username, c.Password = "", ""
+		return &c
+	default:
+		return t
+	}
+}
+
+// Latest gives the newest value of each point; nil means every point heard.
+func (s platformSite) Latest(points []string) []dispatch.Reading {
+	var list []dispatch.Reading
+	if points == nil {
+		for _, r := range s.Live.All() {
+			list = append(list, s.readingBody(r))
+		}
+		return list
+	}
+	for _, p := range points {
+		if r, ok := s.Live.Latest(p); ok {
+			list = append(list, s.readingBody(r))
+		}
+	}
+	return list
+}
+
+func (s platformSite) readingBody(r devices.Reading) dispatch.Reading {
+	body := dispatch.Reading{
+		Site: r.Site, Point: r.Point, Value: r.Value, At: dispatch.At(r.At), Mark: r.Mark, Quality: dispatch.ReadingQuality(r.Quality.String()),
+	}
+	if p := s.Registry.Snapshot().Points[r.Point]; p != nil {
+		body.Factor, body.Unit = p.Factor, p.Unit
+	}
+	return body
+}
+
+// Execute carries out a command that the client has checked and audited.
+func (s platformSite) Execute(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	switch c.Type {
+	case dispatch.CommandTypeSnapshotTake:
+		return s.takeSnapshot(ctx, c)
+	case dispatch.CommandTypeReadingRead:
+		return s.readNow(ctx, c)
+	default:
+		return dispatch.Result{}, &devices.Problem{
+			Code: "command_unknown", ZH: "网关不执行该指令：" + string(c.Type), EN: "this gateway does not carry out " + string(c.Type),
+		}
+	}
+}
+
+func (s platformSite) takeSnapshot(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	var args dispatch.SnapshotArgs
+	if err := json.Unmarshal(c.Args, &args); err != nil {
+		return dispatch.Result{}, devices.Invalid("args", "bad_json", "参数无法解析", "the arguments cannot be read")
+	}
+	still, err := s.Cameras.Take(ctx, args.Camera)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	body, media := still.JPEG, "image/jpeg"
+	if body == nil {
+		body, media = still.Frame, "video/mp4"
+	}
+	sha, err := s.Vault.Put(body)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	data, err := json.Marshal(dispatch.SnapshotData{
+		Camera: args.Camera, CapturedAt: dispatch.At(still.At), Width: still.Width, Height: still.Height,
+		MediaType: media, SHA256: sha, Step: still.Step,
+	})
+	return dispatch.Result{Data: data, Blobs: []dispatch.SHA256{sha}}, err
+}
+
+// readNow gives the newest value of each point: the live one, else the last of
+// history.
+func (s platformSite) readNow(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	var args dispatch.ReadingArgs
+	if err := json.Unmarshal(c.Args, &args); err != nil {
+		return dispatch.Result{}, devices.Invalid("args", "bad_json", "参数无法解析", "the arguments cannot be read")
+	}
+	answer := dispatch.ReadingData{Readings: []dispatch.Reading{}}
+	for _, p := range args.Points {
+		r, err := s.Last(ctx, p)
+		if err != nil {
+			answer.Missing = append(answer.Missing, p)
+			continue
+		}
+		answer.Readings = append(answer.Readings, s.readingBody(r))
+	}
+	data, err := json.Marshal(answer)
+	return dispatch.Result{Data: data}, err
+}
+
+// Last gives the newest reading of a point: the live one, else the last of
+// history. It returns ErrNotFound when there is none.
+func (b *Box) Last(ctx context.Context, point string) (devices.Reading, error) {
+	if r, ok := b.Live.Latest(point); ok {
+		return r, nil
+	}
+	site := b.Registry.Snapshot().SiteOf(point)
+	if site == "" {
+		return devices.Reading{}, timeseries.NoSample(timeseries.Series{Point: point})
+	}
+	sample, err := b.History.Last(ctx, timeseries.Series{Site: site, Point: point})
+	if err != nil {
+		return devices.Reading{}, err
+	}
+	return devices.Reading{Site: site, Point: point, At: sample.At, Value: sample.Value, Quality: sample.Quality}, nil
+}
+
+// Blob opens a file of the vault to be sent.
+func (s platformSite) Blob(sha string) (dispatch.Blob, error) {
+	file, err := s.Vault.Open(sha)
+	if err != nil {
+		return dispatch.Blob{}, err
+	}
+	size, err := file.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		file.Close()
+		return dispatch.Blob{}, fmt.Errorf("open blob %s: %w", sha, err)
+	}
+	return dispatch.Blob{ReadCloser: file, Size: size, MediaType: s.Evidence.MediaType(sha)}, nil
+}

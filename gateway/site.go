@@ -1,0 +1,249 @@
+package gateway
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"offsite/devices"
+	"offsite/edge"
+	"offsite/edge/breach"
+	"offsite/gateway/api"
+	"offsite/streams"
+)
+
+// Site shows the site, edge.Box, as the API asks for it.
+func Site(b *edge.Box) api.Backend {
+	return api.Backend{
+		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Events: siteEvents{b},
+		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Platform: sitePlatform{b},
+	}
+}
+
+type siteDevices struct{ *edge.Box }
+
+func (s siteDevices) Devices() []api.DeviceStatus {
+	board := s.Board.Devices()
+	list := make([]api.DeviceStatus, 0, len(board))
+	for i := range board {
+		list = append(list, deviceStatus(s.Box, &board[i]))
+	}
+	return list
+}
+
+func deviceStatus(b *edge.Box, d *edge.DeviceStatus) api.DeviceStatus {
+	st := api.DeviceStatus{Device: d.Device, Online: d.Online, Since: d.Since, LastReading: d.Heard, Problem: api.ProblemOf(d.Problem)}
+	if dev := b.Registry.Snapshot().Devices[d.Device]; dev != nil {
+		st.Site = dev.Site
+	}
+	for _, point := range slices.Sorted(maps.Keys(d.Points)) {
+		st.Points = append(st.Points, api.PointProblem{Point: point, Problem: *api.ProblemOf(d.Points[point])})
+	}
+	return st
+}
+
+type siteCameras struct{ *edge.Box }
+
+func (s siteCameras) Cameras() []api.CameraStatus {
+	status := s.Box.Cameras.Status()
+	list := make([]api.CameraStatus, 0, len(status))
+	for i := range status {
+		list = append(list, cameraStatus(s.Box, &status[i]))
+	}
+	return list
+}
+
+func cameraStatus(b *edge.Box, c *edge.CameraStatus) api.CameraStatus {
+	st := api.CameraStatus{Camera: c.Camera, Connected: c.Connected, Since: c.Since, Problem: api.ProblemOf(c.Problem), Viewers: c.Readers}
+	if cam := b.Registry.Snapshot().Cameras[c.Camera]; cam != nil {
+		st.Site = cam.Site
+	}
+	if c.Params != nil {
+		st.Codec, st.Width, st.Height = string(c.Params.Codec), c.Params.Width, c.Params.Height
+	}
+	return st
+}
+
+func (s siteCameras) Still(ctx context.Context, camera string) (streams.Still, error) {
+	return s.Box.Cameras.Take(ctx, camera)
+}
+
+func (s siteCameras) View(ctx context.Context, camera string, conn *websocket.Conn) error {
+	return s.Box.Cameras.View(ctx, camera, conn)
+}
+
+type siteEvents struct{ *edge.Box }
+
+func (s siteEvents) Events(ctx context.Context, f breach.Filter) ([]breach.Event, error) {
+	return s.Box.Events.Events(ctx, f)
+}
+
+func (s siteEvents) Event(ctx context.Context, id string) (breach.Event, error) {
+	return s.Box.Events.Event(ctx, id)
+}
+
+func (s siteEvents) Acknowledge(ctx context.Context, id, who, note string, at time.Time, also func(context.Context, *sql.Tx) error) (breach.Event, error) {
+	return s.Box.Acknowledge(ctx, id, who, note, at, also)
+}
+
+type siteUpdates struct{ *edge.Box }
+
+// Updates translates what the edge tells. One goroutine does it; it ends with stop.
+func (s siteUpdates) Updates() (c <-chan api.Update, missed func() int64, stop func()) {
+	w, end := s.Live.Watch()
+	out := make(chan api.Update)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case u := <-w.C:
+				select {
+				case out <- update(s.Box, &u):
+				case <-done:
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return out, w.Lost, func() { close(done); <-ended; end() }
+}
+
+func update(b *edge.Box, u *edge.Update) api.Update {
+	v := api.Update{Readings: u.Readings, Event: u.Event, Notices: u.Notices, Registry: u.Changed}
+	if u.Device != nil {
+		st := deviceStatus(b, u.Device)
+		v.Device = &st
+	}
+	if u.Camera != nil {
+		st := cameraStatus(b, u.Camera)
+		v.Camera = &st
+	}
+	return v
+}
+
+func (s siteUpdates) Latest() []devices.Reading { return s.Live.All() }
+
+type siteCondition struct{ *edge.Box }
+
+func (s siteCondition) Condition(context.Context) (api.Status, error) {
+	st := s.Box.Condition()
+	return api.Status{
+		Version: st.Version, StartedAt: st.Started, Now: time.Now().UTC(), History: st.History, Notices: s.Notices(),
+		Backlog: api.Backlog{LogBytes: st.LogBytes, HistoryBehind: st.HistoryBehind, JudgingBehind: st.JudgingBehind},
+	}, nil
+}
+
+// alarming are the notices that stop a promise from being kept.
+var alarming = map[string]bool{"storage": true, "history": true, "broker": true}
+
+func (s siteCondition) Notices() []api.Notice {
+	held := s.Box.Notices()
+	list := make([]api.Notice, 0, len(held))
+	for _, n := range held {
+		notice := api.Notice{Code: n.Problem.Code, Zh: n.Problem.ZH, En: n.Problem.EN, Since: n.Since, Level: api.Warning}
+		if alarming[n.Name] {
+			notice.Level = api.Alarm
+		}
+		list = append(list, notice)
+	}
+	return list
+}
+
+func (s siteCondition) Losses(ctx context.Context, most int) ([]api.Loss, error) {
+	rows, err := s.Ledger.Losses(ctx, most)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.Loss, 0, len(rows))
+	for _, l := range rows {
+		list = append(list, api.Loss{
+			ID: l.ID, Kind: l.Kind, Subject: l.Subject, Site: s.SiteOf(l.Subject), From: l.From, To: l.To, Count: l.Count, Open: l.Open,
+			Detail: l.Detail, Why: *api.ProblemOf(l.Why),
+		})
+	}
+	return list, nil
+}
+
+func (s siteCondition) Ready(context.Context) error { return s.Box.Ready() }
+
+type siteEvidence struct{ *edge.Box }
+
+func (s siteEvidence) Pictures(ctx context.Context, event string) ([]api.Picture, error) {
+	items, _, err := s.Box.Evidence.Of(ctx, event)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.Picture, 0, len(items))
+	for _, it := range items {
+		list = append(list, api.Picture{
+			Camera: it.Camera, State: api.EvidenceState(it.State), Sha256: it.SHA256, ContentType: it.MediaType, TakenAt: it.CapturedAt,
+			Distance: devices.Duration(it.Distance), Step: it.Step, Width: it.Width, Height: it.Height, Problem: api.ProblemOf(it.Problem),
+		})
+	}
+	return list, nil
+}
+
+func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit, error) {
+	items, err := s.Box.Evidence.ByHash(ctx, sha256)
+	if err != nil {
+		return nil, err
+	}
+	if len(items) == 0 {
+		return nil, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_blob", ZH: "没有这份证据", EN: "no event names this evidence"}
+	}
+	exhibit := &api.Exhibit{ContentType: items[0].MediaType, Taken: items[0].CapturedAt}
+	for _, it := range items {
+		ev, err := s.Box.Events.Event(ctx, it.Event)
+		if err != nil {
+			return nil, err
+		}
+		exhibit.Sites = append(exhibit.Sites, ev.Site)
+	}
+	if exhibit.ReadSeekCloser, err = s.Vault.Open(sha256); err != nil {
+		return nil, err
+	}
+	return exhibit, nil
+}
+
+type sitePlatform struct{ *edge.Box }
+
+func (s sitePlatform) Platform(ctx context.Context) (api.PlatformStatus, error) {
+	st, err := s.PlatformStatus(ctx)
+	if err != nil {
+		return api.PlatformStatus{}, err
+	}
+	return api.PlatformStatus{
+		Enrolled: st.Gateway != "", Gateway: st.Gateway, URL: st.URL, Online: st.Online, Since: st.Since,
+		Problem: api.ProblemOf(st.Problem), ClockOffset: devices.Duration(st.ClockOffset),
+		Waiting: int64(st.Outbox.Waiting), Dead: int64(st.Outbox.Dead), Oldest: st.Outbox.Oldest,
+	}, nil
+}
+
+func (s sitePlatform) Enrol(ctx context.Context, address, code string) error {
+	return s.Box.Enrol(ctx, address, code)
+}
+
+// maxCommand bounds a command that the platform sends by itself.
+const maxCommand = 1 << 20
+
+func (s sitePlatform) Receive(r *http.Request) (status int, body []byte, err error) {
+	text, err := io.ReadAll(io.LimitReader(r.Body, maxCommand+1))
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(text) > maxCommand {
+		return 0, nil, errors.Join(devices.ErrInvalid, errors.New("command too large"))
+	}
+	status, body = s.Box.Receive(r.Context(), r, text)
+	return status, body, nil
+}
