@@ -129,10 +129,13 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return min(max(d, 0), longestAfter)
 }
 
+// codeUnreachable is the code of a connection that could not be made or broke.
+const codeUnreachable = "platform_unreachable"
+
 // unreachable tells why no answer came.
 func unreachable(err error) *devices.Problem {
 	p := &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "platform_unreachable", Cause: err,
+		Kind: devices.ErrUnavailable, Code: codeUnreachable, Cause: err,
 		ZH: "无法连接监管平台，请检查网络和平台地址；数据已缓存，恢复后自动上报", EN: "the platform cannot be reached; check the network and the platform's address. What waits is kept and sent later",
 	}
 	var (

@@ -64,7 +64,7 @@ func (c *Client) call(ctx context.Context, id *identity, k call) Answer {
 		}
 		a, reused := c.once(ctx, id, key, k)
 		switch {
-		case a.Status == 0 && a.Class == Retry && reused && attempt == 0 && ctx.Err() == nil:
+		case a.Status == 0 && a.Class == Retry && a.Problem.Code == codeUnreachable && reused && attempt == 0 && ctx.Err() == nil:
 		case a.Status == http.StatusUnauthorized && a.Problem.Code == "platform_unknown_key" && len(keys) > 1:
 			keys = keys[1:]
 		case a.Status == http.StatusUnauthorized && a.Problem.Code == "platform_time_outside_window" && attempt == 0:

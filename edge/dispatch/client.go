@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"offsite/devices"
 	"offsite/devices/state"
 )
@@ -32,7 +34,8 @@ type Client struct {
 	wakeReadings  chan struct{}
 	wakeResults   chan struct{}
 
-	ledger ledger
+	ledger   ledger
+	refusals refusals
 }
 
 // Open loads the identity, the subscription and the ledger of commands. It
@@ -53,6 +56,8 @@ func Open(ctx context.Context, db *state.DB, cfg Config) (*Client, error) {
 
 		reports: reports{tell: cfg.Report, now: cfg.Now},
 		ledger:  ledger{running: make(map[string]bool)},
+
+		refusals: refusals{limit: rate.NewLimiter(1, 30)},
 	}
 	for _, wake := range []*chan struct{}{&c.wakeIdentity, &c.wakeHeartbeat, &c.wakeResources, &c.wakeReadings, &c.wakeResults} {
 		*wake = make(chan struct{}, 1)

@@ -284,7 +284,7 @@ func open(t *testing.T, dir, url, code string, change ...func(*dispatch.Config))
 		t.Fatal(err)
 	}
 	g.close = sync.OnceFunc(func() {
-		g.Client.Close()
+		g.Close()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
@@ -359,6 +359,7 @@ func TestTheWholeRoad(t *testing.T) {
 				return len(h) == 1 && h[0].ResourcesRevision == 2 && h[0].Buffer.Waiting == 3 && h[0].Clock.State == dispatch.ClockStateSynced
 			})
 			eventually(t, "current values", func() bool { return len(p.Readings()) == 2 })
+			s.put("limit", "pm10-h") // not for the platform's directory
 			s.put(dispatch.ResourceKindCamera, "cam-1")
 			s.retire("gate.pm10")
 			eventually(t, "changes of resources", func() bool {

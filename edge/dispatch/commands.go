@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/time/rate"
+
 	"offsite/devices"
 )
 
@@ -50,6 +52,27 @@ func (l *ledger) leave(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.running, id)
+}
+
+// refusals lets at most thirty refused commands, and then one a second, into the
+// audit, and counts the others.
+type refusals struct {
+	mu       sync.Mutex
+	limit    *rate.Limiter
+	unlisted int
+}
+
+// list says whether a refusal is to be audited, and how many were not since the
+// last that was.
+func (r *refusals) list() (unlisted int, listed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.limit.Allow() {
+		r.unlisted++
+		return 0, false
+	}
+	unlisted, r.unlisted = r.unlisted, 0
+	return unlisted, true
 }
 
 // errRunning says that the command is being executed right now.
@@ -153,7 +176,13 @@ func (c *Client) interrupted(ctx context.Context, id string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return result, c.store.db.Update(ctx, func(tx *sql.Tx) error { return setResult(ctx, tx, id, raw, nil) })
+	e := Entry{At: now.Time, Who: "gateway", Act: "command.interrupted", What: "gateway", Result: string(result.Status), Detail: id}
+	return result, c.store.db.Update(ctx, func(tx *sql.Tx) error {
+		if err := setResult(ctx, tx, id, raw, nil); err != nil {
+			return err
+		}
+		return c.cfg.Auditor.Audit(ctx, tx, e)
+	})
 }
 
 // fresh refuses old commands and replayed nonces.
@@ -176,8 +205,15 @@ func (c *Client) refuse(ctx context.Context, from string, cmd Command, body []by
 	if errors.Is(p, devices.ErrUnavailable) { // our own trouble, not the command's
 		return p
 	}
+	unlisted, listed := c.refusals.list()
+	if !listed { // whoever floods us with forged commands shall not flood the audit
+		return p
+	}
 	e := c.entry(from, cmd, body, "refused", p.Code)
 	e.Act = "command.refused"
+	if unlisted > 0 {
+		e.Detail += fmt.Sprintf(" (and %d more)", unlisted)
+	}
 	c.cfg.Log.WarnContext(ctx, "command refused", "event", clip(cmd.ID, 128), "err", p)
 	if err := c.store.db.Update(ctx, func(tx *sql.Tx) error { return c.cfg.Auditor.Audit(ctx, tx, e) }); err != nil {
 		c.cfg.Log.ErrorContext(ctx, "refused command was not audited", "err", err)

@@ -280,6 +280,19 @@ func TestReceive(t *testing.T) {
 	noViolations(t, p)
 }
 
+func TestForgeriesDoNotFloodTheAudit(t *testing.T) {
+	_, g, s := enrolled(t, platformtest.Config{})
+	for range 500 {
+		status, _ := g.Receive(t.Context(), s, "192.0.2.9:1", "POST", dispatch.CommandPath, "", http.Header{}, []byte(`{"id":"c-1"}`))
+		if status != 401 {
+			t.Fatalf("status %d", status)
+		}
+	}
+	if n := len(g.audit.list("command.refused")); n < 30 || n > 60 {
+		t.Errorf("%d of 500 forgeries were audited", n)
+	}
+}
+
 func TestReceiveWithoutWayUpAnswersLater(t *testing.T) {
 	p, g, s := enrolled(t, platformtest.Config{})
 	url := receiver(t, g, s)

@@ -104,7 +104,8 @@ type Site interface {
 	Status() Heartbeat
 	// Watch gives a channel that wakes after the registry has changed.
 	Watch() (wake <-chan struct{}, stop func())
-	// Changes gives at most max changes after revision since, in order.
+	// Changes gives at most max changes after revision since, in order. Kinds
+	// that the contract does not have are passed over.
 	Changes(ctx context.Context, since int64, max int) ([]Resource, error)
 	// Directory gives all live resources and the revision they stand at.
 	Directory(ctx context.Context) (revision int64, all []Resource, err error)

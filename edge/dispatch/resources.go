@@ -76,7 +76,7 @@ func (c *Client) sendChanges(ctx context.Context, site Site) (more bool, a Answe
 	revision := changes[len(changes)-1].Revision
 	send := make([]Resource, 0, len(changes))
 	for _, r := range changes {
-		if r.Kind != "" { // kinds that the platform has no use for only move the revision on
+		if directoryHas(r.Kind) { // others only move the revision on
 			send = append(send, r)
 		}
 	}
@@ -90,6 +90,16 @@ func (c *Client) sendChanges(ctx context.Context, site Site) (more bool, a Answe
 		return false, local(err)
 	}
 	return len(changes) == resourceBatch, Answer{Class: Done}
+}
+
+// directoryHas says whether the platform keeps a directory of this kind.
+func directoryHas(k ResourceKind) bool {
+	switch k {
+	case ResourceKindEntity, ResourceKindSite, ResourceKindOutlet, ResourceKindPoint, ResourceKindDevice, ResourceKindCamera:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Client) sendResources(ctx context.Context, b ResourceBatch, key string) Answer {

@@ -77,7 +77,6 @@ type Platform struct {
 type signer struct {
 	gateway string
 	key     dispatch.Key
-	pair    string    // id of the platform's key that came with it
 	used    bool      // it has signed a request
 	ends    time.Time // zero: it lives on
 }

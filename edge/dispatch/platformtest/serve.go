@@ -228,7 +228,7 @@ func (p *Platform) repeat(q request, before record, hash string) answer {
 	if p.cfg.Conflict && q.op != "enrol" && q.op != "rotateKeys" && q.op != "heartbeat" {
 		return refuse(http.StatusConflict, "duplicate", "已接收过", "it was accepted before")
 	}
-	return answer{status: before.Status, body: json.RawMessage(before.Answer), header: http.Header{"Idempotency-Replayed": {"true"}}}
+	return answer{status: before.Status, body: before.Answer, header: http.Header{"Idempotency-Replayed": {"true"}}}
 }
 
 // write sends a, validated against the document where a route was found.
