@@ -46,11 +46,12 @@ func (t *Taker) fetch(ctx context.Context, camera devices.Camera) (streams.Still
 	if len(picture) > maxFetch {
 		return streams.Still{}, fmt.Errorf("still address: more than %d MiB", maxFetch>>20)
 	}
-	width, height, err := size(picture)
+	img, err := decodeJPEG(picture)
 	if err != nil {
 		return streams.Still{}, fmt.Errorf("still address: %w", err)
 	}
-	return streams.Still{JPEG: picture, At: at, Width: width, Height: height, Step: StepCamera}, nil
+	b := img.Bounds()
+	return streams.Still{JPEG: picture, At: at, Width: b.Dx(), Height: b.Dy(), Step: StepCamera}, nil
 }
 
 // ask sends the request, and sends it again with the authorization that a first

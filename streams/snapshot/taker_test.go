@@ -154,6 +154,50 @@ func TestDamagedKeyFrameIsNoPicture(t *testing.T) {
 	}
 }
 
+// encodeSlices makes key frames of four slices.
+func encodeSlices(t *testing.T, args ...string) []byte {
+	t.Helper()
+	needFFmpeg(t)
+	args = append([]string{"-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=5:duration=1"}, args...)
+	out, err := exec.CommandContext(t.Context(), "ffmpeg", append(args, "pipe:1")...).Output()
+	if err != nil {
+		t.Skip("ffmpeg cannot encode this: ", err)
+	}
+	return out
+}
+
+func TestMissingSliceIsNoPicture(t *testing.T) {
+	tests := []struct {
+		name  string
+		codec streams.Codec
+		args  []string
+	}{
+		{"h264", streams.H264, []string{"-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "slices=4:keyint=5", "-f", "h264"}},
+		{"h265", streams.H265, []string{"-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:slices=4:keyint=5:ctu=16", "-f", "hevc"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			key := decodeClip(t, tt.codec, encodeSlices(t, tt.args...))[0]
+			if len(key.NALUs) < 4 {
+				t.Skipf("the encoder made %d units", len(key.NALUs))
+			}
+			taker := snapshot.New(snapshot.Config{})
+			if _, err := taker.Take(t.Context(), cam, connected(key, time.Now())); err != nil {
+				t.Fatalf("whole: %v", err)
+			}
+			for _, missing := range []int{len(key.NALUs) - 1, len(key.NALUs) - 2} {
+				f := *key
+				f.NALUs = append(append([][]byte(nil), key.NALUs[:missing]...), key.NALUs[missing+1:]...)
+				still, err := taker.Take(t.Context(), cam, connected(&f, time.Now()))
+				var p *devices.Problem
+				if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged {
+					t.Errorf("unit %d missing: still of %d bytes, error %v", missing, len(still.JPEG), err)
+				}
+			}
+		})
+	}
+}
+
 func TestWithoutDecoderTheFrameItselfIsKept(t *testing.T) {
 	tests := []struct{ name, ffmpeg string }{
 		{"none", "none"},
