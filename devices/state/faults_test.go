@@ -6,11 +6,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -18,33 +21,44 @@ import (
 	"offsite/devices/state"
 )
 
-// childDir is set in the environment of a test binary that plays the gateway.
-const childDir = "OFFSITE_STATE_TEST_DIR"
+// childDir is set in the environment of a test binary that plays the gateway,
+// childNotes when each side of it shall end after so many notes.
+const (
+	childDir   = "OFFSITE_STATE_TEST_DIR"
+	childNotes = "OFFSITE_STATE_TEST_NOTES"
+)
 
-// TestChildProcess writes one note after the other and says of each, on
-// standard output, how it fared. It is no test but the other process of the
-// tests below.
+// TestChildProcess writes notes from four sides, which so share commits, and
+// says of each, on standard output, how it fared. It is no test but the other
+// process of the tests below.
 func TestChildProcess(t *testing.T) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
 		t.Skip("the other process of the tests below")
 	}
-	db := open(t, dir)
-	for i := 0; i < 100_000; i++ {
-		text := fmt.Sprint(i)
-		err := db.Update(t.Context(), put(text))
-		switch {
-		case err == nil:
-			fmt.Println("stored", text)
-		case errors.Is(err, devices.ErrUnavailable):
-			fmt.Println("refused", text, devices.AllProblems(err)[0].Code)
-		default:
-			fmt.Println("broken", text, err)
-		}
-		if os.Getenv("OFFSITE_STATE_TEST_STOP") == text {
-			return
-		}
+	most, err := strconv.Atoi(os.Getenv(childNotes))
+	if err != nil {
+		most = math.MaxInt
 	}
+	db := open(t, dir)
+	var wg sync.WaitGroup
+	for side := range 4 {
+		wg.Go(func() {
+			for i := 0; i < most; i++ {
+				text := fmt.Sprintf("%d-%d-%d", os.Getpid(), side, i) // never the same from two processes
+				err := db.Update(t.Context(), put(text))
+				switch {
+				case err == nil:
+					fmt.Println("stored", text)
+				case errors.Is(err, devices.ErrUnavailable):
+					fmt.Println("refused", text, devices.AllProblems(err)[0].Code)
+				default:
+					fmt.Println("broken", text, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // child runs TestChildProcess on dir, behind the words of wrap.
@@ -131,8 +145,8 @@ func TestAFailedSyncIsToldAndHealed(t *testing.T) {
 	}
 	dir := t.TempDir()
 	cmd := child(t, dir, strace, "-f", "-qq", "-o", filepath.Join(t.TempDir(), "trace"),
-		"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=60..64")
-	cmd.Env = append(cmd.Env, "OFFSITE_STATE_TEST_STOP=150")
+		"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=25+25")
+	cmd.Env = append(cmd.Env, childNotes+"=150")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		if bytes.Contains(out, []byte("ptrace")) {
