@@ -73,6 +73,7 @@ type Config struct {
 	Pause   time.Duration // how long after a Pause nothing is sent; 0 means 1 min
 	Spread  time.Duration // first tries after a start or an outage begin at random within it; 0 means at once
 	Keep    time.Duration // how long delivered messages are kept; 0 means 30 days
+	Lanes   int           // lanes held in memory, a few hundred bytes each; more wait on disk; 0 means 20,000
 
 	// Report, if set, is called when a pause begins, is renewed and ends. It must not block.
 	Report func(Status)
@@ -91,6 +92,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Keep <= 0 {
 		c.Keep = 30 * 24 * time.Hour
+	}
+	if c.Lanes <= 0 {
+		c.Lanes = 20000
 	}
 	if c.Report == nil {
 		c.Report = func(Status) {}

@@ -474,6 +474,33 @@ func TestDepthAndRetention(t *testing.T) {
 	})
 }
 
+func TestMoreLanesThanFitInMemory(t *testing.T) {
+	bubble(t, Config{Lanes: 100}, func(t *testing.T, b *bench) {
+		var ms []Message
+		for i := range 1300 { // one lane of 650 and 650 lanes of one, over several pages
+			lane := "long"
+			if i%2 == 0 {
+				lane = fmt.Sprint(i)
+			}
+			ms = append(ms, msg(fmt.Sprintf("m%04d", i), lane))
+		}
+		b.put(ms...)
+		b.run(time.Minute, done)
+		if d := b.depth(); d.Waiting != 0 || len(b.sent) != len(ms) {
+			t.Errorf("%d delivered, %d wait", len(b.sent), d.Waiting)
+		}
+		last := ""
+		for _, key := range b.keys() {
+			if n := key[len(key)-1]; n%2 == 1 {
+				if key < last {
+					t.Fatalf("%s after %s", key, last)
+				}
+				last = key
+			}
+		}
+	})
+}
+
 func TestPutRefusesWhatCouldNeverGo(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, b *bench) {
 		for _, m := range []Message{{Lane: "a"}, {Key: "a"}, {Key: "a", Lane: "a", After: "a"}} {

@@ -43,6 +43,7 @@ type schedule struct {
 
 	scanned  int64 // rows up to it have been seen
 	stale    bool  // there may be rows beyond
+	full     bool  // no room for the lane of the next row
 	started  bool  // the rows found at start have been seen
 	inFlight int
 	streak   int // failures in a row, of all lanes
@@ -122,6 +123,9 @@ func (s *schedule) scan(ctx context.Context) error {
 		return err
 	}
 	for i, head := range heads {
+		if s.full = len(s.lanes) >= s.o.cfg.Lanes; s.full {
+			return nil
+		}
 		s.scanned = head.seq
 		if s.lanes[names[i]] != nil {
 			continue
@@ -137,8 +141,11 @@ func (s *schedule) scan(ctx context.Context) error {
 	return nil
 }
 
-// unseen says that there may be rows to read and room for them.
-func (s *schedule) unseen() bool { return s.stale && len(s.lanes) < mostLanes }
+// unseen says that there may be rows to read and room for them. Once full it
+// lets some room come together, so that a page is not read for one lane.
+func (s *schedule) unseen() bool {
+	return s.stale && (!s.full || len(s.lanes) <= s.o.cfg.Lanes*3/4)
+}
 
 // place makes head the lane's head and puts the lane where it belongs.
 func (s *schedule) place(ctx context.Context, l *lane, head entry) error {
