@@ -26,6 +26,7 @@ func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			c.Set(operationKey, op.ID)
+			c.Response().Header().Set("Cache-Control", "no-store")
 			who, err := s.admit(c, op)
 			if err != nil {
 				return err

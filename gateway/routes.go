@@ -38,17 +38,18 @@ func (s *Server) routes(parts Parts) error {
 	e.Use(s.headers, s.measure(parts.Metrics), s.recovered)
 	s.echo = e
 
-	group := e.Group(api.Base, func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			c.Response().Header().Set("Cache-Control", "no-store")
-			return next(c)
-		}
-	})
-	if err := s.api.Register(group, s.guard); err != nil {
+	known, err := s.api.Register(e.Group(api.Base), s.guard)
+	if err != nil {
 		return err
 	}
-	e.Any("/api", func(echo.Context) error { return echo.ErrNotFound })
-	e.Any("/api/*", func(echo.Context) error { return echo.ErrNotFound })
+	nothing := func(c echo.Context) error {
+		if known(c.Request().URL.Path) {
+			return echo.ErrMethodNotAllowed
+		}
+		return echo.ErrNotFound
+	}
+	e.Any("/api", nothing)
+	e.Any("/api/*", nothing)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.ready(parts.Backend.Condition))
 	metrics := echo.WrapHandler(promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{}))

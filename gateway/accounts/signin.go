@@ -60,6 +60,9 @@ func (a *Accounts) compare(ctx context.Context, from, id, phc, password string) 
 	}
 	e := audit.Entry{At: time.Now().UTC(), Who: claimed(id), From: from, Act: "session.open", What: personSubject(id), Result: "sign_in_failed"}
 	err = a.db.Update(ctx, func(tx *sql.Tx) error { return a.audit.Append(ctx, tx, e) })
+	if err == nil {
+		err = a.refresh(ctx) // a lock may have begun, which the list of people shows
+	}
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -133,11 +134,13 @@ func operation(method, path string, op *openapi3.Operation, handlers map[string]
 }
 
 // Register puts every operation under g, each behind the guard that it gets.
-func (a *API) Register(g *echo.Group, guard func(*Operation) echo.MiddlewareFunc) error {
+// known says whether a path is one of theirs, by whatever method.
+func (a *API) Register(g *echo.Group, guard func(*Operation) echo.MiddlewareFunc) (known func(path string) bool, err error) {
 	list, err := a.Operations()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var paths []string
 	for _, o := range list {
 		path, verb := o.route()
 		handler := guard(o)(o.Handler)
@@ -145,9 +148,17 @@ func (a *API) Register(g *echo.Group, guard func(*Operation) echo.MiddlewareFunc
 			handler = withVerb(verb, handler)
 		}
 		g.Add(o.Method, path, handler)
+		paths = append(paths, parameter.ReplaceAllString(regexp.QuoteMeta(o.Path), "[^/]+"))
 	}
-	return nil
+	pattern, err := regexp.Compile("^" + regexp.QuoteMeta(Base) + "(" + strings.Join(paths, "|") + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("paths of openapi.yaml: %w", err)
+	}
+	return pattern.MatchString, nil
 }
+
+// parameter is a quoted {name} in a path.
+var parameter = regexp.MustCompile(`\\\{[^}]*\\\}`)
 
 // withVerb takes ":verb" off the last path parameter, which echo cannot.
 func withVerb(verb string, next echo.HandlerFunc) echo.HandlerFunc {

@@ -1,0 +1,602 @@
+package accounts_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"offsite/devices"
+	"offsite/devices/state"
+	"offsite/edge/audit"
+	"offsite/gateway/accounts"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	here   = "192.0.2.7"
+	secret = "Correct-Horse-7"
+	other  = "Battery-Staple-8"
+)
+
+// house is a set of accounts on a real database.
+type house struct {
+	*accounts.Accounts
+	db  *state.DB
+	log *audit.Log
+	dir string
+}
+
+func open(t *testing.T, dir string, cfg accounts.Config) *house {
+	t.Helper()
+	db, err := state.Open(t.Context(), state.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := accounts.Open(t.Context(), db, log, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &house{a, db, log, dir}
+}
+
+func (h *house) close(t *testing.T) {
+	t.Helper()
+	if err := h.db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// begin opens accounts with one administrator, "wang".
+func begin(t *testing.T, cfg accounts.Config) *house {
+	t.Helper()
+	h := open(t, t.TempDir(), cfg)
+	if _, err := h.SetUp(t.Context(), here, h.SetupToken(), accounts.NewPerson{ID: "wang", Name: "王工", Password: secret}); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// code is the code of the first problem in err.
+func code(err error) string {
+	if err == nil {
+		return ""
+	}
+	return devices.AllProblems(err)[0].Code
+}
+
+func (h *house) acts(t *testing.T) []string {
+	t.Helper()
+	rows, err := h.log.List(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acts []string
+	for i := len(rows) - 1; i >= 0; i-- {
+		if r := rows[i]; r.Act != "audit.begin" {
+			acts = append(acts, r.Who+" "+r.Act+" "+r.What+" "+r.Result)
+		}
+	}
+	return acts
+}
+
+func TestSetupTokenMakesOnePerson(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir, accounts.Config{})
+	first := h.SetupToken()
+	h.close(t)
+	h = open(t, dir, accounts.Config{})
+	defer h.close(t)
+	if h.SetupToken() == "" || h.SetupToken() == first {
+		t.Fatal("a start without people must make a new token")
+	}
+	n := accounts.NewPerson{ID: "wang", Name: "王工", Password: secret}
+	_, err := h.SetUp(t.Context(), here, first, n)
+	if code(err) != "bad_setup_token" {
+		t.Errorf("old token: %v", err)
+	}
+	p, err := h.SetUp(t.Context(), here, h.SetupToken(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Role != accounts.Administrator || p.MustChange || len(p.Sites) != 0 {
+		t.Errorf("first person is %+v", p)
+	}
+	n.ID = "li"
+	if _, err := h.SetUp(t.Context(), here, h.SetupToken(), n); code(err) != "setup_done" {
+		t.Errorf("second use: %v", err)
+	}
+	if h.SetupNeeded() {
+		t.Error("set-up is still needed")
+	}
+}
+
+func TestPasswordRule(t *testing.T) {
+	tests := []struct {
+		name, password, want string
+	}{
+		{"three classes", "Abcdefghijk1", ""},
+		{"Chinese counts as other", "密码密码密码密码abcA", ""},
+		{"short", "Abcdefghij1", "password_length"},
+		{"two classes", "abcdefghijk1", "password_simple"},
+		{"has the name", "Wang-2026-abc", "password_has_name"},
+		{"long", strings.Repeat("aA1-", 100), "password_length"},
+	}
+	h := open(t, t.TempDir(), accounts.Config{})
+	defer h.close(t)
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			id := "wang"
+			if tt.want == "" {
+				id = []string{"p0", "p1"}[i]
+			}
+			_, err := h.Create(t.Context(), accounts.By{Who: "x"}, accounts.NewPerson{ID: id, Name: "n", Role: accounts.Viewer, Password: tt.password})
+			if code(err) != tt.want {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestFaultsOfANewPersonAreToldAtOnce(t *testing.T) {
+	h := open(t, t.TempDir(), accounts.Config{})
+	defer h.close(t)
+	_, err := h.Create(t.Context(), accounts.By{Who: "x"}, accounts.NewPerson{ID: "No!", Role: "integrator", Sites: []string{"ok", "Bad"}, Password: "x"})
+	var fields []string
+	for _, p := range devices.AllProblems(err) {
+		fields = append(fields, p.Field)
+	}
+	if diff := cmp.Diff([]string{"id", "name", "role", "sites[1]", "password"}, fields); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLockAfterFiveWrongPasswords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := begin(t, accounts.Config{})
+		for i := range 5 {
+			if _, _, err := h.SignIn(t.Context(), here, "wang", "wrong"); code(err) != "sign_in_failed" {
+				t.Fatalf("try %d: %v", i+1, err)
+			}
+		}
+		if _, _, err := h.SignIn(t.Context(), here, "wang", secret); !errors.Is(err, accounts.ErrLocked) {
+			t.Fatalf("right password while locked: %v", err)
+		}
+		if p, err := h.Person("wang"); err != nil || p.Locked.IsZero() {
+			t.Errorf("the lock is not shown: %v", err)
+		}
+		h.close(t)
+		again := open(t, h.dir, accounts.Config{})
+		defer again.close(t)
+		if _, _, err := again.SignIn(t.Context(), "198.51.100.1", "wang", secret); !errors.Is(err, accounts.ErrLocked) {
+			t.Fatalf("after a restart, from elsewhere: %v", err)
+		}
+		if p, _ := again.Person("wang"); p.Locked.IsZero() {
+			t.Error("the lock is not shown")
+		}
+		time.Sleep(15*time.Minute + time.Second)
+		if _, _, err := again.SignIn(t.Context(), here, "wang", secret); err != nil {
+			t.Fatalf("after the lock: %v", err)
+		}
+		if _, _, err := again.SignIn(t.Context(), here, "wang", "wrong"); code(err) != "sign_in_failed" {
+			t.Errorf("a right password must give the tries back: %v", err)
+		}
+	})
+}
+
+func TestUnknownNamesAreLockedAlike(t *testing.T) {
+	h := begin(t, accounts.Config{})
+	defer h.close(t)
+	var got []string
+	for range 6 {
+		_, _, err := h.SignIn(t.Context(), here, "nobody\x00"+strings.Repeat("x", 1000), "wrong")
+		got = append(got, code(err))
+	}
+	want := []string{"sign_in_failed", "sign_in_failed", "sign_in_failed", "sign_in_failed", "sign_in_failed", "locked"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestManyGuessesAtOnceWinNoTries(t *testing.T) {
+	h := begin(t, accounts.Config{HostTries: 1000})
+	defer h.close(t)
+	var mu sync.Mutex
+	counts := map[string]int{}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			_, _, err := h.SignIn(t.Context(), here, "wang", "wrong")
+			mu.Lock()
+			counts[code(err)]++
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if diff := cmp.Diff(map[string]int{"sign_in_failed": 5, "locked": 15}, counts); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOneAddressIsLockedForEverybody(t *testing.T) {
+	h := begin(t, accounts.Config{HostTries: 3})
+	defer h.close(t)
+	for _, id := range []string{"a", "b", "c"} {
+		_, _, _ = h.SignIn(t.Context(), here, id, "wrong")
+	}
+	if _, _, err := h.SignIn(t.Context(), here, "wang", secret); !errors.Is(err, accounts.ErrLocked) {
+		t.Errorf("from the locked address: %v", err)
+	}
+	if _, _, err := h.SignIn(t.Context(), "198.51.100.1", "wang", secret); err != nil {
+		t.Errorf("from another: %v", err)
+	}
+}
+
+func TestSessionEndsByIdlenessSignOutAndAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		h := begin(t, accounts.Config{})
+		defer h.close(t)
+		_, idle, err := h.SignIn(ctx, here, "wang", secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, busy, _ := h.SignIn(ctx, here, "wang", secret)
+		for range 5 {
+			time.Sleep(4 * time.Minute)
+			if _, err := h.BySession(ctx, busy); err != nil {
+				t.Fatalf("busy session: %v", err)
+			}
+		}
+		if _, err := h.BySession(ctx, idle); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("idle session: %v", err)
+		}
+		who, _ := h.BySession(ctx, busy)
+		if err := h.SignOut(ctx, accounts.By{Who: who.ID, From: here}, busy); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.BySession(ctx, busy); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("after sign-out: %v", err)
+		}
+		if h.Holds(who) {
+			t.Error("a stream would go on after sign-out")
+		}
+		_, old, _ := h.SignIn(ctx, here, "wang", secret)
+		for range 12 * 60 / 10 {
+			time.Sleep(10 * time.Minute)
+			_, err = h.BySession(ctx, old)
+		}
+		if !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("after twelve busy hours: %v", err)
+		}
+	})
+}
+
+func TestSessionSurvivesRestartHashed(t *testing.T) {
+	h := begin(t, accounts.Config{})
+	_, session, err := h.SignIn(t.Context(), here, "wang", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token, err := h.IssueToken(t.Context(), accounts.By{Who: "wang"}, accounts.NewToken{Name: "t", Role: accounts.Integrator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.close(t)
+	files, err := filepath.Glob(filepath.Join(h.dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		content, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, canary := range map[string]string{"password": secret, "session": session, "token": token} {
+			if strings.Contains(string(content), canary) {
+				t.Errorf("the %s stands in %s", name, filepath.Base(f))
+			}
+		}
+	}
+	h = open(t, h.dir, accounts.Config{})
+	defer h.close(t)
+	if who, err := h.BySession(t.Context(), session); err != nil || who.ID != "wang" || !who.Cookie {
+		t.Errorf("session after restart: %+v, %v", who, err)
+	}
+	if who, err := h.ByBearer(token); err != nil || who.Role != accounts.Integrator {
+		t.Errorf("token after restart: %+v, %v", who, err)
+	}
+}
+
+func TestSignOutUnderWayBringsNoSessionBack(t *testing.T) {
+	h := begin(t, accounts.Config{})
+	defer h.close(t)
+	_, session, err := h.SignIn(t.Context(), here, "wang", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				_, _ = h.BySession(context.Background(), session)
+			}
+		})
+	}
+	if err := h.SignOut(t.Context(), accounts.By{Who: "wang"}, session); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if _, err := h.BySession(t.Context(), session); !errors.Is(err, accounts.ErrUnknown) {
+		t.Errorf("the session came back: %v", err)
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	ctx := t.Context()
+	h := begin(t, accounts.Config{})
+	defer h.close(t)
+	by := accounts.By{Who: "wang", From: here}
+	if _, err := h.Create(ctx, by, accounts.NewPerson{ID: "li", Name: "李", Role: accounts.Staff, Password: secret}); err != nil {
+		t.Fatal(err)
+	}
+	p, mine, err := h.SignIn(ctx, here, "li", secret)
+	if err != nil || !p.MustChange {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	_, elsewhere, _ := h.SignIn(ctx, here, "li", secret)
+	who, _ := h.BySession(ctx, mine)
+	by = accounts.By{Who: "li", From: here}
+	for _, tt := range []struct{ name, old, fresh, want string }{
+		{"wrong", "nonsense", other, "wrong_password"},
+		{"same", secret, secret, "password_same"},
+		{"weak", secret, "short", "password_length"},
+		{"good", secret, other, ""},
+	} {
+		if _, err := h.ChangePassword(ctx, by, who, tt.old, tt.fresh); code(err) != tt.want {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+	if now, err := h.BySession(ctx, mine); err != nil || now.MustChange {
+		t.Errorf("own session: %+v, %v", now, err)
+	}
+	if _, err := h.BySession(ctx, elsewhere); !errors.Is(err, accounts.ErrUnknown) {
+		t.Errorf("the other session goes on: %v", err)
+	}
+	if _, _, err := h.SignIn(ctx, here, "li", secret); code(err) != "sign_in_failed" {
+		t.Errorf("old password: %v", err)
+	}
+}
+
+func TestReplaceAndRetire(t *testing.T) {
+	ctx := t.Context()
+	h := begin(t, accounts.Config{})
+	defer h.close(t)
+	by := accounts.By{Who: "wang", From: here}
+	if _, err := h.Replace(ctx, by, "wang", 1, "王", accounts.Staff, nil); code(err) != "last_administrator" {
+		t.Errorf("role of the last administrator: %v", err)
+	}
+	if _, err := h.Replace(ctx, by, "wang", 1, "王", accounts.Administrator, []string{"a"}); code(err) != "last_administrator" {
+		t.Errorf("sites of the last administrator: %v", err)
+	}
+	if err := h.Retire(ctx, by, "wang"); code(err) != "last_administrator" {
+		t.Errorf("last administrator: %v", err)
+	}
+	if _, err := h.CreateReady(ctx, by, accounts.NewPerson{ID: "li", Name: "李", Role: accounts.Administrator, Password: secret}); err != nil {
+		t.Fatal(err)
+	}
+	_, session, _ := h.SignIn(ctx, here, "li", secret)
+	who, _ := h.BySession(ctx, session)
+	if _, err := h.Replace(ctx, by, "li", 9, "李", accounts.Viewer, nil); code(err) != "version_changed" {
+		t.Errorf("wrong version: %v", err)
+	}
+	p, err := h.Replace(ctx, by, "li", 1, "李四", accounts.Viewer, []string{"gate"})
+	if err != nil || p.Version != 2 || p.Role != accounts.Viewer {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if _, err := h.BySession(ctx, session); err == nil || h.Holds(who) {
+		t.Error("a session outlived the rights it was opened with")
+	}
+	if err := h.Retire(ctx, by, "li"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.SignIn(ctx, here, "li", secret); code(err) != "sign_in_failed" {
+		t.Errorf("retired: %v", err)
+	}
+	if _, err := h.Create(ctx, by, accounts.NewPerson{ID: "li", Name: "n", Role: accounts.Viewer, Password: secret}); code(err) != "id_used" {
+		t.Errorf("the name was given again: %v", err)
+	}
+}
+
+func TestTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		h := begin(t, accounts.Config{})
+		defer h.close(t)
+		by := accounts.By{Who: "wang", From: here}
+		tok, secret, err := h.IssueToken(ctx, by, accounts.NewToken{Name: "scada", Role: accounts.Integrator, Sites: []string{"gate"}, Expires: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		who, err := h.ByBearer(secret)
+		if err != nil || who.ID != "token:"+tok.ID || who.Sees("elsewhere") || !who.Sees("gate") {
+			t.Fatalf("%+v, %v", who, err)
+		}
+		if _, err := h.ChangePassword(ctx, by, who, "x", "y"); code(err) != "people_only" {
+			t.Errorf("a token's password: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := h.ByBearer(secret); !errors.Is(err, accounts.ErrUnknown) || h.Holds(who) {
+			t.Errorf("expired: %v", err)
+		}
+		if _, _, err := h.IssueToken(ctx, by, accounts.NewToken{Name: "x", Role: "root", Expires: time.Now().Add(-1)}); len(devices.AllProblems(err)) != 2 {
+			t.Errorf("role and expiry: %v", err)
+		}
+		tok, secret, _ = h.IssueToken(ctx, by, accounts.NewToken{Name: "x", Role: accounts.Viewer})
+		if err := h.Revoke(ctx, by, tok.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.ByBearer(secret); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("revoked: %v", err)
+		}
+		if err := h.Revoke(ctx, by, tok.ID); !errors.Is(err, devices.ErrNotFound) {
+			t.Errorf("revoked twice: %v", err)
+		}
+	})
+}
+
+func TestTicketsOpenOneThingOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		h := begin(t, accounts.Config{})
+		defer h.close(t)
+		_, session, _ := h.SignIn(ctx, here, "wang", secret)
+		who, _ := h.BySession(ctx, session)
+		ticket := func() string {
+			s, _, err := h.Ticket(who, "still", "cam-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		s := ticket()
+		if got, err := h.ByTicket(s, "still", "cam-1"); err != nil || got.ID != "wang" || !got.Ticket || got.Cookie {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if _, err := h.ByTicket(s, "still", "cam-1"); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("second use: %v", err)
+		}
+		if _, err := h.ByTicket(ticket(), "still", "cam-2"); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("other target: %v", err)
+		}
+		if _, err := h.ByTicket(ticket(), "view", "cam-1"); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("other purpose: %v", err)
+		}
+		s = ticket()
+		time.Sleep(time.Minute)
+		if _, err := h.ByTicket(s, "still", "cam-1"); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("after a minute: %v", err)
+		}
+		s = ticket()
+		_ = h.SignOut(ctx, accounts.By{Who: "wang"}, session)
+		if _, err := h.ByTicket(s, "still", "cam-1"); !errors.Is(err, accounts.ErrUnknown) {
+			t.Errorf("after sign-out: %v", err)
+		}
+	})
+}
+
+func TestLinkSignsInOnce(t *testing.T) {
+	ctx := t.Context()
+	h := begin(t, accounts.Config{})
+	defer h.close(t)
+	link, err := h.Link("wang", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.ByTicket(link, "sign-in", ""); err == nil {
+		t.Error("a link is no ticket")
+	}
+	link, _ = h.Link("wang", time.Hour)
+	_, session, err := h.SignInByLink(ctx, here, link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.BySession(ctx, session); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := h.SignInByLink(ctx, here, link); code(err) != "bad_link" {
+		t.Errorf("second use: %v", err)
+	}
+	s, _, _ := h.Ticket(accounts.Identity{Person: "wang"}, "still", "cam-1")
+	if _, _, err := h.SignInByLink(ctx, here, s); code(err) != "bad_link" {
+		t.Errorf("a ticket signed in: %v", err)
+	}
+}
+
+func TestEveryActIsInTheTrail(t *testing.T) {
+	ctx := t.Context()
+	h := begin(t, accounts.Config{})
+	defer h.close(t)
+	by := accounts.By{Who: "wang", From: here}
+	_, _, _ = h.SignIn(ctx, here, "wang", "wrong")
+	_, session, _ := h.SignIn(ctx, here, "wang", secret)
+	_, _ = h.Create(ctx, by, accounts.NewPerson{ID: "li", Name: "李", Role: accounts.Staff, Password: secret})
+	_, _ = h.Replace(ctx, by, "li", 1, "李", accounts.Viewer, nil)
+	_, _ = h.Reset(ctx, by, "li", other)
+	_ = h.Retire(ctx, by, "li")
+	tok, _, _ := h.IssueToken(ctx, by, accounts.NewToken{Name: "t", Role: accounts.Viewer})
+	_ = h.Revoke(ctx, by, tok.ID)
+	_ = h.SignOut(ctx, by, session)
+	want := []string{
+		"wang setup person/wang ok",
+		"wang session.open person/wang sign_in_failed",
+		"wang session.open person/wang ok",
+		"wang person.create person/li ok",
+		"wang person.replace person/li ok",
+		"wang person.reset person/li ok",
+		"wang person.retire person/li ok",
+		"wang token.create token/" + tok.ID + " ok",
+		"wang token.retire token/" + tok.ID + " ok",
+		"wang session.close person/wang ok",
+	}
+	if diff := cmp.Diff(want, h.acts(t)); diff != "" {
+		t.Error(diff)
+	}
+	if err := h.log.Verify(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
+	h := begin(t, accounts.Config{})
+	defer h.close(t)
+	broken, err := accounts.Open(t.Context(), h.db, noTrail{}, accounts.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := broken.SignIn(t.Context(), here, "wang", secret); !errors.Is(err, errNoTrail) {
+		t.Errorf("signed in without a trail: %v", err)
+	}
+	if _, err := broken.Create(t.Context(), accounts.By{Who: "x"}, accounts.NewPerson{ID: "li", Name: "n", Role: accounts.Viewer, Password: secret}); !errors.Is(err, errNoTrail) {
+		t.Errorf("created without a trail: %v", err)
+	}
+	if _, err := broken.Person("li"); !errors.Is(err, devices.ErrNotFound) {
+		t.Errorf("the person is there: %v", err)
+	}
+}
+
+func TestRunTidiesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := begin(t, accounts.Config{})
+		defer h.close(t)
+		_, _, _ = h.SignIn(t.Context(), here, "wang", secret)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_ = h.Run(ctx)
+		var sessions int
+		if err := h.db.Read().QueryRow(`SELECT count(*) FROM sessions`).Scan(&sessions); err != nil || sessions != 0 {
+			t.Errorf("%d sessions are left, %v", sessions, err)
+		}
+	})
+}
+
+var errNoTrail = errors.New("no trail")
+
+// noTrail is a trail that cannot be written.
+type noTrail struct{}
+
+func (noTrail) Append(context.Context, *sql.Tx, audit.Entry) error { return errNoTrail }

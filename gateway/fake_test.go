@@ -1,0 +1,264 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"offsite/devices"
+	"offsite/devices/state"
+	"offsite/edge/breach"
+	"offsite/gateway/api"
+	"offsite/streams"
+	"offsite/timeseries"
+)
+
+// site stands in for the edge: what the registry and the trail do is real,
+// what instruments, cameras and the platform would do is told to it.
+type site struct {
+	db *state.DB
+
+	mu       sync.Mutex
+	samples  map[timeseries.Series][]timeseries.Sample
+	away     bool // history is being opened again
+	latest   []devices.Reading
+	events   map[string]breach.Event
+	pictures map[string][]api.Picture
+	blobs    map[string]blob
+	status   []api.DeviceStatus
+	notices  []api.Notice
+	updates  chan api.Update
+	panics   bool
+}
+
+type blob struct {
+	content []byte
+	sites   []string
+	damaged bool
+}
+
+func newSite(db *state.DB) *site {
+	return &site{
+		db: db, samples: map[timeseries.Series][]timeseries.Sample{}, events: map[string]breach.Event{},
+		pictures: map[string][]api.Picture{}, blobs: map[string]blob{}, updates: make(chan api.Update),
+	}
+}
+
+// keep adds samples to the history of a point, one a minute.
+func (s *site) keep(site, point string, from time.Time, values ...float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	series := timeseries.Series{Site: site, Point: point}
+	for i, v := range values {
+		s.samples[series] = append(s.samples[series], timeseries.Sample{At: from.Add(time.Duration(i) * time.Minute), Value: v})
+	}
+}
+
+var errAway = &devices.Problem{Kind: devices.ErrUnavailable, Code: "history_closed", ZH: "历史库正在重新打开", EN: "the history is being opened again"}
+
+func (s *site) Range(_ context.Context, series timeseries.Series, from, to time.Time, most int) ([]timeseries.Sample, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return nil, errAway
+	}
+	var list []timeseries.Sample
+	for _, x := range s.samples[series] {
+		if !x.At.Before(from) && x.At.Before(to) && len(list) < most {
+			list = append(list, x)
+		}
+	}
+	return list, nil
+}
+
+func (s *site) Windows(ctx context.Context, series timeseries.Series, from, to time.Time, every time.Duration) ([]timeseries.Window, error) {
+	list, err := s.Range(ctx, series, from, to, 1<<30)
+	var windows []timeseries.Window
+	for _, x := range list {
+		start := timeseries.Align(x.At, every)
+		if n := len(windows); n == 0 || !windows[n-1].Start.Equal(start) {
+			windows = append(windows, timeseries.Window{Start: start, Min: x.Value, Max: x.Value, First: x.Value})
+		}
+		w := &windows[len(windows)-1]
+		w.Mean = (w.Mean*float64(w.Count) + x.Value) / float64(w.Count+1)
+		w.Count++
+		w.Min, w.Max, w.Last = min(w.Min, x.Value), max(w.Max, x.Value), x.Value
+	}
+	return windows, err
+}
+
+func (s *site) Last(_ context.Context, series timeseries.Series) (timeseries.Sample, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.samples[series]
+	switch {
+	case s.away:
+		return timeseries.Sample{}, errAway
+	case len(list) == 0:
+		return timeseries.Sample{}, timeseries.NoSample(series)
+	}
+	return list[len(list)-1], nil
+}
+
+func (s *site) Devices() []api.DeviceStatus { return s.status }
+
+func (s *site) Cameras() []api.CameraStatus {
+	return []api.CameraStatus{{Camera: "cam-a", Site: "a", Connected: true, Since: day, Codec: "H264", Width: 640, Height: 360}}
+}
+
+func (s *site) Still(_ context.Context, camera string) (streams.Still, error) {
+	if s.panics {
+		panic("still of " + camera)
+	}
+	if camera != "cam-a" {
+		return streams.Still{}, &devices.Problem{Kind: devices.ErrUnavailable, Code: "camera_silent", ZH: "摄像机无画面", EN: "the camera is silent"}
+	}
+	return streams.Still{JPEG: []byte("\xff\xd8picture"), At: day, Width: 640, Height: 360, Step: "ffmpeg"}, nil
+}
+
+func (s *site) View(ctx context.Context, camera string, conn *websocket.Conn) error {
+	if camera != "cam-a" {
+		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "camera_silent", ZH: "摄像机无画面", EN: "the camera is silent"}
+	}
+	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"mime":"video/mp4"}`)); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *site) Events(_ context.Context, f breach.Filter) ([]breach.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := []breach.Event{}
+	for _, ev := range s.events {
+		open := ev.EndedAt == nil
+		fits := (f.Sites == nil || slices.Contains(f.Sites, ev.Site)) && (f.Point == "" || ev.Point == f.Point) &&
+			(f.State != "open" || open) && (f.State != "closed" || !open) && (f.State != "unacknowledged" || ev.Acknowledgment == nil) &&
+			(f.Before == "" || ev.Cursor() < f.Before)
+		if fits {
+			list = append(list, ev)
+		}
+	}
+	slices.SortFunc(list, func(x, y breach.Event) int { return y.StartedAt.Compare(x.StartedAt) })
+	return list[:min(len(list), f.Max)], nil
+}
+
+func (s *site) Event(_ context.Context, id string) (breach.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ev, ok := s.events[id]
+	if !ok {
+		return ev, &devices.Problem{Kind: devices.ErrNotFound, Code: "event_not_found", ZH: "没有事件", EN: "there is no such event"}
+	}
+	return ev, nil
+}
+
+func (s *site) Acknowledge(ctx context.Context, id, who, note string, at time.Time, also func(context.Context, *sql.Tx) error) (breach.Event, error) {
+	ev, err := s.Event(ctx, id)
+	if err != nil {
+		return ev, err
+	}
+	if ev.Acknowledgment != nil {
+		return ev, &devices.Problem{Kind: devices.ErrConflict, Code: "already_acknowledged", ZH: "已确认", EN: "acknowledged already"}
+	}
+	if err := s.db.Update(ctx, func(tx *sql.Tx) error { return also(ctx, tx) }); err != nil {
+		return ev, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ev.Acknowledgment = &breach.Acknowledgment{By: who, At: at, Note: note}
+	ev.State = breach.Acknowledged
+	s.events[id] = ev
+	return ev, nil
+}
+
+func (s *site) Pictures(_ context.Context, event string) ([]api.Picture, error) {
+	return s.pictures[event], nil
+}
+
+type content struct{ *bytes.Reader }
+
+func (content) Close() error { return nil }
+
+func (s *site) OpenBlob(_ context.Context, sum string) (*api.Exhibit, error) {
+	b, ok := s.blobs[sum]
+	if !ok {
+		return nil, devices.ErrNotFound
+	}
+	if b.damaged {
+		return nil, &devices.Problem{Kind: api.ErrDamaged, Code: "blob_damaged", ZH: "证据文件已损坏", EN: "the evidence no longer has its hash"}
+	}
+	return &api.Exhibit{ReadSeekCloser: content{bytes.NewReader(b.content)}, ContentType: "image/jpeg", Sites: b.sites, Taken: day}, nil
+}
+
+// exhibit puts a blob into the vault and gives its hash.
+func (s *site) exhibit(text string, sites ...string) string {
+	sum := sha256.Sum256([]byte(text))
+	name := hex.EncodeToString(sum[:])
+	s.blobs[name] = blob{content: []byte(text), sites: sites}
+	return name
+}
+
+func (s *site) Updates() (<-chan api.Update, func() int64, func()) {
+	return s.updates, func() int64 { return 0 }, func() {}
+}
+
+func (s *site) Latest() []devices.Reading {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.latest)
+}
+
+func (s *site) Condition(context.Context) (api.Status, error) {
+	return api.Status{Version: "test", StartedAt: day, History: "local"}, nil
+}
+
+func (s *site) Notices() []api.Notice { return s.notices }
+
+func (s *site) Losses(context.Context, int) ([]api.Loss, error) {
+	loss := func(id int64, site string) api.Loss {
+		return api.Loss{ID: id, Kind: "gap", Subject: "device/x", Site: site, Count: 1, From: day, To: day, Why: api.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}
+	}
+	return []api.Loss{loss(1, "a"), loss(2, "b"), loss(3, "")}, nil
+}
+
+func (s *site) Ready(context.Context) error {
+	if s.away {
+		return errAway
+	}
+	return nil
+}
+
+func (s *site) Platform(context.Context) (api.PlatformStatus, error) {
+	return api.PlatformStatus{Waiting: 3}, nil
+}
+
+func (s *site) Enrol(_ context.Context, _, code string) error {
+	if code != "good" {
+		return &devices.Problem{Kind: devices.ErrConflict, Code: "code_refused", Field: "code", ZH: "激活码无效", EN: "the platform refused the code"}
+	}
+	return nil
+}
+
+func (s *site) Receive(r *http.Request) (int, []byte, error) {
+	body, err := io.ReadAll(r.Body)
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return http.StatusRequestEntityTooLarge, []byte(`{}`), nil
+	}
+	if r.Header.Get("X-Signature") == "" {
+		return http.StatusUnauthorized, []byte(`{"code":"unsigned"}`), nil
+	}
+	return http.StatusOK, body, err
+}

@@ -1,0 +1,406 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
+	"offsite/edge/breach"
+	"offsite/gateway"
+	"offsite/gateway/accounts"
+	"offsite/gateway/api"
+)
+
+func alarm(id, site string, at time.Time) breach.Event {
+	return breach.Event{
+		ID: id, Revision: 1, Kind: breach.KindAlarm, USCC: "91350211M000100Y46", Region: "310115", Site: site, Outlet: "gate-" + site, Point: "gate-" + site + ".pm10",
+		Factor: "a34002", Value: 160, Peak: 170, PeakAt: at, Unit: "ug/m3", Averaging: "instant", Limit: "lim-" + site, LimitValue: 150, Level: "H",
+		RuleVersion: 1, ValidRatio: 1, Since: at, StartedAt: at, ReceivedAt: at, Signal: breach.SignalBreached, State: breach.Unacknowledged, Evidence: breach.EvidencePending,
+	}
+}
+
+func TestReadings(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	h := bearer(b.token(accounts.Viewer, "a"))
+	b.site.keep("a", "gate-a.pm10", day, 1, 2, 3, 4, 5, 6)
+	const query = "/api/v1/readings?point=gate-a.pm10&from=2026-03-01T08:00:00%2B08:00&to=2026-03-01T09:00:00%2B08:00"
+	var got api.Readings
+	b.call("GET", query+"&max=4", h, nil).want(200).into2(&got)
+	if len(*got.Samples) != 4 || !got.Next.Equal(day.Add(4*time.Minute)) || got.Unit != "ug/m3" {
+		t.Errorf("first page: %+v", got)
+	}
+	got = api.Readings{}
+	b.call("GET", query+"&window=2m&fn=mean,max&max=2", h, nil).want(200).into2(&got)
+	if len(*got.Windows) != 2 || *(*got.Windows)[1].Mean != 3.5 || *(*got.Windows)[1].Max != 4 || (*got.Windows)[1].Min != nil || !got.Next.Equal(day.Add(4*time.Minute)) {
+		t.Errorf("windows: %+v", got)
+	}
+	tests := []struct{ name, query, code string }{
+		{"no point", "", "missing"},
+		{"reversed", "point=gate-a.pm10&from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z", "empty_span"},
+		{"bad time", "point=gate-a.pm10&from=noon", "bad_time"},
+		{"bad window", "point=gate-a.pm10&window=1w", "bad_window"},
+		{"bad function", "point=gate-a.pm10&window=1h&fn=median", "not_one_of"},
+		{"function without window", "point=gate-a.pm10&fn=mean", "missing"},
+		{"too many", "point=gate-a.pm10&max=10001", "out_of_range"},
+		{"misspelt", "point=gate-a.pm10&form=2026-03-02T00:00:00Z", "unknown_parameter"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { b.call("GET", "/api/v1/readings?"+tt.query, h, nil).problem(400, tt.code) })
+	}
+	b.call("GET", "/api/v1/readings?point=gate-b.pm10", h, nil).problem(404, "not_found")
+	b.site.away = true
+	if a := b.call("GET", query, h, nil); a.problem(503, "history_closed").Code == "" || a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
+// into2 reads what a plain decoder cannot: qualities are words on the wire.
+func (a answer) into2(v *api.Readings) {
+	a.t.Helper()
+	var raw struct {
+		api.Readings
+		Samples *[]struct{ At time.Time } `json:"samples"`
+	}
+	must(a.t, json.Unmarshal(a.body, &raw))
+	*v = raw.Readings
+	if raw.Samples != nil {
+		samples := make([]api.Sample, len(*raw.Samples))
+		v.Samples = &samples
+	}
+}
+
+func TestLast(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	h := bearer(b.token(accounts.Viewer))
+	b.call("GET", "/api/v1/points/gate-a.pm10/last", h, nil).problem(404, "no_value")
+	b.site.keep("a", "gate-a.pm10", day, 41)
+	a := b.call("GET", "/api/v1/points/gate-a.pm10/last", h, nil).want(200)
+	if !strings.Contains(string(a.body), `"value":41`) {
+		t.Errorf("from history: %s", a.body)
+	}
+	b.site.latest = []devices.Reading{{Site: "a", Point: "gate-a.pm10", Value: 42, At: day.Add(time.Hour), Quality: devices.UncertainRange}}
+	a = b.call("GET", "/api/v1/points/gate-a.pm10/last", h, nil).want(200)
+	if !strings.Contains(string(a.body), `"value":42`) || !strings.Contains(string(a.body), `"quality":"uncertain/range"`) {
+		t.Errorf("heard: %s", a.body)
+	}
+	a = b.call("GET", "/api/v1/last", h, nil).want(200)
+	if !strings.Contains(string(a.body), `"value":42`) || strings.Contains(string(a.body), "gate-b") {
+		t.Errorf("all: %s", a.body)
+	}
+	if a = b.call("GET", "/api/v1/last", bearer(b.token(accounts.Viewer, "b")), nil).want(200); string(a.body) != `{"items":[]}`+"\n" {
+		t.Errorf("of site b: %s", a.body)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	for i, id := range []string{"al-1", "al-2", "al-3"} {
+		b.site.events[id] = alarm(id, []string{"a", "b", "a"}[i], day.Add(time.Duration(i)*time.Hour))
+	}
+	sum := b.site.exhibit("picture", "a")
+	b.site.pictures["al-1"] = []api.Picture{{Camera: "cam-a", State: api.Attached, Sha256: sum, TakenAt: day, Distance: devices.Duration(-300 * time.Millisecond)}}
+	staff := bearer(b.token(accounts.Staff, "a"))
+	var list struct {
+		Items []struct{ ID string }
+		Next  string
+	}
+	b.call("GET", "/api/v1/events?max=1", staff, nil).want(200).into(&list)
+	if len(list.Items) != 1 || list.Items[0].ID != "al-3" || list.Next == "" {
+		t.Fatalf("first page: %+v", list)
+	}
+	b.call("GET", "/api/v1/events?max=1&before="+list.Next, staff, nil).want(200).into(&list)
+	if list.Items[0].ID != "al-1" {
+		t.Errorf("second page: %+v", list)
+	}
+	b.call("GET", "/api/v1/events/al-2", staff, nil).problem(404, "not_found")
+	b.call("POST", "/api/v1/events/al-2:acknowledge", staff, map[string]string{"note": "x"}).problem(404, "not_found")
+	b.call("POST", "/api/v1/events/al-1", staff, map[string]string{"note": "x"}).problem(404, "no_such_path")
+	a := b.call("GET", "/api/v1/events/al-1", staff, nil).want(200)
+	if !strings.Contains(string(a.body), `"distance":"-300ms"`) {
+		t.Errorf("pictures: %s", a.body)
+	}
+	a = b.call("POST", "/api/v1/events/al-1:acknowledge", staff, map[string]string{"note": "已派人"}).want(200)
+	if !strings.Contains(string(a.body), `"state":"acknowledged"`) {
+		t.Errorf("acknowledged: %s", a.body)
+	}
+	b.call("POST", "/api/v1/events/al-1:acknowledge", staff, map[string]string{"note": "again"}).problem(409, "already_acknowledged")
+	if rows := b.acts("event.acknowledge"); len(rows) != 1 || rows[0].What != "event/al-1" || rows[0].Detail != "已派人" {
+		t.Errorf("trail: %+v", rows)
+	}
+}
+
+func TestBlobsAndStills(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	sum := b.site.exhibit("\xff\xd8evidence", "a")
+	broken := b.site.exhibit("half", "a")
+	b.site.blobs[broken] = blob{damaged: true}
+	viewer, stranger := bearer(b.token(accounts.Viewer, "a")), bearer(b.token(accounts.Viewer, "b"))
+	a := b.call("GET", "/api/v1/blobs/"+sum, viewer, nil).want(200)
+	if string(a.body) != "\xff\xd8evidence" || a.header.Get("Content-Type") != "image/jpeg" || a.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%v %q", a.header, a.body)
+	}
+	b.call("GET", "/api/v1/blobs/"+sum, stranger, nil).problem(404, "not_found")
+	b.call("GET", "/api/v1/blobs/"+strings.Repeat("0", 64), viewer, nil).problem(404, "not_found")
+	b.call("GET", "/api/v1/blobs/..%2f..%2foffsite.db", viewer, nil).problem(404, "not_found")
+	b.call("GET", "/api/v1/blobs/"+broken, viewer, nil).problem(500, "blob_damaged")
+	a = b.call("GET", "/api/v1/cameras/cam-a/still.jpg", viewer, nil).want(200)
+	if a.header.Get("X-Captured-At") == "" || a.header.Get("X-Still-Step") != "ffmpeg" {
+		t.Errorf("%v", a.header)
+	}
+	b.call("GET", "/api/v1/cameras/cam-b/still.jpg", viewer, nil).problem(404, "not_found")
+	b.call("GET", "/api/v1/cameras/cam-b/still.jpg", stranger, nil).problem(503, "camera_silent")
+	for act, n := range map[string]int{"blob.view": 1, "still.view": 2} {
+		if rows := b.acts(act); len(rows) != n {
+			t.Errorf("%d rows of %s, want %d", len(rows), act, n)
+		}
+	}
+}
+
+func TestTickets(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	viewer := bearer(b.token(accounts.Viewer, "a"))
+	ask := func(purpose, target string) api.Ticket {
+		var ticket api.Ticket
+		b.call("POST", "/api/v1/tickets", viewer, map[string]string{"purpose": purpose, "target": target}).want(201).into(&ticket)
+		return ticket
+	}
+	ticket := ask("still", "cam-a")
+	a := b.call("GET", ticket.URL, nil, nil).want(200)
+	if a.header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Error("another page cannot show it")
+	}
+	b.call("GET", ticket.URL, nil, nil).problem(401, "bad_ticket")
+	ticket = ask("still", "cam-a")
+	b.call("GET", "/api/v1/cameras/cam-b/still.jpg?ticket="+ticket.Ticket, nil, nil).problem(401, "bad_ticket")
+	ticket = ask("still", "cam-a")
+	b.call("GET", "/api/v1/sites?ticket="+ticket.Ticket, nil, nil).problem(401, "not_signed_in")
+	sum := b.site.exhibit("x", "a")
+	b.call("GET", ask("blob", sum).URL, nil, nil).want(200)
+	b.call("POST", "/api/v1/tickets", viewer, map[string]string{"purpose": "still", "target": "cam-b"}).problem(404, "not_found")
+	b.call("POST", "/api/v1/tickets", viewer, map[string]string{"purpose": "all", "target": ""}).problem(400, "not_one_of")
+	b.call("POST", "/api/v1/tickets", viewer, map[string]string{"purpose": "live", "target": "x"}).problem(400, "not_used")
+	b.call("POST", "/api/v1/tickets", viewer, map[string]string{"purpose": "blob", "target": "x"}).problem(400, "bad_hash")
+}
+
+func TestStatusLossesAndPlatform(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	b.site.status = []api.DeviceStatus{{Device: "dust-a", Site: "a", Online: true, Since: day}, {Device: "dust-b", Site: "b", Since: day, Problem: &api.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}}
+	b.site.notices = []api.Notice{{Code: "broker_insecure", Level: api.Warning, Since: day, Zh: "未加密", En: "not encrypted"}}
+	var st api.Status
+	b.call("GET", "/api/v1/status", bearer(b.token(accounts.Viewer, "b")), nil).want(200).into(&st)
+	if len(st.Devices) != 1 || st.Devices[0].Device != "dust-b" || len(st.Cameras) != 0 || len(st.Notices) != 1 || st.Platform != nil {
+		t.Errorf("for a viewer of b: %+v", st)
+	}
+	b.call("GET", "/api/v1/status", bearer(b.token(accounts.Staff)), nil).want(200).into(&st)
+	if len(st.Devices) != 2 || st.Platform == nil || st.Platform.Waiting != 3 {
+		t.Errorf("for staff: %+v", st)
+	}
+	var losses api.LossList
+	b.call("GET", "/api/v1/losses", bearer(b.token(accounts.Viewer, "b")), nil).want(200).into(&losses)
+	if len(losses.Items) != 2 {
+		t.Errorf("losses: %+v", losses)
+	}
+	root := bearer(b.token(accounts.Administrator))
+	b.call("POST", "/api/v1/platform", root, map[string]string{"url": "https://platform.example", "code": "bad"}).problem(409, "code_refused")
+	b.call("POST", "/api/v1/platform", root, map[string]string{"url": "platform", "code": "good"}).problem(400, "bad_address")
+	b.call("POST", "/api/v1/platform", root, map[string]string{"url": "https://platform.example", "code": "good"}).want(200)
+	var results []string
+	for _, r := range b.acts("platform.enrol") {
+		results = append(results, r.Result)
+	}
+	if diff := cmp.Diff([]string{"ok", "begun", "code_refused", "begun"}, results); diff != "" {
+		t.Error(diff)
+	}
+	b.call("POST", "/api/v1/dispatch/commands", nil, map[string]string{"id": "1", "type": "snapshot.take"}).want(401)
+	b.call("POST", "/api/v1/dispatch/commands", header{"X-Signature": "x"}, map[string]string{"id": "1", "type": "snapshot.take"}).want(200)
+}
+
+// running serves the box as the program does, with its streams.
+func (b *box) running() (base string, stop func()) {
+	b.t.Helper()
+	s, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, b.parts())
+	must(b.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan gateway.Addresses, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx, func(a gateway.Addresses) { ready <- a }) }()
+	at := <-ready
+	return at.URL(), func() {
+		cancel()
+		if err := <-ended; err != context.Canceled {
+			b.t.Errorf("run ended with %v", err)
+		}
+	}
+}
+
+func TestLiveVideo(t *testing.T) {
+	b := open(t)
+	b.root()
+	b.furnish(b.token(accounts.Administrator))
+	cookie, viewer := b.signIn("root"), b.token(accounts.Viewer, "a")
+	base, stop := b.running()
+	defer stop()
+	dial := func(camera string, h header) (*websocket.Conn, *http.Response, error) {
+		headers := http.Header{}
+		for k, v := range h {
+			headers.Set(k, v)
+		}
+		return websocket.Dial(t.Context(), strings.Replace(base, "http", "ws", 1)+"/api/v1/cameras/"+camera+"/live", &websocket.DialOptions{HTTPHeader: headers})
+	}
+	for name, h := range map[string]header{
+		"token, any page":  {"Authorization": "Bearer " + viewer, "Origin": "https://scada.example"},
+		"cookie, own page": {"Cookie": cookie, "Origin": base},
+	} {
+		conn, _, err := dial("cam-a", h)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, text, err := conn.Read(t.Context()); err != nil || !strings.Contains(string(text), "video/mp4") {
+			t.Errorf("%s: %s, %v", name, text, err)
+		}
+		conn.CloseNow()
+	}
+	for name, tt := range map[string]struct {
+		h      header
+		status int
+	}{
+		"cookie, another page": {header{"Cookie": cookie, "Origin": "https://evil.example"}, 403},
+		"nobody":               {header{}, 401},
+		"other site's viewer":  {bearer(b.token(accounts.Viewer, "b")), 404},
+	} {
+		if _, resp, err := dial("cam-a", tt.h); err == nil || resp.StatusCode != tt.status {
+			t.Errorf("%s: %v, %v", name, resp, err)
+		}
+	}
+	conn, _, err := dial("cam-b", header{"Cookie": cookie})
+	must(t, err)
+	_, _, err = conn.Read(t.Context())
+	if websocket.CloseStatus(err) != websocket.StatusTryAgainLater || !strings.Contains(err.Error(), "摄像机无画面") {
+		t.Errorf("silent camera: %v", err)
+	}
+	if rows := b.acts("live.view"); len(rows) != 3 {
+		t.Errorf("%d views in the trail, want 3", len(rows))
+	}
+}
+
+// stream reads server-sent events.
+type stream struct {
+	t    *testing.T
+	resp *http.Response
+	in   *bufio.Scanner
+}
+
+func (b *box) listen(base, query, token string) *stream {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), "GET", base+"/api/v1/live"+query, nil)
+	must(b.t, err)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	must(b.t, err)
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+		b.t.Fatalf("live: %d %v", resp.StatusCode, resp.Header)
+	}
+	in := bufio.NewScanner(resp.Body)
+	in.Buffer(nil, 1<<20)
+	return &stream{b.t, resp, in}
+}
+
+// next gives the name and data of the next message and checks data against the document.
+func (s *stream) next(b *box) (name string, data []byte) {
+	s.t.Helper()
+	for s.in.Scan() {
+		line := s.in.Text()
+		switch {
+		case strings.HasPrefix(line, "event: "):
+			name = line[7:]
+		case strings.HasPrefix(line, "data: "):
+			data = []byte(line[6:])
+		case line == "" && name != "":
+			property := b.doc.Components.Schemas["LiveStream"].Value.Properties[name]
+			if property == nil {
+				s.t.Fatalf("the document knows no message %q", name)
+			}
+			var v any
+			must(s.t, json.Unmarshal(data, &v))
+			if err := property.Value.VisitJSON(v); err != nil {
+				s.t.Errorf("message %s %s does not fit the document: %v", name, data, err)
+			}
+			return name, data
+		}
+	}
+	return "", nil
+}
+
+func TestLiveUpdates(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	b.site.events["al-1"] = alarm("al-1", "a", day)
+	b.site.events["al-2"] = alarm("al-2", "b", day)
+	token := b.token(accounts.Viewer, "a")
+	base, stop := b.running()
+	s := b.listen(base, "", token)
+	name, data := s.next(b)
+	if name != "state" || !strings.Contains(string(data), "al-1") || strings.Contains(string(data), "al-2") {
+		t.Fatalf("%s %s", name, data)
+	}
+	reading := func(site string, value float64) devices.Reading {
+		return devices.Reading{Site: site, Point: "gate-" + site + ".pm10", Value: value, At: day}
+	}
+	b.site.updates <- api.Update{Readings: []devices.Reading{reading("b", 9), reading("a", 1), reading("a", 2)}}
+	if name, data = s.next(b); name != "readings" || strings.Count(string(data), `"value"`) != 1 || !strings.Contains(string(data), `"value":2`) {
+		t.Errorf("%s %s", name, data)
+	}
+	b.site.updates <- api.Update{Event: &breach.Transition{Event: alarm("al-4", "b", day), Step: "opened"}}
+	b.site.updates <- api.Update{Event: &breach.Transition{Event: alarm("al-3", "a", day), Step: "opened"}}
+	if name, data = s.next(b); name != "event" || !strings.Contains(string(data), "al-3") {
+		t.Errorf("%s %s", name, data)
+	}
+	b.site.updates <- api.Update{Device: &api.DeviceStatus{Device: "dust-a", Site: "a", Since: day}}
+	b.site.updates <- api.Update{Registry: true}
+	b.site.updates <- api.Update{Notices: true}
+	var names []string
+	for range 3 {
+		name, _ := s.next(b)
+		names = append(names, name)
+	}
+	if diff := cmp.Diff([]string{"device", "registry", "notices"}, names); diff != "" {
+		t.Error(diff)
+	}
+	stop()
+	if name, _ := s.next(b); name != "" {
+		t.Errorf("after the end: %s", name)
+	}
+	s.resp.Body.Close()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+func TestLiveByTicketForOneSite(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	var ticket api.Ticket
+	base, stop := b.running()
+	defer stop()
+	b.call("POST", "/api/v1/tickets", bearer(b.token(accounts.Viewer)), map[string]string{"purpose": "live"}).want(201).into(&ticket)
+	_, secret, _ := strings.Cut(ticket.URL, "?")
+	b.site.events["al-1"] = alarm("al-1", "a", day)
+	s := b.listen(base, "?site=b&"+secret, "")
+	defer s.resp.Body.Close()
+	if _, data := s.next(b); strings.Contains(string(data), "al-1") {
+		t.Errorf("site b alone: %s", data)
+	}
+}
