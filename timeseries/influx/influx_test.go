@@ -170,7 +170,9 @@ func awayAndBack(t *testing.T, server *influxtest.Server) {
 		t.Errorf("Last = %v", err)
 	}
 	server.Env = []string{"INFLUXDB_HTTP_MAX_BODY_SIZE=10000"} // for the next case
-	server.Restart()
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if w, err := s.Write(t.Context(), recs[200:]); err != nil || w.Durable != 1000 {
 		t.Errorf("after the restart: %+v, %v", w, err)
 	}
@@ -191,7 +193,9 @@ func userAndPassword(t *testing.T, server *influxtest.Server) {
 	}
 	server.Kill()
 	server.Env = []string{"INFLUXDB_HTTP_AUTH_ENABLED=true"}
-	server.Restart()
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name, user string
 		password   devices.Secret

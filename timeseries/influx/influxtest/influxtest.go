@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,7 +29,6 @@ type Server struct {
 	URL string
 	Env []string // of influxd, added at the next Restart
 
-	t       testing.TB
 	program string
 	dir     string
 	address string
@@ -36,25 +36,45 @@ type Server struct {
 	drained chan struct{}
 }
 
-// Start starts a server and creates database db. Where influxd is missing it
-// skips the test, or fails it where CI is set. env adds to influxd's own.
+// Start starts a server for a test and creates database db. Where influxd is
+// missing it skips the test, or fails it where CI is set. env adds to
+// influxd's own.
 func Start(t testing.TB, db string, env ...string) *Server {
 	t.Helper()
-	program := find()
-	if program == "" {
-		const missing = "influxd 1.8 is not there: go install github.com/influxdata/influxdb/cmd/influxd@v1.8.10, or set OFFSITE_INFLUXD"
-		if os.Getenv("CI") != "" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
+	s, err := Run(t.Context(), t.TempDir(), env...)
+	switch {
+	case errors.Is(err, errMissing) && os.Getenv("CI") == "":
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
 	}
-	s := &Server{t: t, program: program, dir: t.TempDir(), Env: env, address: "127.0.0.1:0"}
-	s.Restart()
-	t.Cleanup(func() { s.Stop() })
+	t.Cleanup(s.Stop)
 	if _, err := s.Query("", "CREATE DATABASE "+db); err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+var errMissing = errors.New("influxd 1.8 is not there: go install github.com/influxdata/influxdb/cmd/influxd@v1.8.10, or set OFFSITE_INFLUXD")
+
+// Run starts a server on dir; an empty dir means one that Remove removes.
+func Run(ctx context.Context, dir string, env ...string) (s *Server, err error) {
+	s = &Server{program: find(), dir: dir, Env: env, address: "127.0.0.1:0"}
+	if s.program == "" {
+		return nil, errMissing
+	}
+	if dir == "" {
+		if s.dir, err = os.MkdirTemp("", "influxd-"); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.Restart(ctx)
+}
+
+// Remove stops the server and deletes its data.
+func (s *Server) Remove() error {
+	s.Kill()
+	return os.RemoveAll(s.dir)
 }
 
 func find() string {
@@ -81,10 +101,9 @@ func version18(program string) bool {
 var listening = regexp.MustCompile(`Listening on HTTP.*addr=(\S+)`)
 
 // Restart starts the server again after Stop or Kill, and returns when it
-// answers.
-func (s *Server) Restart() {
-	s.t.Helper()
-	cmd := exec.CommandContext(context.Background(), s.program, "-config", os.DevNull)
+// listens. Its life does not depend on ctx.
+func (s *Server) Restart(ctx context.Context) error {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.program, "-config", os.DevNull)
 	cmd.Env = append(os.Environ(),
 		"INFLUXDB_REPORTING_DISABLED=true",
 		"INFLUXDB_META_DIR="+filepath.Join(s.dir, "meta"),
@@ -100,38 +119,34 @@ func (s *Server) Restart() {
 	cmd.Env = append(cmd.Env, s.Env...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	s.run, s.drained = cmd, make(chan struct{})
 	address, said := make(chan string, 1), &strings.Builder{}
 	go func() {
 		defer close(s.drained)
 		for lines := bufio.NewScanner(log); lines.Scan(); {
-			if said.Len() < 64<<10 {
-				said.WriteString(lines.Text() + "\n")
-			}
 			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
 				address <- strings.Trim(m[1], `"`)
+			} else if len(address) == 0 && said.Len() < 64<<10 {
+				said.WriteString(lines.Text() + "\n")
 			}
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	select {
 	case s.address = <-address:
+		s.URL = "http://" + s.address
+		return nil
 	case <-s.drained:
-		s.t.Fatalf("influxd ended at once:\n%s", said)
-	case <-time.After(time.Minute):
-		s.Kill()
-		s.t.Fatalf("influxd does not come up:\n%s", said)
+	case <-ctx.Done():
 	}
-	s.URL = "http://" + s.address
-	resp, err := http.Get(s.URL + "/ping")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	resp.Body.Close()
+	s.Kill()
+	return fmt.Errorf("influxd does not come up:\n%s", said)
 }
 
 // Stop ends the server in good order.
