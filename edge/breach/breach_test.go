@@ -314,6 +314,7 @@ func TestTwoAlarmsOfOneRecordHaveTwoIDs(t *testing.T) {
 }
 
 func TestALimitReplacedWhileItsAlarmStands(t *testing.T) {
+	later := t0.Add(5 * time.Second)
 	changed := func(level string, value float64, change ...func(*devices.Limit)) *devices.Limit {
 		return limit("h", level, value, append(change, func(l *devices.Limit) { l.Version = 2 })...)
 	}
@@ -328,6 +329,7 @@ func TestALimitReplacedWhileItsAlarmStands(t *testing.T) {
 		{"the off-delay begins anew", limit("h", "H", 100), changed("H", 200, delays(0, 5*time.Second)), []step{{Opened, "h", 0, 150, ""}, {Closed, "h", 6, 150, EndRecovered}}},
 		{"the on-delay begins anew", limit("h", "H", 100, delays(time.Second, 0)), changed("H", 90, delays(4*time.Second, 0)), []step{{Opened, "h", 5, 150, ""}}},
 		{"another level", limit("h", "H", 100), changed("HH", 140), []step{{Opened, "h", 0, 150, ""}, {Closed, "h", 1, 150, EndLimitChanged}, {Opened, "h", 1, 150, ""}}},
+		{"in force only later", limit("h", "H", 100), changed("H", 100, func(l *devices.Limit) { l.ValidFrom = &later }), []step{{Opened, "h", 0, 150, ""}, {Closed, "h", 1, 150, EndLimitChanged}, {Opened, "h", 5, 150, ""}}},
 		{"another direction", limit("h", "H", 100), changed("L", 140), []step{{Opened, "h", 0, 150, ""}, {Closed, "h", 1, 150, EndLimitChanged}}},
 	}
 	for _, tt := range tests {

@@ -122,11 +122,7 @@ func (e *Engine) Observe(rec timeseries.Record, rules Rules) []Transition {
 func (e *Engine) judge(out []Transition, rec *timeseries.Record, r *devices.Reading, l *devices.Limit) []Transition {
 	a := e.alarms[alarmKey{l.ID, r.Point}]
 	if !inForce(l, r.At) {
-		if a != nil && a.event != nil && expired(l, r.At) && rec.Seq > a.floor && r.At.UnixMilli() > a.at {
-			e.touch(a, rec.Seq, r.At.UnixMilli())
-			out = append(out, Transition{Event: a.end(EndLimitExpired, r.At), Step: Closed})
-		}
-		return out
+		return e.outlive(out, a, rec, r, l)
 	}
 	if a == nil {
 		a = e.add(&alarm{limit: l.ID, point: r.Point, at: never, since: never})
@@ -155,6 +151,20 @@ func (e *Engine) judge(out []Transition, rec *timeseries.Record, r *devices.Read
 		out = append(out, Transition{Event: *a.event, Step: Updated})
 	}
 	return out
+}
+
+// outlive ends an event whose limit is no longer in force at a newer reading.
+func (e *Engine) outlive(out []Transition, a *alarm, rec *timeseries.Record, r *devices.Reading, l *devices.Limit) []Transition {
+	at := r.At.UnixMilli()
+	if a == nil || a.event == nil || rec.Seq <= a.floor || at <= a.at {
+		return out
+	}
+	reason := EndLimitExpired
+	if !expired(l, r.At) { // it was replaced by one that begins later
+		reason = EndLimitChanged
+	}
+	e.touch(a, rec.Seq, at)
+	return append(out, Transition{Event: a.end(reason, r.At), Step: Closed})
 }
 
 // open makes the event of an alarm whose on-delay has passed; since is when
@@ -238,26 +248,31 @@ func (e *Engine) Reconcile(rules Rules, at time.Time) []Transition {
 // unfounded says why an alarm cannot stand, and whether its state is to be
 // forgotten; an empty reason means that it can.
 func (e *Engine) unfounded(a *alarm, rules Rules, at time.Time) (reason string, forget bool) {
+	var l *devices.Limit
+	for _, candidate := range rules.LimitsOf(a.point) {
+		if candidate.ID == a.limit {
+			l = candidate
+		}
+	}
+	if l != nil && a.event == nil {
+		return "", false // nothing to end, so the directory need not be asked
+	}
 	place, known := Place{Measured: true}, true
 	if e.cfg.Directory != nil {
 		place, known = e.cfg.Directory.Describe(a.point, at)
 	}
-	if !known {
+	switch {
+	case !known:
 		return EndPointRetired, true
-	}
-	for _, l := range rules.LimitsOf(a.point) {
-		if l.ID != a.limit {
-			continue
-		}
-		switch {
-		case expired(l, at):
-			return EndLimitExpired, false
-		case !place.Measured:
-			return EndNotMeasured, false
-		}
+	case l == nil:
+		return EndLimitRetired, true
+	case expired(l, at):
+		return EndLimitExpired, false
+	case !place.Measured:
+		return EndNotMeasured, false
+	default:
 		return "", false
 	}
-	return EndLimitRetired, true
 }
 
 // touch notes that a reading was judged.

@@ -25,7 +25,7 @@ const (
 	EndRecovered    = "recovered"     // the value came back inside
 	EndLimitRetired = "limit_retired" // the limit was retired or no longer applies to the point
 	EndLimitExpired = "limit_expired" // the limit's validity ended
-	EndLimitChanged = "limit_changed" // the limit was given another level
+	EndLimitChanged = "limit_changed" // the limit was given another level, or a validity that begins later
 	EndPointRetired = "point_retired" // the point is gone
 	EndNotMeasured  = "not_measured"  // no device measures the point any more
 )

@@ -334,3 +334,15 @@ func TestEventsListing(t *testing.T) {
 		}
 	}
 }
+
+func FuzzBefore(f *testing.F) {
+	f.Add("1772352000000.al-abc")
+	f.Add("9223372036854775808.x")
+	f.Add(".")
+	e := openEngine(f, openDB(f))
+	f.Fuzz(func(t *testing.T, before string) {
+		if _, err := e.Events(t.Context(), Filter{Before: before}); err != nil && !errors.Is(err, devices.ErrInvalid) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -292,3 +292,18 @@ func TestAFullDiskIsNamed(t *testing.T) {
 		t.Errorf("with room again: %v", err)
 	}
 }
+
+func FuzzVaultOpen(f *testing.F) {
+	v, err := OpenVault(f.TempDir())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("../offsite.key")
+	f.Add(strings.Repeat("0", 64))
+	f.Fuzz(func(t *testing.T, name string) {
+		if file, err := v.Open(name); err == nil {
+			t.Fatalf("opened %s", file.Name())
+		}
+		v.MediaType(name)
+	})
+}

@@ -477,7 +477,7 @@ func TestDepthAndRetention(t *testing.T) {
 func TestMoreLanesThanFitInMemory(t *testing.T) {
 	bubble(t, Config{Lanes: 100}, func(t *testing.T, b *bench) {
 		var ms []Message
-		for i := range 1300 { // one lane of 650 and 650 lanes of one, over several pages
+		for i := range 700 { // one lane of 350 and 350 lanes of one, over two pages
 			lane := "long"
 			if i%2 == 0 {
 				lane = fmt.Sprint(i)
