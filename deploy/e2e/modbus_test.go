@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"offsite/devices"
 	"offsite/devices/modbus"
@@ -69,21 +72,21 @@ func modbusDevice(id, endpoint string, unit uint8, period time.Duration) devices
 	}
 }
 
-// startLibmodbusSlave compiles and starts the slave of testdata and gives its
-// address.
-func startLibmodbusSlave(t *testing.T) string {
+// startLibmodbusSlave compiles and starts a slave of testdata and gives the line
+// that it prints.
+func startLibmodbusSlave(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	modbusTools(t, "gcc", "pkg-config")
 	flags, err := exec.CommandContext(t.Context(), "pkg-config", "--cflags", "--libs", "libmodbus").Output()
 	if err != nil {
 		t.Skip("libmodbus-dev is not installed; deploy/test installs it")
 	}
-	binary := filepath.Join(t.TempDir(), "modbus_slave")
-	args := append([]string{"-Wall", "-Werror", "-o", binary, "testdata/modbus_slave.c"}, strings.Fields(string(flags))...)
-	if out, err := exec.CommandContext(t.Context(), "gcc", args...).CombinedOutput(); err != nil {
+	binary := filepath.Join(t.TempDir(), name)
+	build := append([]string{"-Wall", "-Werror", "-o", binary, "testdata/" + name + ".c"}, strings.Fields(string(flags))...)
+	if out, err := exec.CommandContext(t.Context(), "gcc", build...).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
-	slave := exec.CommandContext(t.Context(), binary)
+	slave := exec.CommandContext(t.Context(), binary, args...)
 	stdout, err := slave.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -92,15 +95,104 @@ func startLibmodbusSlave(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = slave.Process.Kill(), slave.Wait() })
-	port, err := bufio.NewReader(stdout).ReadString('\n')
+	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	return net.JoinHostPort("127.0.0.1", strings.TrimSpace(port))
+	return strings.TrimSpace(line)
+}
+
+// modbusFirstPoll runs a driver until its first delivery.
+func modbusFirstPoll(t *testing.T, dev devices.Device, bounds []devices.Bound) *modbusDesk {
+	t.Helper()
+	driver, err := modbus.New(modbus.Config{}).Open(dev, bounds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desk := &modbusDesk{first: make(chan struct{})}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- driver.Run(ctx, desk) }()
+	select {
+	case <-desk.first:
+	case <-ctx.Done():
+	}
+	cancel()
+	<-ended
+	return desk
+}
+
+// modbusValues gives the values of the first delivery by point.
+func modbusValues(t *testing.T, desk *modbusDesk) map[string]float64 {
+	t.Helper()
+	if len(desk.deliveries) == 0 {
+		t.Fatalf("nothing came; told %v", desk.reports)
+	}
+	values := map[string]float64{}
+	for _, r := range desk.deliveries[0].Readings {
+		values[r.Point] = r.Value
+	}
+	return values
+}
+
+// modbusSerialServer is a serial device server: it carries bytes between a TCP
+// port and a pseudo-terminal, and gives the port's address and the terminal.
+func modbusSerialServer(t *testing.T) (addr, terminal string) {
+	t.Helper()
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminals here: %v", err)
+	}
+	line := os.NewFile(uintptr(fd), "pty")
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		_, _ = listener.Close(), line.Close()
+		running.Wait()
+	})
+	running.Go(func() {
+		conn, err := listener.Accept() // one master; nobody reads the line before it is there
+		if err != nil {
+			return
+		}
+		running.Go(func() { _, _ = io.Copy(conn, line) })
+		_, _ = io.Copy(line, conn)
+		_ = conn.Close()
+	})
+	return listener.Addr().String(), fmt.Sprintf("/dev/pts/%d", number)
+}
+
+func TestModbusReadsALibmodbusSlaveBehindASerialServer(t *testing.T) {
+	addr, terminal := modbusSerialServer(t)
+	startLibmodbusSlave(t, "modbus_rtu_slave", terminal)
+	desk := modbusFirstPoll(t, modbusDevice("meter", "modbus+rtu://"+addr, 5, time.Second), []devices.Bound{
+		modbusBound("meter", "p.float", devices.Register{Table: "holding", Address: 0, Type: "float32"}),
+		modbusBound("meter", "p.int16", devices.Register{Table: "holding", Address: 119, Type: "int16"}),
+		modbusBound("meter", "p.bit15", devices.Register{Table: "input", Address: 3, Type: "bit", Bit: 15}),
+		modbusBound("meter", "p.beyond", devices.Register{Table: "input", Address: 100, Type: "uint16"}),
+	})
+	want := map[string]float64{"p.float": float64(float32(123.456)), "p.int16": -1234, "p.bit15": 1}
+	if diff := cmp.Diff(want, modbusValues(t, desk)); diff != "" {
+		t.Error(diff)
+	}
+	if first := desk.reports[0]; len(first.Points) != 1 || first.Points[0] != "p.beyond" || first.Problem.Code != "exception_2" {
+		t.Errorf("the register that libmodbus does not have was told as %+v", first)
+	}
 }
 
 func TestModbusReadsALibmodbusSlave(t *testing.T) {
-	addr := startLibmodbusSlave(t)
+	addr := net.JoinHostPort("127.0.0.1", startLibmodbusSlave(t, "modbus_slave"))
 	at := func(table string, address uint16, typ, order string, bit uint8) devices.Register {
 		return devices.Register{Table: table, Address: address, Type: typ, Order: order, Bit: bit}
 	}
@@ -131,29 +223,8 @@ func TestModbusReadsALibmodbusSlave(t *testing.T) {
 		want[r.point] = r.want
 	}
 	bounds = append(bounds, modbusBound("plc", "p.beyond", at("holding", 23, "uint16", "", 0)))
-	driver, err := modbus.New(modbus.Config{}).Open(modbusDevice("plc", "modbus://"+addr, 1, time.Second), bounds)
-	if err != nil {
-		t.Fatal(err)
-	}
-	desk := &modbusDesk{first: make(chan struct{})}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- driver.Run(ctx, desk) }()
-	select {
-	case <-desk.first:
-	case <-ctx.Done():
-	}
-	cancel()
-	<-ended
-	if len(desk.deliveries) == 0 {
-		t.Fatalf("nothing came; told %v", desk.reports)
-	}
-	got := map[string]float64{}
-	for _, r := range desk.deliveries[0].Readings {
-		got[r.Point] = r.Value
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	desk := modbusFirstPoll(t, modbusDevice("plc", "modbus://"+addr, 1, time.Second), bounds)
+	if diff := cmp.Diff(want, modbusValues(t, desk)); diff != "" {
 		t.Error(diff)
 	}
 	if first := desk.reports[0]; len(first.Points) != 1 || first.Points[0] != "p.beyond" || first.Problem.Code != "exception_2" {

@@ -22,8 +22,8 @@ const (
 	rtuAfterFault = 20 * time.Millisecond // of silence for everybody
 	badInARow     = 3                     // faults of anybody without one good answer, before all wait: neighbours do not for the first
 	deafAfter     = 3                     // unanswered requests in a row, of any unit: the connection itself may be dead
-	owedMost      = 8                     // unanswered requests remembered of a unit
-	owedFor       = time.Minute           // after which no answer comes any more
+	owedMost      = 4                     // unanswered requests of a unit that lengths keep apart
+	owedFor       = 10 * time.Second      // after which no answer comes any more
 )
 
 // query is one request for registers.
@@ -149,13 +149,12 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 	if err := b.connect(ctx); err != nil {
 		return nil, err
 	}
-	number, sent := b.number, time.Now()
 	if b.rtu {
-		if err := b.hush(ctx, sent.Add(q.timeout)); err != nil {
-			return nil, b.settle(ctx, q, number, sent, err)
+		if err := b.hush(ctx, time.Now().Add(q.timeout)); err != nil {
+			return nil, b.settle(ctx, q, b.number, time.Now(), err)
 		}
-		sent = time.Now()
 	}
+	number, sent := b.number, time.Now()
 	b.setUnit(q.unit)
 	client := modbus.NewClient2(b.packager, transport(func(request []byte) ([]byte, error) {
 		if b.rtu {
@@ -188,8 +187,9 @@ func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, e
 	if b.rtu {
 		b.spoilt = max(b.spoilt, number)
 		u.quiet = now.Add(q.timeout)
-		u.owed = append(u.owed, owed{q.quantity, now})
-		u.owed = u.owed[max(0, len(u.owed)-owedMost):]
+		if u.owed = append(u.owed, owed{q.quantity, now}); len(u.owed) == owedMost {
+			u.quiet = now.Add(owedFor) // it may be deaf to lengths that its registers do not allow
+		}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -215,7 +215,7 @@ func (b *bus) unit(id uint8) *unit {
 		u = &unit{}
 		b.units[id] = u
 	}
-	if n := len(u.owed); n > 0 && time.Since(u.owed[n-1].at) > owedFor {
+	if n := len(u.owed); n > 0 && time.Since(u.owed[n-1].at) >= owedFor {
 		u.owed = nil
 	}
 	return u

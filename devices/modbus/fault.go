@@ -57,7 +57,7 @@ func isConnError(err error) bool {
 // problem puts a fault into words for people.
 func (d *Driver) problem(f *fault) *devices.Problem {
 	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: f.err}
-	unit, addr, waited := d.dev.Modbus.Unit, d.bus.addr, f.after.Round(time.Millisecond)
+	unit, addr, waited := d.dev.Modbus.Unit, d.bus.addr, min(f.after, d.dev.Timeout.D()).Round(10*time.Millisecond)
 	switch f.kind {
 	case unreachable:
 		p.Code = "unreachable"

@@ -20,11 +20,17 @@ type teller struct {
 	known bool // the device's state has been told
 	state *devices.Problem
 	told  time.Time
-	bad   map[string]string // code by point id
+	bad   map[string]bad // by point id
+}
+
+// bad is what was told of a point that fails.
+type bad struct {
+	code string
+	told time.Time
 }
 
 func newTeller(id string, sink devices.Sink) *teller {
-	return &teller{id: id, sink: sink, bad: map[string]string{}}
+	return &teller{id: id, sink: sink, bad: map[string]bad{}}
 }
 
 // device tells how the device as a whole fares: the first time, when it turns
@@ -46,17 +52,16 @@ func (t *teller) device(now time.Time, p *devices.Problem) {
 func (t *teller) points(now time.Time, asked map[string]*devices.Problem) {
 	groups := map[*devices.Problem][]string{}
 	for id, p := range asked {
-		code := ""
-		if p != nil {
-			code = p.Code
-		}
-		if t.bad[id] == code {
+		was, failing := t.bad[id]
+		switch {
+		case p == nil && failing:
+			delete(t.bad, id)
+		case p != nil && (!failing || (was.code != p.Code && now.Sub(was.told) >= newReason)):
+			t.bad[id] = bad{p.Code, now}
+		default:
 			continue
 		}
 		groups[p] = append(groups[p], id)
-		if t.bad[id] = code; p == nil {
-			delete(t.bad, id)
-		}
 	}
 	ordered := make([]devices.Report, 0, len(groups))
 	for p, ids := range groups {

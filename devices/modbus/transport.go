@@ -184,9 +184,11 @@ func (b *bus) untilRTU(ctx context.Context, until time.Time) ([]byte, error) {
 	return readRTU(b.in)
 }
 
-// hush waits until the line is silent, throwing away what still comes.
+// hush waits until the line is silent, throwing away what still comes. A peer
+// that closed the connection meanwhile is connected to once more: nothing was
+// asked on it.
 func (b *bus) hush(ctx context.Context, limit time.Time) error {
-	until := b.hushTill
+	until, again := b.hushTill, false
 	var scrap [frameRoom]byte
 	for now := time.Now(); now.Before(limit); now = time.Now() {
 		if quiet := now.Add(rtuSilence); until.Before(quiet) {
@@ -201,8 +203,14 @@ func (b *bus) hush(ctx context.Context, limit time.Time) error {
 			until = time.Time{}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
-		case err != nil:
+		case again:
 			return err
+		default:
+			again = true
+			b.drop()
+			if err := b.connect(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return &fault{kind: wrong, err: errors.New("the line is never silent")}
@@ -221,7 +229,12 @@ func (b *bus) write(ctx context.Context, request []byte, deadline time.Time) err
 		return err
 	}
 	defer b.interruptible(ctx)()
-	_, err := b.conn.Write(request)
+	n, err := b.conn.Write(request)
+	if err != nil && n > 0 { // half a request makes garbage of the next
+		b.mu.Lock()
+		b.spoilt = b.number
+		b.mu.Unlock()
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package modbus_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -27,6 +28,7 @@ func TestFaultsOfTheLibraryBeneath(t *testing.T) {
 	}{
 		{"TCP, one answer later than the timeout", false, modbustest.Fault{Kind: modbustest.Late, Delay: 700 * time.Millisecond, Times: 1}, 1, 10, "no_answer"},
 		{"peer closed between two polls", false, modbustest.Fault{Kind: modbustest.CloseAfter, Times: 1}, 0, 10, ""},
+		{"the same on RTU", true, modbustest.Fault{Kind: modbustest.CloseAfter, Times: 1}, 0, 10, ""},
 		{"peer closed instead of an answer", false, modbustest.Fault{Kind: modbustest.Close, Times: 1}, 0, 11, ""},
 		{"peer closes again and again", false, modbustest.Fault{Kind: modbustest.Close, Times: 3}, 2, 12, "connection_closed"},
 		{"answer shorter than asked, self-consistent", false, modbustest.Fault{Kind: modbustest.Short, Times: 1}, 1, 10, "bad_answer"},
@@ -177,6 +179,79 @@ func TestSlowAnswerStandsAside(t *testing.T) {
 			if n := len(sink.times(id, start)); n != 20 || late > 0 {
 				t.Errorf("%s: %d polls of 20, %d of them late: %v", id, n, late, sink.times(id, start))
 			}
+		}
+	})
+}
+
+// A unit that is silent instead of refusing registers that it does not have
+// cannot be asked for another length. It comes back all the same.
+func TestRTUUnitThatIgnoresOtherLengthsComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slave := modbustest.New(modbustest.Config{RTU: true})
+		slave.Unit(1).Set(modbustest.Holding, 0, 5)
+		sink := &desk{}
+		pool := modbus.New(modbus.Config{Dial: slave.Dial})
+		stop := run(t, slave, sink, open(t, pool, device("d", slave.Endpoint(), 1, time.Second), word("p.a", 0)))
+		time.Sleep(1500 * time.Millisecond)
+		slave.Unit(1).Misbehave(
+			modbustest.Fault{Kind: modbustest.Silent, Times: 1},
+			modbustest.Fault{Kind: modbustest.Silent, When: func(r modbustest.Request) bool { return r.Quantity > 1 }},
+		)
+		time.Sleep(30 * time.Second)
+		stop()
+		if told := sink.told(); told[len(told)-1] != "d: well" {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
+func TestRunEndsAtOnce(t *testing.T) {
+	for _, f := range framings {
+		t.Run(f.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slave := modbustest.New(modbustest.Config{RTU: f.rtu})
+				sink := &desk{}
+				pool := modbus.New(modbus.Config{Dial: slave.Dial})
+				var drivers []devices.Driver
+				for unit := uint8(1); unit <= 3; unit++ {
+					slave.Unit(unit).Misbehave(modbustest.Fault{Kind: modbustest.Silent})
+					dev := device(fmt.Sprintf("d%d", unit), slave.Endpoint(), unit, time.Second)
+					dev.Timeout = devices.Duration(time.Minute)
+					drivers = append(drivers, open(t, pool, dev, word("p.a", 0)))
+				}
+				stop := run(t, slave, sink, drivers...)
+				time.Sleep(10 * time.Second)
+				before := time.Now()
+				stop()
+				if took := time.Since(before); took > 0 {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// A changed device is a new driver on the same bus; neighbours do not notice.
+func TestReplacingOneDriverDisturbsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slave := modbustest.New(modbustest.Config{})
+		slave.Unit(1).Set(modbustest.Holding, 0, 1)
+		slave.Unit(2).Set(modbustest.Holding, 0, 2)
+		sink := &desk{}
+		dials := 0
+		pool := modbus.New(modbus.Config{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials++
+			return slave.Dial(ctx, network, addr)
+		}})
+		stop := run(t, slave, sink, open(t, pool, device("d1", slave.Endpoint(), 1, time.Second), word("p.u1", 0)))
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 1950*time.Millisecond)
+			_ = open(t, pool, device("d2", slave.Endpoint(), 2, 100*time.Millisecond), word("p.u2", 0)).Run(ctx, sink)
+			cancel()
+		}
+		stop()
+		if n := len(sink.values("p.u1")); n != 10 || dials != 1 {
+			t.Errorf("%d polls of the neighbour in 9.75 s, %d connections", n, dials)
 		}
 	})
 }

@@ -147,16 +147,42 @@ func (s *Slave) accept(ctx context.Context, g *errgroup.Group) error {
 	}
 }
 
-// line is one connection; its lock keeps answers whole.
+// line is one connection with what is to be sent on it, so that a master that
+// does not read holds up nobody but itself.
 type line struct {
-	mu   sync.Mutex
 	conn net.Conn
+	out  chan []byte
+	last chan struct{} // closed when nothing more will be sent
 }
 
+// send queues a frame; what a master that does not read has no room for is lost.
 func (l *line) send(frame []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, _ = l.conn.Write(frame) // a master that has gone wants no answer
+	select {
+	case l.out <- frame:
+	default:
+	}
+}
+
+// write sends what is queued until nothing more comes or the master has gone.
+func (l *line) write() {
+	for {
+		select {
+		case frame := <-l.out:
+			if _, err := l.conn.Write(frame); err != nil {
+				return
+			}
+			continue
+		default:
+		}
+		select {
+		case frame := <-l.out:
+			if _, err := l.conn.Write(frame); err != nil {
+				return
+			}
+		case <-l.last:
+			return
+		}
+	}
 }
 
 // serve answers one connection. What its master does wrong ends the
@@ -165,7 +191,11 @@ func (s *Slave) serve(ctx context.Context, g *errgroup.Group, conn net.Conn) err
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends reads and writes
 	defer stop()
-	l := &line{conn: conn}
+	l := &line{conn: conn, out: make(chan []byte, 64), last: make(chan struct{})}
+	var writing sync.WaitGroup
+	writing.Go(l.write)
+	defer writing.Wait()
+	defer close(l.last)
 	s.mu.Lock()
 	s.newest = l
 	s.mu.Unlock()

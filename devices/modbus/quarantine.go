@@ -48,3 +48,64 @@ func (b *breaker) long(now time.Time, timeout time.Duration) bool {
 }
 
 func (b *breaker) succeed() { *b = breaker{} }
+
+// What neighbours must bear from one another.
+const (
+	leastPatience = 20 * time.Millisecond
+	mostPatience  = 100 * time.Millisecond  // for a unit known to be quick
+	rtuByte       = 1100 * time.Microsecond // at 9600 baud
+)
+
+// patience is how long q may hold the bus up when others come to wait for it,
+// and how many others are left out already. While nobody waits, and on TCP also
+// after it stood aside, q has its whole timeout.
+func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	shortest := d.dev.Period.D()
+	for m, out := range b.members {
+		if m == d {
+			continue
+		}
+		if out {
+			leftOut++
+		}
+		shortest = min(shortest, m.dev.Period.D())
+	}
+	slowest := b.unit(q.unit).slowest
+	floor := min(max(shortest/4, leastPatience), mostPatience)
+	switch {
+	case !b.rtu:
+		patience = max(floor, min(2*slowest, shortest/2))
+	case slowest > 0:
+		patience = max(2*floor, 8*slowest)
+	default:
+		patience = max(shortest/4, mostPatience) + time.Duration(13+2*int(q.quantity))*rtuByte
+	}
+	return min(patience, q.timeout), leftOut
+}
+
+// shared says whether anybody but d uses the bus.
+func (b *bus) shared(d *Driver) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, mine := b.members[d]
+	return len(b.members) > 1 || !mine
+}
+
+// leaveOut notes that d's unit is left out, or is not any more.
+func (b *bus) leaveOut(d *Driver, out bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.members[d]; ok {
+		b.members[d] = out
+	}
+}
+
+// quiet is how long a unit must not be asked yet, because a late answer of it
+// may still be under way.
+func (b *bus) quiet(id uint8) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Until(b.unit(id).quiet)
+}
