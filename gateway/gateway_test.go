@@ -304,7 +304,7 @@ func TestCertificate(t *testing.T) {
 		resp, err := client.Get(at.URL() + "/livez")
 		must(t, err)
 		resp.Body.Close()
-		if resp.TLS == nil || resp.StatusCode != 200 {
+		if resp.TLS == nil || resp.StatusCode != http.StatusOK {
 			t.Errorf("livez over TLS: %+v", resp)
 		}
 		client.CloseIdleConnections()

@@ -90,7 +90,7 @@ func TestIDIsMadeWhenLeftOut(t *testing.T) {
 	root := bearer(b.token(accounts.Administrator))
 	body := entity("", "丙公司")
 	delete(body, "id")
-	r, err := http.NewRequestWithContext(t.Context(), "POST", b.http.URL+"/api/v1/entities", strings.NewReader(mustJSON(t, body)))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.http.URL+"/api/v1/entities", strings.NewReader(mustJSON(t, body)))
 	must(t, err)
 	r.Header.Set("Authorization", root["Authorization"])
 	r.Header.Set("Content-Type", "application/json")
@@ -98,7 +98,7 @@ func TestIDIsMadeWhenLeftOut(t *testing.T) {
 	must(t, err)
 	defer resp.Body.Close()
 	at := resp.Header.Get("Location")
-	if resp.StatusCode != 201 || !strings.HasPrefix(at, "/api/v1/entities/") {
+	if resp.StatusCode != http.StatusCreated || !strings.HasPrefix(at, "/api/v1/entities/") {
 		t.Fatalf("%d, Location %q", resp.StatusCode, at)
 	}
 	b.call("GET", at, root, nil).want(200)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -240,7 +241,7 @@ func (b *box) running() (base string, stop func()) {
 	at := <-ready
 	return at.URL(), func() {
 		cancel()
-		if err := <-ended; err != context.Canceled {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
 			b.t.Errorf("run ended with %v", err)
 		}
 	}
@@ -305,14 +306,14 @@ type stream struct {
 
 func (b *box) listen(base, query, token string) *stream {
 	b.t.Helper()
-	r, err := http.NewRequestWithContext(b.t.Context(), "GET", base+"/api/v1/live"+query, nil)
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, base+"/api/v1/live"+query, nil)
 	must(b.t, err)
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	must(b.t, err)
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		b.t.Fatalf("live: %d %v", resp.StatusCode, resp.Header)
 	}
 	in := bufio.NewScanner(resp.Body)

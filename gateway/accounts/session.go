@@ -72,7 +72,7 @@ func openSessions(ctx context.Context, db *state.DB) (*sessionStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read sessions: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var hash string
 		var e session

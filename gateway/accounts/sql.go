@@ -50,7 +50,7 @@ func readPeople(ctx context.Context, db *sql.DB) (map[string]*Person, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read people: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	people := map[string]*Person{}
 	for rows.Next() {
 		p := &Person{}
@@ -73,7 +73,7 @@ func readTokens(ctx context.Context, db *sql.DB) (map[string]*Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read tokens: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	tokens := map[string]*Token{}
 	for rows.Next() {
 		t := &Token{}
@@ -98,7 +98,7 @@ func readLocks(ctx context.Context, db *sql.DB) (map[string]time.Time, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read locks: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	locks := map[string]time.Time{}
 	for rows.Next() {
 		var subject string

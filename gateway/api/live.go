@@ -9,6 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
 	"offsite/edge/audit"
@@ -156,19 +157,7 @@ func (a *API) viewLive(c echo.Context) error {
 		return nil // Accept has answered
 	}
 	defer func() { _ = conn.CloseNow() }()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() { // ends with ctx
-		for who.Holds() {
-			select {
-			case <-time.After(15 * time.Second):
-			case <-ctx.Done():
-				return
-			}
-		}
-		stop()
-	}()
-	err = a.Cameras.View(ctx, t.Key(), conn)
+	err = viewWhile(ctx, who.Holds, func(ctx context.Context) error { return a.Cameras.View(ctx, t.Key(), conn) })
 	status, reason := websocket.StatusNormalClosure, ""
 	var p *devices.Problem
 	if errors.As(err, &p) {
@@ -176,6 +165,30 @@ func (a *API) viewLive(c echo.Context) error {
 	}
 	_ = conn.Close(status, reason)
 	return nil
+}
+
+// viewWhile runs view until it ends or the viewer's rights do.
+func viewWhile(ctx context.Context, holds func() bool, view func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := view(ctx); err != nil {
+			return err
+		}
+		return context.Canceled // ends the other one, too
+	})
+	g.Go(func() error {
+		check := time.NewTicker(15 * time.Second)
+		defer check.Stop()
+		for holds() {
+			select {
+			case <-check.C:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return context.Canceled
+	})
+	return g.Wait()
 }
 
 // shorten cuts s to at most n bytes, between characters.
