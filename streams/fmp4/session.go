@@ -29,9 +29,8 @@ func (c *Config) setDefaults() {
 }
 
 const (
-	leastLag  = time.Second            // that a viewer is granted
-	pingEvery = 250 * time.Millisecond // at most
-	patience  = 2 * time.Second        // without a frame, until the reason is told
+	leastLag = time.Second     // that a viewer is granted
+	patience = 2 * time.Second // without a frame, until the reason is told
 )
 
 type live struct {
@@ -56,10 +55,10 @@ func (m *Muxer) Serve(ctx context.Context, conn *websocket.Conn) error {
 	defer reader.Close()
 	m.join()
 	defer m.leave()
-	s := &session{muxer: m, conn: conn, reader: reader, due: make(chan struct{}, 1), answered: make(chan time.Duration, 1)}
+	s := &session{muxer: m, conn: conn, reader: reader, pacer: newPacer()}
 	g, ctx := errgroup.WithContext(conn.CloseRead(ctx))
 	g.Go(func() error { return s.send(ctx) })
-	g.Go(func() error { return s.ping(ctx) })
+	g.Go(func() error { return s.pacer.ping(ctx, conn, m.cfg.Timeout) })
 	err := g.Wait()
 	m.cfg.Log.Debug("viewer left", "err", err, "lost", reader.Lost())
 	if errors.Is(err, streams.ErrClosed) {
@@ -70,22 +69,15 @@ func (m *Muxer) Serve(ctx context.Context, conn *websocket.Conn) error {
 	return err
 }
 
-// session is one viewer. Data waits in many buffers on its way, in this
-// machine's kernel and beyond; only an answer tells what has arrived. So at
-// most one ping is under way between the fragments, and while it stays
-// unanswered for longer than the lag that is granted nothing more is sent: the
-// feed's reader then falls behind and skips to a key frame.
+// session is one viewer.
 type session struct {
-	muxer    *Muxer
-	conn     *websocket.Conn
-	reader   *streams.Reader
-	due      chan struct{}      // asks for a ping
-	answered chan time.Duration // tells of a pong
+	muxer  *Muxer
+	conn   *websocket.Conn
+	reader *streams.Reader
+	pacer  *pacer
 
-	pinged  time.Time // of the ping under way; zero if none
-	last    time.Time // of the newest ping
-	head    *header   // sent last; nil before the first and after a wait
-	skipped uint64    // group that could not be followed
+	head    *header // sent last; nil before the first and after a wait
+	skipped uint64  // group that could not be followed
 }
 
 func (s *session) send(ctx context.Context) error {
@@ -113,7 +105,8 @@ func (s *session) send(ctx context.Context) error {
 		if err := s.write(ctx, websocket.MessageBinary, fragment); err != nil {
 			return err
 		}
-		if err := s.pace(ctx); err != nil {
+		lag := max(leastLag, s.muxer.feed.State().KeyInterval)
+		if err := s.pacer.sent(ctx, len(fragment), lag); err != nil {
 			return err
 		}
 	}
@@ -159,50 +152,4 @@ func (s *session) write(ctx context.Context, kind websocket.MessageType, data []
 	ctx, cancel := context.WithTimeout(ctx, s.muxer.cfg.Timeout)
 	defer cancel()
 	return s.conn.Write(ctx, kind, data)
-}
-
-// pace asks for a ping now and then and waits for an answer that is overdue.
-func (s *session) pace(ctx context.Context) error {
-	select {
-	case <-s.answered:
-		s.pinged = time.Time{}
-	default:
-	}
-	now := time.Now()
-	if s.pinged.IsZero() {
-		if now.Sub(s.last) >= pingEvery {
-			s.pinged, s.last = now, now
-			s.due <- struct{}{} // has room: no ping is under way
-		}
-		return nil
-	}
-	if now.Sub(s.pinged) < max(leastLag, s.muxer.feed.State().KeyInterval) {
-		return nil
-	}
-	select {
-	case <-s.answered:
-		s.pinged = time.Time{}
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// ping sends the pings that are due; a viewer that does not answer is gone.
-func (s *session) ping(ctx context.Context) error {
-	for {
-		select {
-		case <-s.due:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		began := time.Now()
-		limited, cancel := context.WithTimeout(ctx, s.muxer.cfg.Timeout)
-		err := s.conn.Ping(limited)
-		cancel()
-		if err != nil {
-			return err
-		}
-		s.answered <- time.Since(began) // has room: pace takes it before it asks again
-	}
 }
