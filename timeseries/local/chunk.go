@@ -10,7 +10,7 @@ import (
 const (
 	chunkVersion = 1
 	hourMilli    = 3_600_000
-	maxBlocks    = 16 // beyond it a chunk is written anew as one block
+	maxBlocks    = 64 // beyond it a chunk is written anew as one block
 )
 
 // Modes of a block's values.
@@ -236,20 +236,35 @@ func appendValues(b []byte, ints []int64) []byte {
 	return t.b
 }
 
-// chunkShape tells of a chunk, without decoding it, how many blocks it has and
-// when its last sample was.
-func chunkShape(chunk []byte) (blocks int, last int32, err error) {
-	err = eachBlock(chunk, func(block []byte) error {
+// shape is what must be known of a chunk to put another block behind it.
+type shape struct {
+	hour   int64
+	last   int32 // time of the last sample
+	blocks int   // 0: there is no chunk, or it has not been looked at
+}
+
+// takes says whether b can stand behind the chunk as another block.
+func (s shape) takes(b *bucket) bool {
+	return s.blocks == 0 || (s.blocks < maxBlocks && s.last < b.at[0])
+}
+
+// chunkShape finds the shape of a chunk without decoding it.
+func chunkShape(chunk []byte, hour int64) (shape, error) {
+	s := shape{hour: hour}
+	err := eachBlock(chunk, func(block []byte) error {
 		d := decoder{b: block}
 		_, first, span := d.uvarint(), d.uvarint(), d.uvarint()
 		if d.failed || first >= hourMilli || span >= hourMilli-first {
 			return errCorrupt
 		}
-		blocks++
-		last = int32(first + span)
+		s.blocks++
+		s.last = int32(first + span)
 		return nil
 	})
-	return blocks, last, err
+	if err == nil && s.blocks == 0 {
+		err = errCorrupt
+	}
+	return s, err
 }
 
 func eachBlock(chunk []byte, fn func(block []byte) error) error {

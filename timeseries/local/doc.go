@@ -21,7 +21,9 @@
 //	'x' and a key's rest     a chunk that could not be read, moved aside
 //
 //	chunk    version uint8 = 1, then blocks: length uvarint, block
-//	         Blocks follow each other in time and never overlap.
+//	         Blocks follow each other in time and never overlap. A flush adds
+//	         its block by Pebble's default merge, which concatenates, so that
+//	         an hour is not written anew with every flush.
 //	block    count uvarint     samples, at least 1
 //	         first uvarint     ms after the hour's start
 //	         span uvarint      ms from the first to the last sample

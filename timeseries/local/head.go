@@ -15,6 +15,7 @@ type series struct {
 	named bool      // its name is on disk
 	open  []*bucket // by hour
 	spare *bucket   // an emptied one, to be filled again
+	chunk shape     // of the chunk that was written last
 
 	lastKnown bool // last says what Last answers; else the disk must be asked
 	last      sample

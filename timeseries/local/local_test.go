@@ -163,6 +163,7 @@ func TestDamagedChunk(t *testing.T) {
 	if _, err := s.Range(t.Context(), key, noon, noon.Add(time.Hour), 0); !errors.Is(err, errCorrupt) || !errors.Is(err, devices.ErrUnavailable) {
 		t.Errorf("Range = %v, want that the chunk is corrupt", err)
 	}
+	s = openStore(t, db, Config{})
 	write(t, s, record(2, noon.Add(time.Second), 2))
 	if _, err := s.Flush(t.Context()); err != nil {
 		t.Fatalf("a damaged chunk stops the history: %v", err)
@@ -208,6 +209,51 @@ func TestFullDisk(t *testing.T) {
 	defer db.Close()
 	if s = openStore(t, db, Config{}); count(t, s) == 0 || s.Durable() == 0 {
 		t.Error("what was durable is gone")
+	}
+}
+
+// TestManyFlushesOfAnHour adds block after block to the same chunks, with late
+// data between and restarts that forget the chunks' shapes.
+func TestManyFlushesOfAnHour(t *testing.T) {
+	db := openDB(t, vfs.NewMem())
+	defer db.Close()
+	s := openStore(t, db, Config{})
+	seq := uint64(0)
+	for i := range 500 {
+		at := noon.Add(time.Duration(i) * 10 * time.Second)
+		if i%90 == 89 {
+			at = noon.Add(time.Duration(i)*5*time.Second + time.Millisecond)
+		}
+		seq++
+		write(t, s, record(seq, at, float64(i)))
+		if _, err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if i%70 == 69 {
+			s = openStore(t, db, Config{})
+		}
+		if n := count(t, s); n != i+1 {
+			t.Fatalf("%d samples after flush %d", n, i+1)
+		}
+	}
+}
+
+// BenchmarkDayOfHourMeans asks for what the console draws most.
+func BenchmarkDayOfHourMeans(b *testing.B) {
+	db := openDB(b, vfs.NewMem())
+	defer db.Close()
+	s := openStore(b, db, Config{})
+	for i := range 86400 {
+		write(b, s, record(uint64(i+1), noon.Add(time.Duration(i)*time.Second), math.Round(200+50*math.Sin(float64(i)/300)+float64(i%7))/10))
+	}
+	if _, err := s.Flush(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		ws, err := s.Windows(context.Background(), key, noon, noon.Add(24*time.Hour), time.Hour)
+		if err != nil || len(ws) != 24 {
+			b.Fatal(len(ws), err)
+		}
 	}
 }
 
@@ -257,8 +303,8 @@ func TestChunkRoundTrip(t *testing.T) {
 				rt.Fatalf("sample %d: %d %v %d, want %d %v %d", i, got.at[i], got.v[i], got.quality(i), want.at[i], want.v[i], want.quality(i))
 			}
 		}
-		if _, last, err := chunkShape(chunk); err != nil || last != want.at[len(want.at)-1] {
-			rt.Fatalf("shape says %d, %v", last, err)
+		if s, err := chunkShape(chunk, 0); err != nil || s.last != want.at[len(want.at)-1] {
+			rt.Fatalf("shape says %+v, %v", s, err)
 		}
 	})
 }

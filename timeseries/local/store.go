@@ -56,6 +56,7 @@ type Store struct {
 
 	writing sync.Mutex // Write, Flush, Retain and Close, one at a time
 	encoder encoder
+	block   []byte
 	merged  columns
 	decoded columns
 
