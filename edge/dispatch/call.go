@@ -32,6 +32,8 @@ func transport(cfg Config, header time.Duration) *http.Transport {
 		MaxIdleConnsPerHost:   32,
 		IdleConnTimeout:       55 * time.Second,
 		DisableCompression:    true,
+
+		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 

@@ -100,7 +100,7 @@ func (c *Client) post(ctx context.Context, path, key string, body []byte) Answer
 // called for each attempt. A file that cannot be opened is Refused.
 func (c *Client) PutBlob(ctx context.Context, sha256 string, open func() (Blob, error)) Answer {
 	a := c.putBlob(ctx, sha256, open)
-	c.reports.answer(PartMessages, a)
+	c.reports.answer(PartBlobs, a)
 	return a
 }
 

@@ -80,7 +80,8 @@ func (c *Config) setDefaults() {
 // Parts of a client that fare separately.
 const (
 	PartPlatform  = "platform" // the heartbeat: whether the platform can be reached
-	PartMessages  = "messages" // events, evidence, acts and blobs
+	PartMessages  = "messages" // events, evidence and acts
+	PartBlobs     = "blobs"
 	PartResources = "resources"
 	PartReadings  = "readings"
 	PartCommands  = "commands"

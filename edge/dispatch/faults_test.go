@@ -105,8 +105,9 @@ func effects(p *platformtest.Platform, id string) (n int) {
 	return n
 }
 
-func TestPlatformGone(t *testing.T) {
-	p, url, stop := serve(t, platformtest.Config{Codes: []string{"code-1"}, Dir: t.TempDir()})
+func TestPlatformGoneAndBack(t *testing.T) {
+	cfg := platformtest.Config{Codes: []string{"code-1"}, Dir: t.TempDir()}
+	_, url, stop := serve(t, cfg)
 	g := open(t, t.TempDir(), url, "code-1")
 	key, body := message("ev-1", dispatch.EventStepOpened, 1, pending())
 	if a := g.PostEvent(t.Context(), key, body); a.Class != dispatch.Done {
@@ -116,9 +117,20 @@ func TestPlatformGone(t *testing.T) {
 	if a := g.PostEvent(t.Context(), key, body); a.Class != dispatch.Retry || a.Problem.Code != "platform_unreachable" {
 		t.Errorf("%+v", a)
 	}
-	if n := len(p.Events()); n != 1 {
-		t.Errorf("%d events", n)
+	again, err := platformtest.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
+	serveAt(t, again, strings.TrimPrefix(url, "http://"))
+	if a := g.PostEvent(t.Context(), key, body); a.Class != dispatch.Done {
+		t.Errorf("%+v", a)
+	}
+	if n := effects(again, "ev-1"); n != 1 || len(again.Events()) != 1 {
+		t.Errorf("took effect %d times", n)
+	}
+	g.run(t, newSite())
+	eventually(t, "presence at the platform that came back", func() bool { return len(again.Heartbeats()) == 1 && len(again.Readings()) == 2 })
+	noViolations(t, again)
 }
 
 func TestIdleConnectionThatThePlatformClosedCostsNothing(t *testing.T) {

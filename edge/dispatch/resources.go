@@ -3,9 +3,12 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
+
+	"offsite/devices"
 )
 
 // resourceBatch is how many resources go in one message.
@@ -90,6 +93,33 @@ func (c *Client) sendChanges(ctx context.Context, site Site) (more bool, a Answe
 		return false, local(err)
 	}
 	return len(changes) == resourceBatch, Answer{Class: Done}
+}
+
+// withheld are the fields of a thing that stay at the gateway: where and how it
+// reaches its devices.
+var withheld = []string{"endpoint", "username", "password", "url", "still_url", "transport", "modbus", "mqtt", "period", "timeout"}
+
+// DataOf gives a registered thing as the platform's directory holds it: its API
+// form without addresses and secrets, times in Beijing time. Its error is nil
+// for the things of package devices.
+func DataOf(t devices.Thing) (json.RawMessage, error) {
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return nil, fmt.Errorf("write %s %s: %w", t.Kind(), t.Key(), err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, fmt.Errorf("write %s %s: %w", t.Kind(), t.Key(), err)
+	}
+	for _, name := range withheld {
+		delete(fields, name)
+	}
+	life := t.Life()
+	fields["created_at"], fields["updated_at"] = At(life.Created), At(life.Updated)
+	if life.Retired != nil {
+		fields["retired_at"] = At(*life.Retired)
+	}
+	return json.Marshal(fields)
 }
 
 // directoryHas says whether the platform keeps a directory of this kind.

@@ -84,7 +84,11 @@ func (c *Client) repeat(ctx context.Context, part string, wake <-chan struct{}, 
 	failures := 0
 	for ctx.Err() == nil {
 		rest, a := do(ctx)
-		c.reports.answer(part, a)
+		if a.Class == Refused { // a loop that is refused does not do its work
+			c.reports.problem(part, a.Problem)
+		} else {
+			c.reports.answer(part, a)
+		}
 		wakes := wake
 		if a.Class == Done {
 			failures = 0

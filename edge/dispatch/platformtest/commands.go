@@ -164,10 +164,13 @@ func sign(key dispatch.Key, body []byte, at time.Time, nonce string) (dispatch.S
 }
 
 // Offer hands s over in the next poll of the newest gateway, as it is and once.
-// Its results can be seen by [Platform.Results].
+// Its results can be seen by [Platform.Results]. Without a gateway it does nothing.
 func (p *Platform) Offer(s dispatch.SignedCommand) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.state.gateways) == 0 {
+		return
+	}
 	var c dispatch.Command
 	_ = json.Unmarshal([]byte(s.Body), &c) // a broken one has no results
 	q := p.queue(p.state.gateways[len(p.state.gateways)-1])
