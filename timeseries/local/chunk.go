@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 const (
@@ -379,7 +380,7 @@ func (d *decoder) qualities(c *columns, count int) bool {
 
 func (d *decoder) times(c *columns, count int, first, last int32) bool {
 	at, delta, left := int64(first), int64(0), count-1
-	c.at = append(c.at, first)
+	c.at = append(slices.Grow(c.at, count), first)
 	for left > 0 {
 		t := d.uvarint()
 		n := 1
@@ -414,32 +415,45 @@ func (d *decoder) raw(c *columns, count int) bool {
 	return true
 }
 
+// integers is where queries spend their time, hence the local variables and
+// the one-byte token taken apart in place.
 func (d *decoder) integers(c *columns, count int, mode byte, scale int) bool {
 	if scale > maxScale {
 		return false
 	}
-	n, v := int64(0), toValue(0, mode, scale)
-	for left := count; left > 0; {
-		t := d.uvarint()
-		if d.failed {
+	from := len(c.v)
+	c.v = slices.Grow(c.v, count)[:from+count]
+	out, b := c.v[from:], d.b
+	n, v, at := int64(0), toValue(0, mode, scale), 0
+	for k := 0; k < len(out); {
+		if at >= len(b) {
 			return false
 		}
-		if t&1 == 1 {
-			zeros := t >> 1
-			if zeros == 0 || zeros > uint64(left) {
+		t := uint64(b[at])
+		if at++; t >= 0x80 {
+			size := 0
+			if t, size = binary.Uvarint(b[at-1:]); size <= 0 {
 				return false
 			}
-			for range zeros {
-				c.v = append(c.v, v)
-			}
-			left -= int(zeros)
+			at += size - 1
+		}
+		if t&1 == 0 {
+			n += int64(t>>2) ^ -int64(t>>1&1)
+			v = toValue(n, mode, scale)
+			out[k] = v
+			k++
 			continue
 		}
-		n += int64(t>>2) ^ -int64(t>>1&1)
-		v = toValue(n, mode, scale)
-		c.v = append(c.v, v)
-		left--
+		zeros := t >> 1
+		if zeros == 0 || zeros > uint64(len(out)-k) {
+			return false
+		}
+		for ; zeros > 0; zeros-- {
+			out[k] = v
+			k++
+		}
 	}
+	d.b = b[at:]
 	return true
 }
 

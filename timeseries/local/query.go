@@ -38,12 +38,7 @@ func (s *Store) Windows(ctx context.Context, key timeseries.Series, from, to tim
 	}
 	w := windows{every: every.Milliseconds()}
 	err := s.visit(ctx, key, from.UnixMilli(), to.UnixMilli(), func(start int64, c *columns, i, j int) error {
-		for ; i < j; i++ {
-			if c.q != nil && !devices.Quality(c.q[i]).Usable() {
-				continue
-			}
-			w.add(start+int64(c.at[i]), c.v[i])
-		}
+		w.add(start, c, i, j)
 		return nil
 	})
 	w.close()
@@ -58,16 +53,51 @@ type windows struct {
 	out        []timeseries.Window
 }
 
-func (w *windows) add(at int64, v float64) {
-	if w.now.Count == 0 || at >= w.end {
-		w.close()
-		start := timeseries.AlignMilli(at, w.every)
-		w.end, w.sum = start+w.every, 0
-		w.now = timeseries.Window{Start: milliTime(start), Min: v, Max: v, First: v}
+// add takes the usable samples of [i, j) in c, counted from start.
+func (w *windows) add(start int64, c *columns, i, j int) {
+	for i < j {
+		if c.q != nil && !devices.Quality(c.q[i]).Usable() {
+			i++
+			continue
+		}
+		if at := start + int64(c.at[i]); w.now.Count == 0 || at >= w.end {
+			w.open(at, c.v[i])
+		}
+		// No time lies further off in the hour than 32 bits reach.
+		end := int32(min(w.end-start, hourMilli))
+		i = w.fill(c, i, j, end)
 	}
-	w.now.Count++
-	w.sum += v
-	w.now.Min, w.now.Max, w.now.Last = min(w.now.Min, v), max(w.now.Max, v), v
+}
+
+func (w *windows) open(at int64, first float64) {
+	w.close()
+	start := timeseries.AlignMilli(at, w.every)
+	w.end, w.sum = start+w.every, 0
+	w.now = timeseries.Window{Start: milliTime(start), Min: first, Max: first, First: first}
+}
+
+// fill takes usable samples into the open window as long as they lie before
+// end, and gives where it stopped.
+func (w *windows) fill(c *columns, i, j int, end int32) int {
+	sum, low, high, last, n := w.sum, w.now.Min, w.now.Max, w.now.Last, int64(0)
+	at, vs := c.at[:j], c.v[:j]
+	for ; i < len(at) && at[i] < end; i++ {
+		if c.q != nil && !devices.Quality(c.q[i]).Usable() {
+			continue
+		}
+		last = vs[i]
+		sum += last
+		if last < low {
+			low = last
+		}
+		if last > high {
+			high = last
+		}
+		n++
+	}
+	w.sum, w.now.Min, w.now.Max, w.now.Last = sum, low, high, last
+	w.now.Count += n
+	return i
 }
 
 func (w *windows) close() {
