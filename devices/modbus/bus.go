@@ -60,6 +60,7 @@ type bus struct {
 	failures   int                    // of connecting, or of answers, since the last good answer
 	last       *fault                 // what failed last, told to those who come before retryAt
 	unanswered int
+	revived    time.Time // when the first unit answered again after all were left out
 }
 
 // unit is what the bus knows of one unit id.

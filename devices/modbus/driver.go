@@ -73,7 +73,8 @@ func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
 // poll asks for every block once and hands on what came.
 func (d *Driver) poll(ctx context.Context, sink devices.Sink) {
 	quiet := d.bus.quiet(d.dev.Modbus.Unit)
-	if d.breaker.open(time.Now()) || quiet >= d.dev.Period.D() || !sleep(ctx, quiet) {
+	leftOut := d.breaker.open(time.Now()) && !d.bus.revivedSince(d.breaker.failed)
+	if leftOut || quiet >= d.dev.Period.D() || !sleep(ctx, quiet) {
 		return // a gap that was told when it began
 	}
 	r := round{d: d, points: map[string]*devices.Problem{}}
@@ -265,7 +266,7 @@ func (r *round) blame(b *block, p *devices.Problem) {
 // leaveOut counts a failure of the whole unit. Alone on its bus a unit takes
 // nothing from anybody and is asked on.
 func (d *Driver) leaveOut(held time.Duration, others int) {
-	if !d.bus.shared(d) {
+	if !d.bus.shared() {
 		return
 	}
 	d.breaker.fail(time.Now(), held, d.dev.Timeout.D(), others)

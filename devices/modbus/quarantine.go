@@ -1,6 +1,10 @@
 package modbus
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Numbers of the quarantine.
 const (
@@ -15,6 +19,7 @@ const (
 // first try after that decides.
 type breaker struct {
 	failures int
+	failed   time.Time // last
 	until    time.Time // not tried before
 	longAt   time.Time // the next try with the whole timeout
 }
@@ -29,6 +34,7 @@ func (b *breaker) tripped() bool { return b.failures >= failuresToOpen }
 // besides this one are left out on the same bus.
 func (b *breaker) fail(now time.Time, held, timeout time.Duration, others int) {
 	b.failures++
+	b.failed = now
 	if !b.tripped() {
 		return
 	}
@@ -57,8 +63,9 @@ const (
 )
 
 // patience is how long q may hold the bus up when others come to wait for it,
-// and how many others are left out already. While nobody waits, and on TCP also
-// after it stood aside, q has its whole timeout.
+// and how many others are left out beside some that are not: they share the time
+// that may be lost. While nobody waits, and on TCP also after it stood aside, q
+// has its whole timeout.
 func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -82,24 +89,39 @@ func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int)
 	default:
 		patience = max(shortest/4, mostPatience) + time.Duration(13+2*int(q.quantity))*rtuByte
 	}
+	if leftOut == len(b.members)-1 {
+		leftOut = 0 // nobody is there to be protected
+	}
 	return min(patience, q.timeout), leftOut
 }
 
-// shared says whether anybody but d uses the bus.
-func (b *bus) shared(d *Driver) bool {
+// shared says whether several drivers use the bus.
+func (b *bus) shared() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, mine := b.members[d]
-	return len(b.members) > 1 || !mine
+	return len(b.members) > 1
 }
 
 // leaveOut notes that d's unit is left out, or is not any more.
 func (b *bus) leaveOut(d *Driver, out bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.members[d]; ok {
-		b.members[d] = out
+	was, member := b.members[d]
+	if !member || was == out {
+		return
 	}
+	if !out && !slices.Contains(slices.Collect(maps.Values(b.members)), false) {
+		b.revived = time.Now()
+	}
+	b.members[d] = out
+}
+
+// revivedSince says that the bus, on which everybody was left out, has come
+// back since then: all may be tried at once.
+func (b *bus) revivedSince(t time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.revived.After(t)
 }
 
 // quiet is how long a unit must not be asked yet, because a late answer of it

@@ -35,6 +35,8 @@ func TestFaultsOfTheLibraryBeneath(t *testing.T) {
 		{"the same on RTU", true, modbustest.Fault{Kind: modbustest.Short, Times: 1}, 1, 11, "bad_answer"},
 		{"RTU over TCP, one late answer", true, modbustest.Fault{Kind: modbustest.Late, Delay: 700 * time.Millisecond, Times: 1}, 1, 11, "no_answer"},
 		{"RTU over TCP, one answer later than the next poll", true, modbustest.Fault{Kind: modbustest.Late, Delay: 1100 * time.Millisecond, Times: 1}, 1, 11, "no_answer"},
+		{"noise on the line between two polls", true, modbustest.Fault{Kind: modbustest.Noise, Times: 5}, 0, 10, ""},
+		{"noise on TCP", false, modbustest.Fault{Kind: modbustest.Noise, Times: 1}, 1, 10, "bad_answer"},
 		{"exception on serial", true, modbustest.Fault{Kind: modbustest.Refuse, Exception: 3, Times: 1}, 1, 10, "exception_3"},
 		{"another function is no exception", false, modbustest.Fault{Kind: modbustest.WrongFunction, Times: 1}, 1, 10, "bad_answer"},
 	}
@@ -254,4 +256,79 @@ func TestReplacingOneDriverDisturbsNobody(t *testing.T) {
 			t.Errorf("%d polls of the neighbour in 9.75 s, %d connections", n, dials)
 		}
 	})
+}
+
+// The cable between a gateway and its units is pulled for five minutes.
+func TestAWholeBusComesBackAtOnce(t *testing.T) {
+	for _, f := range framings {
+		t.Run(f.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slave := modbustest.New(modbustest.Config{RTU: f.rtu})
+				sink := &desk{}
+				pool := modbus.New(modbus.Config{Dial: slave.Dial})
+				const units = 16
+				misbehave := func(faults ...modbustest.Fault) {
+					for unit := uint8(1); unit <= units; unit++ {
+						slave.Unit(unit).Misbehave(faults...)
+					}
+				}
+				var drivers []devices.Driver
+				for unit := uint8(1); unit <= units; unit++ {
+					slave.Unit(unit).Set(modbustest.Holding, 0, uint16(unit))
+					drivers = append(drivers, open(t, pool, device(fmt.Sprintf("d%d", unit), slave.Endpoint(), unit, time.Second), word(fmt.Sprintf("p.u%d", unit), 0)))
+				}
+				stop := run(t, slave, sink, drivers...)
+				time.Sleep(10 * time.Second)
+				misbehave(modbustest.Fault{Kind: modbustest.Silent})
+				time.Sleep(5 * time.Minute)
+				misbehave()
+				back := time.Now()
+				time.Sleep(time.Minute)
+				stop()
+				for i := range units {
+					id := fmt.Sprintf("d%d", i+1)
+					first := slices.IndexFunc(sink.times(id, back), func(at time.Duration) bool { return at >= 0 })
+					if first < 0 || sink.times(id, back)[first] > 15*time.Second {
+						t.Errorf("%s: came back too late", id)
+					}
+				}
+			})
+		})
+	}
+}
+
+// On RTU the late answer of one unit falls into the exchange with another.
+func TestRTULateAnswerAmidANeighboursExchange(t *testing.T) {
+	for delay := 101 * time.Millisecond; delay < 500*time.Millisecond; delay += 13 * time.Millisecond {
+		t.Run(delay.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slave := modbustest.New(modbustest.Config{RTU: true})
+				sink := &desk{}
+				pool := modbus.New(modbus.Config{Dial: slave.Dial})
+				var drivers []devices.Driver
+				for unit := uint8(1); unit <= 2; unit++ {
+					u := uint16(unit)
+					slave.Unit(unit).Set(modbustest.Holding, 0, u, 10*u)
+					slave.Unit(unit).Set(modbustest.Holding, 50, 50*u, 51*u)
+					dev := device(fmt.Sprintf("d%d", unit), slave.Endpoint(), unit, 200*time.Millisecond)
+					dev.Timeout = devices.Duration(100 * time.Millisecond)
+					drivers = append(drivers, open(t, pool, dev, word(fmt.Sprintf("p.u%d", unit), 0), word(fmt.Sprintf("p.w%d", unit), 50)))
+				}
+				slave.Unit(2).Misbehave(modbustest.Fault{Kind: modbustest.Late, Delay: 25 * time.Millisecond})
+				stop := run(t, slave, sink, drivers...)
+				time.Sleep(2 * time.Second)
+				slave.Unit(1).Misbehave(modbustest.Fault{Kind: modbustest.Late, Delay: delay})
+				time.Sleep(18*time.Second - 10*time.Millisecond)
+				stop()
+				for point, want := range map[string]float64{"p.u1": 1, "p.u2": 2, "p.w1": 50, "p.w2": 100} {
+					if got := sink.values(point); slices.ContainsFunc(got, func(v float64) bool { return v != want }) {
+						t.Errorf("%s gave %v", point, slices.Compact(got))
+					}
+				}
+				if n := len(sink.values("p.u2")); n < 99 {
+					t.Errorf("%d of 100 polls of the neighbour; told %q", n, sink.told())
+				}
+			})
+		})
+	}
 }

@@ -15,6 +15,7 @@ const (
 	Short                        // fewer registers than asked for, in a frame that is right in itself
 	Long                         // one register too many, likewise
 	Garbage                      // bytes that are no frame
+	Noise                        // the right answer and stray bytes behind it
 	Cut                          // the first half of the right answer
 	WrongTransaction             // another transaction id (TCP)
 	WrongUnit                    // another unit id
@@ -90,6 +91,8 @@ func (s *Slave) bend(f *Fault, req Request, pdu []byte) []byte {
 	}
 	frame := s.frame(req, pdu)
 	switch {
+	case f.Kind == Noise:
+		frame = append(frame, 0xff, 0x00, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff)
 	case f.Kind == Cut:
 		frame = frame[:len(frame)/2]
 	case f.Kind == BadChecksum && s.cfg.RTU:

@@ -188,7 +188,7 @@ func (l *line) write() {
 // serve answers one connection. What its master does wrong ends the
 // connection, not the slave.
 func (s *Slave) serve(ctx context.Context, g *errgroup.Group, conn net.Conn) error {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends reads and writes
 	defer stop()
 	l := &line{conn: conn, out: make(chan []byte, 64), last: make(chan struct{})}

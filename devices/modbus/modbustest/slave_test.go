@@ -3,6 +3,7 @@ package modbustest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestRunEndsWithItsConnections(t *testing.T) {
 		t.Errorf("answered % x, %v", answer, err)
 	}
 	cancel()
-	if err := <-ended; err != context.Canceled {
+	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run: %v", err)
 	}
 	if _, err := conn.Read(answer); err == nil {
