@@ -130,6 +130,7 @@ func (s *site) View(ctx context.Context, camera string, conn *websocket.Conn) er
 	if camera != "cam-a" {
 		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "camera_silent", ZH: "摄像机无画面", EN: "the camera is silent"}
 	}
+	ctx = conn.CloseRead(ctx)
 	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"mime":"video/mp4"}`)); err != nil {
 		return err
 	}
@@ -218,6 +219,15 @@ func (s *site) Latest() []devices.Reading {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.latest)
+}
+
+func (s *site) Newest(point string) (devices.Reading, bool) {
+	for _, r := range s.Latest() {
+		if r.Point == point {
+			return r, true
+		}
+	}
+	return devices.Reading{}, false
 }
 
 func (s *site) Condition(context.Context) (api.Status, error) {

@@ -413,7 +413,9 @@ func TestPeopleAndTokens(t *testing.T) {
 	b := open(t)
 	b.root()
 	root := bearer(b.token(accounts.Administrator))
+	b.furnish(b.token(accounts.Administrator))
 	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "password": "short"}).problem(400, "password_length")
+	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "sites": []string{"a", "c"}, "password": password}).problem(400, "unknown_site")
 	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "sites": []string{"a"}, "password": password}).want(201)
 	var p api.Person
 	b.call("GET", "/api/v1/people/li", root, nil).want(200).into(&p)

@@ -133,6 +133,8 @@ func update(b *edge.Box, u *edge.Update) api.Update {
 
 func (s siteUpdates) Latest() []devices.Reading { return s.Live.All() }
 
+func (s siteUpdates) Newest(point string) (devices.Reading, bool) { return s.Live.Latest(point) }
+
 type siteCondition struct{ *edge.Box }
 
 func (s siteCondition) Condition(context.Context) (api.Status, error) {
@@ -179,7 +181,7 @@ func (s siteCondition) Ready(context.Context) error { return s.Box.Ready() }
 type siteEvidence struct{ *edge.Box }
 
 func (s siteEvidence) Pictures(ctx context.Context, event string) ([]api.Picture, error) {
-	items, _, err := s.Box.Evidence.Of(ctx, event)
+	items, _, err := s.Evidence.Of(ctx, event)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +196,7 @@ func (s siteEvidence) Pictures(ctx context.Context, event string) ([]api.Picture
 }
 
 func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit, error) {
-	items, err := s.Box.Evidence.ByHash(ctx, sha256)
+	items, err := s.Evidence.ByHash(ctx, sha256)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +205,7 @@ func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit
 	}
 	exhibit := &api.Exhibit{ContentType: items[0].MediaType, Taken: items[0].CapturedAt}
 	for _, it := range items {
-		ev, err := s.Box.Events.Event(ctx, it.Event)
+		ev, err := s.Events.Event(ctx, it.Event)
 		if err != nil {
 			return nil, err
 		}

@@ -252,20 +252,12 @@ func TestLiveVideo(t *testing.T) {
 	b.root()
 	b.furnish(b.token(accounts.Administrator))
 	cookie, viewer := b.signIn("root"), b.token(accounts.Viewer, "a")
-	base, stop := b.running()
-	defer stop()
-	dial := func(camera string, h header) (*websocket.Conn, *http.Response, error) {
-		headers := http.Header{}
-		for k, v := range h {
-			headers.Set(k, v)
-		}
-		return websocket.Dial(t.Context(), strings.Replace(base, "http", "ws", 1)+"/api/v1/cameras/"+camera+"/live", &websocket.DialOptions{HTTPHeader: headers})
-	}
+	base := b.http.URL
 	for name, h := range map[string]header{
 		"token, any page":  {"Authorization": "Bearer " + viewer, "Origin": "https://scada.example"},
 		"cookie, own page": {"Cookie": cookie, "Origin": base},
 	} {
-		conn, _, err := dial("cam-a", h)
+		conn, _, err := b.dial("cam-a", h)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -282,11 +274,11 @@ func TestLiveVideo(t *testing.T) {
 		"nobody":               {header{}, 401},
 		"other site's viewer":  {bearer(b.token(accounts.Viewer, "b")), 404},
 	} {
-		if _, resp, err := dial("cam-a", tt.h); err == nil || resp.StatusCode != tt.status {
+		if _, resp, err := b.dial("cam-a", tt.h); err == nil || resp.StatusCode != tt.status {
 			t.Errorf("%s: %v, %v", name, resp, err)
 		}
 	}
-	conn, _, err := dial("cam-b", header{"Cookie": cookie})
+	conn, _, err := b.dial("cam-b", header{"Cookie": cookie})
 	must(t, err)
 	_, _, err = conn.Read(t.Context())
 	if websocket.CloseStatus(err) != websocket.StatusTryAgainLater || !strings.Contains(err.Error(), "摄像机无画面") {

@@ -104,6 +104,7 @@ type Exhibit struct {
 type Updates interface {
 	Updates() (c <-chan Update, missed func() int64, stop func())
 	Latest() []devices.Reading // newest of each point since the start
+	Newest(point string) (devices.Reading, bool)
 }
 
 // Update is one thing that happened; one field is set.
@@ -160,7 +161,8 @@ type Accounts interface {
 // Hub fans live messages out, as package live does.
 type Hub interface {
 	Tell(name, site string, data any) error
-	Value(site, key string, value any) error
+	Value(site, key string, value any)
+	Idle() bool // nobody listens
 	Renew(missed int64)
 	Serve(ctx context.Context, w http.ResponseWriter, sees func(site string) bool, state func(ctx context.Context) (any, error), holds func() bool) error
 }

@@ -106,14 +106,14 @@ func (a *API) Run(ctx context.Context) error {
 // pass tells the hub of one update.
 func (a *API) pass(u Update) error {
 	var errs []error
-	if len(u.Readings) > 0 {
+	if len(u.Readings) > 0 && !a.Hub.Idle() {
 		points := a.Registry.Snapshot().Points
 		for _, r := range u.Readings {
 			p := points[r.Point]
 			if p == nil || r.Quality == devices.BadClock {
 				continue
 			}
-			errs = append(errs, a.Hub.Value(r.Site, r.Point, lastValue(r, p.Unit)))
+			a.Hub.Value(r.Site, r.Point, lastValue(r, p.Unit))
 		}
 	}
 	if u.Device != nil {

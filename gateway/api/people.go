@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -155,6 +156,9 @@ func (a *API) createPerson(c echo.Context) error {
 	if err := decode(c, &body); err != nil {
 		return err
 	}
+	if err := a.checkSites(body.Sites); err != nil {
+		return err
+	}
 	p, err := a.Accounts.CreatePerson(c.Request().Context(), Who(c), body)
 	if err != nil {
 		return err
@@ -174,6 +178,9 @@ func (a *API) getPerson(c echo.Context) error {
 func (a *API) replacePerson(c echo.Context) error {
 	var body PersonReplace
 	if err := decode(c, &body); err != nil {
+		return err
+	}
+	if err := a.checkSites(body.Sites); err != nil {
 		return err
 	}
 	version, err := versionOf(c, body.Version)
@@ -215,6 +222,9 @@ func (a *API) createToken(c echo.Context) error {
 	if err := decode(c, &body); err != nil {
 		return err
 	}
+	if err := a.checkSites(body.Sites); err != nil {
+		return err
+	}
 	if !body.ExpiresAt.IsZero() && body.ExpiresAt.After(time.Now().AddDate(10, 0, 0)) {
 		return devices.Invalid("expires_at", "too_late", "令牌最长 10 年", "a token lives at most 10 years")
 	}
@@ -230,4 +240,16 @@ func (a *API) retireToken(c echo.Context) error {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)
+}
+
+// checkSites refuses a site that is not there: a misspelt one would let nothing be seen.
+func (a *API) checkSites(sites []string) error {
+	var ps devices.Problems
+	s := a.Registry.Snapshot()
+	for i, site := range sites {
+		if s.Sites[site] == nil {
+			ps.Add(devices.Invalid(fmt.Sprintf("sites[%d]", i), "unknown_site", "没有场所 "+site, "there is no site "+site))
+		}
+	}
+	return ps.Err()
 }

@@ -32,24 +32,17 @@ func (a *API) getLast(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	now := map[string]devices.Reading{}
-	for _, r := range a.Updates.Latest() {
-		if r.Point == p.ID {
-			now[r.Point] = r
-		}
-	}
-	v, err := a.last(c.Request().Context(), p, site, now)
+	v, err := a.last(c.Request().Context(), p, site, a.Updates.Newest)
 	if err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, v)
 }
 
-// last gives the newest value of a point: the one heard since the start, or
-// the one that history remembers, whichever is newer.
-func (a *API) last(ctx context.Context, p *devices.Point, site string, heard map[string]devices.Reading) (LastValue, error) {
-	r, ok := heard[p.ID]
-	if ok {
+// last gives the newest value of a point: the one heard since the start, else
+// the one that history remembers. One with a wrong clock is never the newest.
+func (a *API) last(ctx context.Context, p *devices.Point, site string, heard func(point string) (devices.Reading, bool)) (LastValue, error) {
+	if r, ok := heard(p.ID); ok && r.Quality != devices.BadClock {
 		return lastValue(r, p.Unit), nil
 	}
 	s, err := a.History.Last(ctx, timeseries.Series{Site: site, Point: p.ID})
@@ -89,10 +82,11 @@ func (a *API) listLast(c echo.Context) error {
 // lastOf gives the newest value of each point that is wanted, by id. Those not
 // heard since the start are asked of history, a few at once.
 func (a *API) lastOf(ctx context.Context, s *registry.Snapshot, wanted func(p *devices.Point, site string) bool) ([]LastValue, error) {
-	heard := map[string]devices.Reading{}
+	latest := map[string]devices.Reading{}
 	for _, r := range a.Updates.Latest() {
-		heard[r.Point] = r
+		latest[r.Point] = r
 	}
+	heard := func(point string) (devices.Reading, bool) { r, ok := latest[point]; return r, ok }
 	var points []*devices.Point
 	for _, t := range s.List(devices.KindPoint) {
 		if p := t.(*devices.Point); wanted(p, s.SiteOf(p.ID)) {
@@ -166,6 +160,7 @@ func spanOf(q *query) span {
 			q.ps.Add(devices.Invalid("fn", "not_one_of", "请从 "+strings.Join(allFunctions, "、")+" 中选择，可用逗号分隔多个", "choose of "+strings.Join(allFunctions, ", ")+", several with commas"))
 		}
 	}
+	sp.from, sp.to = sp.from.Truncate(time.Millisecond), sp.to.Truncate(time.Millisecond)
 	return sp
 }
 

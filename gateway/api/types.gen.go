@@ -295,7 +295,7 @@ type CameraList struct {
 type CameraStatus struct {
 	Camera string `json:"camera"`
 
-	// Codec H264 or H265
+	// Codec h264 or h265
 	Codec     string        `json:"codec,omitempty,omitzero"`
 	Connected bool          `json:"connected"`
 	Height    int           `json:"height,omitempty,omitzero"`

@@ -70,6 +70,8 @@ type Hub struct {
 	cfg  Config
 	lost atomic.Int64
 
+	listeners atomic.Int64 // len(subs), to be asked without the lock
+
 	mu   sync.Mutex
 	subs map[*subscriber]struct{}
 }
@@ -106,20 +108,19 @@ func (h *Hub) Tell(m Message) error {
 	return nil
 }
 
-// Value gives the newest value of key, in place of any that still waits.
-func (h *Hub) Value(site, key string, value any) error {
-	data, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("write value of %s: %w", key, err)
-	}
+// Idle says that nobody listens: there is no need to prepare anything.
+func (h *Hub) Idle() bool { return h.listeners.Load() == 0 }
+
+// Value gives the newest value of key, in place of any that still waits. It is
+// written as JSON when it is sent, and must not change until then.
+func (h *Hub) Value(site, key string, value any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.subs {
 		if s.sees(site) {
-			s.set(key, data)
+			s.set(key, value)
 		}
 	}
-	return nil
 }
 
 // Renew makes every subscriber get the whole state again, for when messages
@@ -154,13 +155,13 @@ type subscriber struct {
 
 	mu     sync.Mutex
 	queue  [][]byte
-	values map[string]json.RawMessage
+	values map[string]any
 	order  []string // keys of values, in order of their first change
 	lost   int64    // since the last state
 }
 
 func newSubscriber(sees func(string) bool) *subscriber {
-	return &subscriber{sees: sees, wake: make(chan struct{}, 1), values: map[string]json.RawMessage{}}
+	return &subscriber{sees: sees, wake: make(chan struct{}, 1), values: map[string]any{}}
 }
 
 func (s *subscriber) push(f []byte, most int, total *atomic.Int64) {
@@ -178,12 +179,12 @@ func (s *subscriber) push(f []byte, most int, total *atomic.Int64) {
 	s.ring()
 }
 
-func (s *subscriber) set(key string, data json.RawMessage) {
+func (s *subscriber) set(key string, value any) {
 	s.mu.Lock()
 	if _, waits := s.values[key]; !waits {
 		s.order = append(s.order, key)
 	}
-	s.values[key] = data
+	s.values[key] = value
 	s.mu.Unlock()
 	s.ring()
 }
@@ -204,7 +205,7 @@ func (s *subscriber) ring() {
 
 // take gives what waits. When something was lost it gives the count alone, and
 // drops the rest: the state that follows holds it.
-func (s *subscriber) take() (queue [][]byte, values []json.RawMessage, lost int64) {
+func (s *subscriber) take() (queue [][]byte, values []any, lost int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queue, lost = s.queue, s.lost

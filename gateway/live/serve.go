@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -50,6 +49,7 @@ func (h *Hub) join(s *subscriber) bool {
 		return false
 	}
 	h.subs[s] = struct{}{}
+	h.listeners.Store(int64(len(h.subs)))
 	return true
 }
 
@@ -57,6 +57,7 @@ func (h *Hub) leave(s *subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.subs, s)
+	h.listeners.Store(int64(len(h.subs)))
 }
 
 func (h *Hub) state(ctx context.Context, l Listener) ([]byte, error) {
@@ -110,7 +111,7 @@ func (h *Hub) flush(ctx context.Context, s *subscriber, out *stream, l Listener)
 		return out.send(told, state)
 	}
 	if len(values) > 0 {
-		f, err := frame(nameValues, map[string][]json.RawMessage{"items": values})
+		f, err := frame(nameValues, map[string][]any{"items": values})
 		if err != nil {
 			return err
 		}
