@@ -94,6 +94,16 @@ func (c *Camera) Disappear(on bool) {
 	}
 }
 
+// begin opens the camera's stream.
+func (c *Camera) begin(server *gortsplib.Server) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return nil
+	}
+	return c.open(server, c.clip)
+}
+
 // run plays until ctx ends: each picture at its time, whatever the writing takes.
 func (c *Camera) run(ctx context.Context, server *gortsplib.Server) error {
 	defer func() {

@@ -49,12 +49,13 @@ type Server struct {
 	listener net.Listener
 	udp      [2]net.PacketConn // RTP, RTCP
 	cameras  map[string]*Camera
+	ready    chan struct{} // closed when all cameras can be described
 }
 
 // Listen opens the sockets, so that Addr is known; Run serves them.
 func Listen(cfg Config) (*Server, error) {
 	cfg.setDefaults()
-	s := &Server{cfg: cfg, cameras: make(map[string]*Camera, len(cfg.Paths))}
+	s := &Server{cfg: cfg, cameras: make(map[string]*Camera, len(cfg.Paths)), ready: make(chan struct{})}
 	for _, path := range cfg.Paths {
 		s.cameras[path] = &Camera{path: path, clip: cfg.Clip, user: cfg.User, password: cfg.Password, noVideo: cfg.NoVideo, bare: cfg.Bare}
 	}
@@ -114,6 +115,14 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("camera server: %w", err)
 	}
+	for _, c := range s.cameras {
+		if err := c.begin(server); err != nil {
+			close(s.ready)
+			server.Close()
+			return err
+		}
+	}
+	close(s.ready)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, c := range s.cameras {
 		g.Go(func() error { return c.run(ctx, server) })
@@ -133,7 +142,7 @@ func (s *Server) server() *gortsplib.Server {
 	}
 	server := &gortsplib.Server{
 		RTSPAddress:    s.Addr(),
-		Handler:        &handler{cameras: s.cameras},
+		Handler:        &handler{cameras: s.cameras, ready: s.ready},
 		AuthMethods:    []auth.VerifyMethod{method},
 		WriteQueueSize: 2048, // a 4K key frame has a thousand packets
 		Listen:         func(string, string) (net.Listener, error) { return s.listener, nil },
@@ -156,10 +165,12 @@ func (s *Server) server() *gortsplib.Server {
 // handler answers gortsplib's server.
 type handler struct {
 	cameras map[string]*Camera
+	ready   <-chan struct{}
 }
 
 // open gives the stream that the request asks for, or the refusal.
 func (h *handler) open(conn *gortsplib.ServerConn, req *base.Request, path string) (*base.Response, *gortsplib.ServerStream, error) {
+	<-h.ready
 	c := h.cameras[strings.Trim(path, "/")]
 	if c == nil {
 		return &base.Response{StatusCode: base.StatusNotFound}, nil, nil
