@@ -44,10 +44,8 @@ func (j *judge) run(ctx context.Context) error {
 		return err
 	}
 	at := j.engine.Cursor()
-	if err := j.insist(ctx, at, j.reconcile()); err != nil {
-		return err
-	}
-	for saved, committed := time.Now(), at; ; {
+	committed, saved, looked := at, time.Now(), time.Time{}
+	for {
 		recs, err := j.log.Read(at, readAtOnce)
 		if err != nil {
 			return err
@@ -58,10 +56,9 @@ func (j *judge) run(ctx context.Context) error {
 			found = append(found, j.engine.Observe(rec, rules)...)
 			at = rec.Seq
 		}
-		select {
-		case <-wake:
+		if pending(wake) || time.Since(looked) >= reconcileEvery {
+			looked = time.Now()
 			found = append(found, j.reconcile()...)
-		default:
 		}
 		if len(found) > 0 || (at > committed && time.Since(saved) >= saveEvery) {
 			if err := j.commit(ctx, at, found); err != nil {
@@ -81,24 +78,23 @@ func (j *judge) run(ctx context.Context) error {
 	}
 }
 
+// reconcileEvery bounds how long an alarm outlives its limit's validity or its
+// point's binding, which end by the clock and not by a change of the registry.
+const reconcileEvery = 10 * time.Second
+
+// pending takes a waiting wake, if there is one.
+func pending(wake <-chan struct{}) bool {
+	select {
+	case <-wake:
+		return true
+	default:
+		return false
+	}
+}
+
 // reconcile ends the alarms of limits and points that are gone.
 func (j *judge) reconcile() []breach.Transition {
 	return j.engine.Reconcile(j.registry.Snapshot(), time.Now().UTC())
-}
-
-// insist commits what a reconciliation found, however often it takes.
-func (j *judge) insist(ctx context.Context, at uint64, found []breach.Transition) error {
-	for failures := 0; len(found) > 0; failures++ {
-		err := j.commit(ctx, at, found)
-		if err == nil {
-			return nil
-		}
-		if _, err = j.restart(ctx, err); err != nil {
-			return err
-		}
-		found = j.reconcile()
-	}
-	return nil
 }
 
 // restart waits a little and goes back to what is committed.

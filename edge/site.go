@@ -47,7 +47,7 @@ func (s platformSite) Status() dispatch.Heartbeat {
 }
 
 func bufferOf(d outbox.Depth) dispatch.Buffer {
-	b := dispatch.Buffer{Waiting: int(d.Waiting), Dead: int(d.Dead)}
+	b := dispatch.Buffer{Waiting: d.Waiting, Dead: d.Dead}
 	if !d.Oldest.IsZero() {
 		b.Oldest = dispatch.At(d.Oldest)
 	}

@@ -47,7 +47,7 @@ func Await(ctx context.Context, ready func() error) error {
 // Listening asks whether something accepts at addr.
 func Listening(addr string) func() error {
 	return func() error {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
+		c, err := net.DialTimeout("tcp", addr, time.Second) //nolint:noctx // bounded by its second
 		if err != nil {
 			return err
 		}

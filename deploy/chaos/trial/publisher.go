@@ -33,6 +33,7 @@ type publisher struct {
 	waiting []message // sent, not acknowledged, in order
 	began   time.Time
 	stopped bool
+	deaf    bool // acknowledgements do not count
 }
 
 // message is one reading on its way.
@@ -150,9 +151,21 @@ func (p *publisher) collect(flight <-chan flying, lost <-chan struct{}, end func
 	}
 }
 
+// ignore says whether acknowledgements count from now on. Those that arrive
+// while the power is being cut do not: the file system answers an fsync that is
+// under way at that very moment as if it had been done.
+func (p *publisher) ignore(deaf bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = deaf
+}
+
 func (p *publisher) acknowledge(m message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.deaf {
+		return
+	}
 	p.series[m.point][m.index].acked = true
 	for len(p.waiting) > 0 && p.series[p.waiting[0].point][p.waiting[0].index].acked {
 		p.waiting = p.waiting[1:]
