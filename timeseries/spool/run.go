@@ -29,7 +29,7 @@ func (l *Log) Run(ctx context.Context) error {
 	g.Go(func() error { return l.write(inner) })
 	g.Go(func() error { return l.tend(inner) })
 	err := g.Wait()
-	l.finish(errEnded)
+	_ = l.finish(errEnded)
 	if broken := l.failure(); broken != nil {
 		return broken
 	}

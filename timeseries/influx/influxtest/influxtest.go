@@ -169,12 +169,8 @@ func (s *Server) end(sig syscall.Signal) {
 // Query runs InfluxQL over the server's own interface and gives every row of
 // every statement as it stands in the answer: numbers, texts, times in ms.
 func (s *Server) Query(db, q string) ([][]any, error) {
-	resp, err := http.PostForm(s.URL+"/query", url.Values{"db": {db}, "epoch": {"ms"}, "q": {q}})
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	form := url.Values{"db": {db}, "epoch": {"ms"}, "q": {q}}
+	status, body, err := s.post("/query", "application/x-www-form-urlencoded", form.Encode())
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +182,7 @@ func (s *Server) Query(db, q string) ([][]any, error) {
 		Error string
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("status %d: %s", resp.StatusCode, body)
+		return nil, fmt.Errorf("status %d: %s", status, body)
 	}
 	var rows [][]any
 	for _, r := range answer.Results {
@@ -203,14 +199,24 @@ func (s *Server) Query(db, q string) ([][]any, error) {
 
 // Write writes lines over the server's own interface.
 func (s *Server) Write(db, lines string) error {
-	resp, err := http.Post(s.URL+"/write?precision=ms&db="+url.QueryEscape(db), "text/plain", strings.NewReader(lines))
+	status, body, err := s.post("/write?precision=ms&db="+url.QueryEscape(db), "text/plain", lines)
+	if err == nil && status != http.StatusNoContent {
+		err = fmt.Errorf("status %d: %s", status, body)
+	}
+	return err
+}
+
+func (s *Server) post(path, kind, body string) (status int, answer []byte, err error) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, s.URL+path, strings.NewReader(body))
 	if err != nil {
-		return err
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", kind)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusNoContent {
-		body, _ := io.ReadAll(resp.Body)
-		return fmt.Errorf("status %d: %s", resp.StatusCode, body)
-	}
-	return nil
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
 }
