@@ -33,7 +33,7 @@ type publisher struct {
 	waiting []message // sent, not acknowledged, in order
 	began   time.Time
 	stopped bool
-	deaf    bool // acknowledgements do not count
+	deaf    bool // acknowledgements of this connection no longer count
 }
 
 // message is one reading on its way.
@@ -151,13 +151,13 @@ func (p *publisher) collect(flight <-chan flying, lost <-chan struct{}, end func
 	}
 }
 
-// ignore says whether acknowledgements count from now on. Those that arrive
-// while the power is being cut do not: the file system answers an fsync that is
-// under way at that very moment as if it had been done.
-func (p *publisher) ignore(deaf bool) {
+// ignore lets no acknowledgement count until the next connection. Those that
+// arrive while the power is being cut prove nothing: the file system answers an
+// fsync that is under way at that very moment as if it had been done.
+func (p *publisher) ignore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deaf = deaf
+	p.deaf = true
 }
 
 func (p *publisher) acknowledge(m message) {
@@ -172,9 +172,11 @@ func (p *publisher) acknowledge(m message) {
 	}
 }
 
+// unacknowledged begins a connection: what is to be sent again.
 func (p *publisher) unacknowledged() []message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.deaf = false
 	return append([]message(nil), p.waiting...)
 }
 

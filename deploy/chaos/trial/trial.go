@@ -213,11 +213,10 @@ func (t *trial) ends(ctx context.Context) error {
 			t.box.Kill()
 		} else {
 			how = "power cut"
-			t.device.ignore(true)
+			t.device.ignore()
 			if err := t.disk.cut(t.box.Kill); err != nil {
 				return err
 			}
-			t.device.ignore(false)
 		}
 		fmt.Fprintf(t.Log, "%s after %s: %d readings sent, %d acknowledged\n", how, wait.Round(time.Millisecond), made, acked)
 		if err := t.box.Start(ctx); err != nil {
