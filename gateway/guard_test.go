@@ -3,10 +3,13 @@ package gateway_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
@@ -65,6 +68,43 @@ func TestEveryRoleOnEveryOperation(t *testing.T) {
 				t.Errorf("%s %s for %s: %d, allowed %v", op.Method, op.Path, r, status, allowed)
 			}
 		}
+	}
+}
+
+func TestAdministratorOfOneSiteStaysThere(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	only := bearer(b.token(accounts.Administrator, "a"))
+	for _, tt := range []struct{ method, path string }{
+		{"GET", "/people"},
+		{"POST", "/people"},
+		{"PUT", "/people/x"},
+		{"POST", "/people/x/password"},
+		{"DELETE", "/people/x"},
+		{"GET", "/tokens"},
+		{"POST", "/tokens"},
+		{"DELETE", "/tokens/x"},
+		{"GET", "/audit"},
+		{"POST", "/platform"},
+	} {
+		b.call(tt.method, "/api/v1"+tt.path, only, nil).problem(403, "all_sites_only")
+	}
+	b.call("GET", "/api/v1/sites/a", only, nil).want(200)
+}
+
+func TestSlowHeadersAreCutOff(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	base, stop := b.running()
+	defer stop()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	must(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte("GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "))
+	must(t, err)
+	must(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("the connection is still open: %v", err)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package api is the gateway's own HTTP API as openapi.yaml describes it. That
 // document is the source: the Go types are made from it, the routes are
-// registered by its operation ids, and each operation's `x-roles`, `x-ticket`
-// and `x-audit` are what the server enforces. A server whose document names an
+// registered by its operation ids, and each operation's `x-roles`,
+// `x-all-sites`, `x-ticket` and `x-audit` are what the server enforces. A server whose document names an
 // operation without roles or without a handler refuses to start.
 //
 // Bodies are JSON; faults are RFC 9457 problem bodies with a stable code and a
@@ -54,13 +54,14 @@ func New(b Backend, log *slog.Logger) *API {
 
 // Operation is one method on one path.
 type Operation struct {
-	ID      string
-	Method  string
-	Path    string // as in the document, "/points/{id}/last"
-	Roles   []string
-	Ticket  string // purpose of the tickets that it takes; empty: none
-	Act     string // in the audit trail; empty: none
-	Handler echo.HandlerFunc
+	ID       string
+	Method   string
+	Path     string // as in the document, "/points/{id}/last"
+	Roles    []string
+	AllSites bool   // not for those who are limited to some sites
+	Ticket   string // purpose of the tickets that it takes; empty: none
+	Act      string // in the audit trail; empty: none
+	Handler  echo.HandlerFunc
 }
 
 // Allows says whether a role may use the operation.
@@ -122,6 +123,7 @@ func operation(method, path string, op *openapi3.Operation, handlers map[string]
 		}
 		o.Roles = append(o.Roles, role)
 	}
+	o.AllSites, _ = op.Extensions["x-all-sites"].(bool)
 	o.Ticket, _ = op.Extensions["x-ticket"].(string)
 	o.Act, _ = op.Extensions["x-audit"].(string)
 	switch {

@@ -72,13 +72,18 @@ func mayChange(p Principal, s *registry.Snapshot, t devices.Thing, isNew bool) *
 	site, bound := siteOf(s, t)
 	_, isSite := t.(*devices.Site)
 	if !bound || (isSite && isNew) {
-		return &devices.Problem{
-			Kind: ErrForbidden, Code: "all_sites_only",
-			ZH: "此项涉及全部场所，须由不限场所的账户操作", EN: "this concerns every site; it takes an account that is not limited to some",
-		}
+		return AllSitesOnly()
 	}
 	if !slices.Contains(p.Sites, site) {
 		return devices.Invalid("site", "unknown_site", "没有该场所，或不在您的权限范围内", "there is no such site, or it lies outside your rights")
 	}
 	return nil
+}
+
+// AllSitesOnly refuses somebody who is limited to some sites.
+func AllSitesOnly() *devices.Problem {
+	return &devices.Problem{
+		Kind: ErrForbidden, Code: "all_sites_only",
+		ZH: "此项涉及全部场所，须由不限场所的账户操作", EN: "this concerns every site; it takes an account that is not limited to some",
+	}
 }
