@@ -276,7 +276,7 @@ func TestCameraThatIsNotOurs(t *testing.T) {
 			if !two.At.After(one.At) || time.Since(two.At) > 5*time.Second {
 				t.Errorf("captured at %v and %v", one.At, two.At)
 			}
-			if s := feed.State(); s.Damaged != 0 || s.Connections != 1 || s.KeyInterval < 500*time.Millisecond || s.KeyInterval > 3*time.Second {
+			if s := feed.State(); (s.Damaged != 0 && tt.transport == "tcp") || s.Connections != 1 || s.KeyInterval < 500*time.Millisecond || s.KeyInterval > 3*time.Second {
 				t.Errorf("state %+v", s)
 			}
 			t.Logf("%s %s: stills of %d and %d bytes differ by %.2f; codec %s", tt.name, one.Step, len(one.JPEG), len(two.JPEG), difference, fmp4.CodecString(first.Params))
