@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"offsite/cmd/offsite/settings"
@@ -75,13 +77,20 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	s := &station{box: box}
 	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
-			Backend: gateway.Site(box), Accounts: s.accounts, State: cfg.State, Console: console.Files(), Log: log,
+			Backend: gateway.Site(box), Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box), Log: log,
 		})
 	}
 	if err != nil {
 		return nil, errors.Join(err, box.Close())
 	}
 	return s, nil
+}
+
+// metrics are the site's counters and the process's own.
+func metrics(box *edge.Box) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(box.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
 }
 
 // run runs the gateway until ctx ends and calls ready once it listens. The site
