@@ -144,7 +144,10 @@ func (c *Cameras) Take(ctx context.Context, id string) (streams.Still, error) {
 	if err != nil {
 		return streams.Still{}, err
 	}
-	still, err := c.taker.Take(ctx, cam.thing, cam.feed)
+	c.mu.Lock()
+	thing := cam.thing
+	c.mu.Unlock()
+	still, err := c.taker.Take(ctx, thing, cam.feed)
 	if err != nil {
 		return streams.Still{}, fmt.Errorf("camera %s: %w", id, err)
 	}
