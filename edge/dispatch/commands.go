@@ -371,40 +371,6 @@ func (c *Client) act(cmd Command, result Result) []byte {
 	return raw
 }
 
-func (c *Client) syncResources(ctx context.Context, site Site) (Result, error) {
-	revision, all, err := site.Directory(ctx)
-	if err != nil {
-		return Result{}, err
-	}
-	if err := c.store.wantResync(ctx); err != nil {
-		return Result{}, err
-	}
-	poke(c.wakeResources)
-	return done(SyncData{Revision: revision, Resources: len(all)})
-}
-
-func (c *Client) subscribe(ctx context.Context, cmd Command) (Result, error) {
-	var sub Subscription
-	if err := json.Unmarshal(cmd.Args, &sub); err != nil {
-		return Result{}, devices.Invalid("args", "bad_args", "参数不是有效的订阅："+err.Error(), "the arguments are no subscription: "+err.Error())
-	}
-	for i, item := range sub.Items {
-		if item.EverySeconds < 1 || item.EverySeconds > 86400 {
-			return Result{}, devices.Invalid(fmt.Sprintf("items[%d].every_seconds", i), "out_of_range", "间隔须为 1 至 86400 秒", "send every 1 to 86400 seconds")
-		}
-		for k, p := range item.Points {
-			if p != "*" && devices.CheckPointID("", p) != nil {
-				return Result{}, devices.CheckPointID(fmt.Sprintf("items[%d].points[%d]", i, k), p)
-			}
-		}
-	}
-	if err := c.store.db.Update(ctx, func(tx *sql.Tx) error { return setSubscription(ctx, tx, sub) }); err != nil {
-		return Result{}, err
-	}
-	poke(c.wakeReadings)
-	return done(sub)
-}
-
 // done is the Result of a command that gave data.
 func done(data any) (Result, error) {
 	raw, err := json.Marshal(data)

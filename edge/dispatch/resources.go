@@ -149,3 +149,16 @@ func (c *Client) sendResources(ctx context.Context, b ResourceBatch, key string)
 	}
 	return a
 }
+
+// syncResources carries out resources.sync.
+func (c *Client) syncResources(ctx context.Context, site Site) (Result, error) {
+	revision, all, err := site.Directory(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := c.store.wantResync(ctx); err != nil {
+		return Result{}, err
+	}
+	poke(c.wakeResources)
+	return done(SyncData{Revision: revision, Resources: len(all)})
+}
