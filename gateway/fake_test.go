@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -198,7 +197,7 @@ func (s *site) OpenBlob(_ context.Context, sum string) (*api.Exhibit, error) {
 		return nil, devices.ErrNotFound
 	}
 	if b.damaged {
-		return nil, &devices.Problem{Kind: api.ErrDamaged, Code: "blob_damaged", ZH: "证据文件已损坏", EN: "the evidence no longer has its hash"}
+		return nil, &devices.Problem{Kind: api.ErrDamaged, Code: "evidence_damaged", ZH: "证据文件已损坏", EN: "the evidence no longer has its hash"}
 	}
 	return &api.Exhibit{ReadSeekCloser: content{bytes.NewReader(b.content)}, ContentType: "image/jpeg", Sites: b.sites, Taken: day}, nil
 }
@@ -263,10 +262,6 @@ func (s *site) Enrol(_ context.Context, _, code string) error {
 
 func (s *site) Receive(r *http.Request) (int, []byte, error) {
 	body, err := io.ReadAll(r.Body)
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return http.StatusRequestEntityTooLarge, []byte(`{}`), nil
-	}
 	if r.Header.Get("X-Signature") == "" {
 		return http.StatusUnauthorized, []byte(`{"code":"unsigned"}`), nil
 	}

@@ -266,7 +266,7 @@ func (b *box) furnish(token string) {
 			{"points", map[string]any{"id": "gate-" + s + ".pm10", "name": "PM10", "factor": "a34002", "unit": "ug/m3", "digits": 0}},
 			{"devices", map[string]any{"id": "dust-" + s, "site": s, "name": "扬尘仪", "driver": "broker", "password": "s3cret-canary"}},
 			{"bindings", map[string]any{"id": "bind-" + s, "point": "gate-" + s + ".pm10", "device": "dust-" + s}},
-			{"cameras", map[string]any{"id": "cam-" + s, "site": s, "name": "大门", "url": "rtsp://192.0.2.9:554/1", "outlets": []string{"gate-" + s}}},
+			{"cameras", map[string]any{"id": "cam-" + s, "site": s, "name": "大门", "url": "rtsp://127.0.0.1:1/1", "outlets": []string{"gate-" + s}}},
 			{"limits", map[string]any{"id": "lim-" + s, "point": "gate-" + s + ".pm10", "level": "H", "value": 150, "unit": "ug/m3", "averaging": "instant"}},
 		} {
 			b.call("POST", "/api/v1/"+thing.path, h, thing.body).want(201)

@@ -211,7 +211,14 @@ func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit
 		}
 		exhibit.Sites = append(exhibit.Sites, ev.Site)
 	}
-	if exhibit.ReadSeekCloser, err = s.Vault.Open(sha256); err != nil {
+	exhibit.ReadSeekCloser, err = s.Vault.Open(sha256)
+	var p *devices.Problem
+	if errors.As(err, &p) && p.Code == "evidence_damaged" {
+		damaged := *p
+		damaged.Kind = api.ErrDamaged // asking again will not help
+		return nil, &damaged
+	}
+	if err != nil {
 		return nil, err
 	}
 	return exhibit, nil
@@ -231,8 +238,21 @@ func (s sitePlatform) Platform(ctx context.Context) (api.PlatformStatus, error) 
 	}, nil
 }
 
+// Enrol names the fields of a fault as the API's body does.
 func (s sitePlatform) Enrol(ctx context.Context, address, code string) error {
-	return s.Box.Enrol(ctx, address, code)
+	err := s.Box.Enrol(ctx, address, code)
+	var p *devices.Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	named := *p
+	switch p.Field {
+	case "platform":
+		named.Field = "url"
+	case "activation_code":
+		named.Field = "code"
+	}
+	return &named
 }
 
 // maxCommand bounds a command that the platform sends by itself.

@@ -155,7 +155,7 @@ func TestBlobsAndStills(t *testing.T) {
 	b.call("GET", "/api/v1/blobs/"+sum, stranger, nil).problem(404, "not_found")
 	b.call("GET", "/api/v1/blobs/"+strings.Repeat("0", 64), viewer, nil).problem(404, "not_found")
 	b.call("GET", "/api/v1/blobs/..%2f..%2foffsite.db", viewer, nil).problem(404, "not_found")
-	b.call("GET", "/api/v1/blobs/"+broken, viewer, nil).problem(500, "blob_damaged")
+	b.call("GET", "/api/v1/blobs/"+broken, viewer, nil).problem(500, "evidence_damaged")
 	a = b.call("GET", "/api/v1/cameras/cam-a/still.jpg", viewer, nil).want(200)
 	if a.header.Get("X-Captured-At") == "" || a.header.Get("X-Still-Step") != "ffmpeg" {
 		t.Errorf("%v", a.header)

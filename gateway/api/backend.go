@@ -84,7 +84,7 @@ type Detail struct {
 }
 
 // Evidence opens what belongs to events, by its hash. It returns ErrNotFound
-// for what no event names, and a Problem of code "blob_damaged" for content
+// for what no event names, and a Problem of code "evidence_damaged" for content
 // that no longer has its hash.
 type Evidence interface {
 	Pictures(ctx context.Context, event string) ([]Picture, error)

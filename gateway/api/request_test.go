@@ -10,9 +10,12 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
+	"go.uber.org/goleak"
 
 	"offsite/devices"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestDocumentAndStructsHaveTheSameFields compares what is registered, whose
 // Go types are not made from the document, with its schemas: names, types, and

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -118,12 +120,16 @@ func (a *API) enrolPlatform(c echo.Context) error {
 }
 
 func (a *API) receiveCommand(c echo.Context) error {
-	c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, MaxBody)
-	status, body, err := a.Platform.Receive(c.Request())
+	command, err := readBody(c)
 	if err != nil {
 		return err
 	}
-	return c.JSONBlob(status, body)
+	c.Request().Body = io.NopCloser(bytes.NewReader(command))
+	status, answer, err := a.Platform.Receive(c.Request())
+	if err != nil {
+		return err
+	}
+	return c.JSONBlob(status, answer)
 }
 
 func (a *API) listAudit(c echo.Context) error {
