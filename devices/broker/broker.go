@@ -7,10 +7,13 @@
 // The user name is the device's id; the client id is free and belongs to the
 // device, so that two devices may use the same one. A device publishes and
 // subscribes to offsite/{device}, offsite/{device}/# and the topics of its
-// bindings; its will obeys the same rule. MQTT 3.1.1 and 5, QoS 0, 1 and 2,
-// retained messages, wills and shared subscriptions work as in any broker.
-// Topic aliases are not offered. Sessions and retained messages live in memory
-// and do not outlast [Broker.Run].
+// bindings; its will obeys the same rule. What it publishes elsewhere goes
+// nowhere and is told by [Broker.Unbound]: MQTT 5 is answered "not authorized",
+// 3.1.1 is acknowledged, for all it knows besides is a broken connection.
+//
+// MQTT 3.1.1 and 5, QoS 0, 1 and 2, retained messages, wills and shared
+// subscriptions work as in any broker. Topic aliases are not offered. Sessions
+// and retained messages live in memory and do not outlast [Broker.Run].
 //
 // # When it acknowledges
 //
@@ -101,7 +104,7 @@ func New(cfg Config) (*Broker, error) {
 	cfg.setDefaults()
 	host, _, err := net.SplitHostPort(cfg.Address)
 	if err != nil {
-		p := devices.Invalid("broker.address", "bad_address", "监听地址须形如 127.0.0.1:1883", "write the address like 127.0.0.1:1883")
+		p := devices.Invalid("broker.listen", "bad_address", "监听地址须形如 127.0.0.1:1883", "write the address like 127.0.0.1:1883")
 		p.Cause = err
 		return nil, p
 	}
@@ -198,7 +201,7 @@ func (b *Broker) listen(ctx context.Context) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "cannot_listen", Field: "broker.address", Cause: err,
+			Kind: devices.ErrUnavailable, Code: "cannot_listen", Field: "broker.listen", Cause: err,
 			ZH: "无法在 " + address + " 上监听；请换一个端口，或停止占用它的程序",
 			EN: "cannot listen on " + address + "; choose another port or stop the program that holds it",
 		}

@@ -57,16 +57,22 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.host.refuse(l, name, problem)
 		return false
 	}
-	l.mu.Lock()
-	l.device, l.hash = name, c.hash
-	l.mu.Unlock()
-	cl.ID = name + "/" + cl.ID // so that nobody takes over the session of another device
+	l.signedIn(c, int(cl.Properties.Props.ReceiveMaximum))
+	withoutQuota(cl)
+	cl.Properties.Props.TopicAliasMaximum = 0 // mochi spends an alias on messages that it then drops
+	cl.ID = name + "/" + cl.ID                // so that nobody takes over the session of another device
 	return true
 }
 
+// withoutQuota turns off mochi's own account of what an MQTT 5 client has not
+// acknowledged: with it every packet read takes a read lock twice in one
+// goroutine (Inflight.NextImmediate), and stands still for ever when another
+// wants to write between the two. The line keeps the account instead.
+func withoutQuota(cl *mqtt.Client) { cl.State.Inflight.ResetSendQuota(0) }
+
 // OnSessionEstablish comes before mochi moves what is in flight from an earlier
-// connection of the session to this one. A message passed on meanwhile would be
-// lost with the earlier one.
+// connection of the session to this one and repeats it. A message passed on
+// meanwhile would be lost with the earlier one, or sent twice with one packet id.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	if l, ok := cl.Net.Conn.(*line); ok {
 		h.host.moving.Lock()
@@ -77,6 +83,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 // OnSessionEstablished tells that the device is there.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if l, ok := cl.Net.Conn.(*line); ok {
+		l.moved()
 		h.host.joined(l)
 	}
 }
@@ -90,7 +97,10 @@ func (h *hook) client(cl *mqtt.Client) *client {
 	return (*h.host.broker.clients.Load())[l.device]
 }
 
-// OnACLCheck says whether a device may write to or read from a topic.
+// OnACLCheck says whether a device may write to or read from a topic. To a
+// device of MQTT 3.1.1, which has no word for "not allowed", mochi would close
+// the connection and with it the road of its good readings: OnPublish answers
+// such a message and drops it.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	c := h.client(cl)
 	if c != nil && c.may(unshared(topic)) {
@@ -100,35 +110,51 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if c != nil && write && h.host.broker.unbound.note(Unbound{Device: c.id, Topic: topic, Forbidden: true, At: time.Now().UTC()}) {
 		h.host.log.Warn("device publishes to a topic that is not its own", "device", c.id, "topic", topic)
 	}
-	return false
+	return c != nil && write && cl.Properties.ProtocolVersion < 5
 }
 
-// OnPacketRead lets a device repeat a QoS 2 message whose PUBREC it did not get:
-// mochi would refuse it with "packet identifier in use".
+// OnPacketRead keeps account of what a client acknowledges, and lets a device
+// repeat a QoS 2 message whose PUBREC it did not get.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type != packets.Publish || pk.FixedHeader.Qos != 2 || !pk.FixedHeader.Dup {
+	l, ok := cl.Net.Conn.(*line)
+	if !ok {
 		return pk, nil
 	}
-	held, ok := cl.State.Inflight.Get(pk.PacketID)
-	l, isLine := cl.Net.Conn.(*line)
-	if ok && isLine && held.FixedHeader.Type == packets.Pubrec && cl.State.Inflight.Delete(pk.PacketID) {
-		atomic.AddInt64(&h.host.server.Info.Inflight, -1)
-		l.again = pk.PacketID
+	switch pk.FixedHeader.Type {
+	case packets.Puback, packets.Pubcomp:
+		l.acknowledged()
+	case packets.Pubrec:
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
+			l.acknowledged()
+		}
+	case packets.Publish:
+		if pk.FixedHeader.Qos == 2 && pk.FixedHeader.Dup {
+			h.repeated(l, cl, pk.PacketID)
+		}
 	}
 	return pk, nil
 }
 
+// repeated forgets the PUBREC of a message that comes again: mochi would refuse
+// the message with "packet identifier in use".
+func (h *hook) repeated(l *line, cl *mqtt.Client, packet uint16) {
+	held, ok := cl.State.Inflight.Get(packet)
+	if ok && held.FixedHeader.Type == packets.Pubrec && cl.State.Inflight.Delete(packet) {
+		atomic.AddInt64(&h.host.server.Info.Inflight, -1)
+		l.again = packet
+	}
+}
+
 // OnPacketEncode holds messages back from a client that reads slowly; mochi
-// drops what then does not fit its queue. A CONNACK means that the session has
-// moved.
+// drops what then does not fit its queue.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	l, ok := cl.Net.Conn.(*line)
 	switch {
 	case !ok:
 	case pk.FixedHeader.Type == packets.Publish:
-		l.pause()
+		l.pause(pk.FixedHeader.Qos, pk.FixedHeader.Dup)
 	case pk.FixedHeader.Type == packets.Connack:
-		l.moved()
+		withoutQuota(cl) // the session may have brought it back
 	}
 	return pk
 }
@@ -148,6 +174,12 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	o := owed{packet: pk.PacketID, qos: pk.FixedHeader.Qos, client: cl}
 	again := o.qos == 2 && l.again == pk.PacketID && l.again != 0
 	l.again = 0
+	if !c.may(pk.TopicName) { // OnACLCheck has told it
+		if o.qos > 0 {
+			_ = l.owe(o) // a closed line owes nothing
+		}
+		return pk, packets.ErrRejectPacket
+	}
 	if !again && o.qos > 0 && (pk.FixedHeader.Retain || atomic.LoadInt64(&h.host.server.Info.Subscriptions) > 0) {
 		kept := pk
 		o.pass = &kept

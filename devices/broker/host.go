@@ -25,6 +25,7 @@ const (
 	writeBuffer = 128 << 10        // bytes that the kernel holds for one connection
 	acceptTries = 100              // failures to accept in a row before the run ends
 	acceptPause = 100 * time.Millisecond
+	outbound    = 4096         // messages that wait for one subscriber, there or away; what comes then it loses
 	sessionLife = 24 * 60 * 60 // seconds that a session outlives its connection
 )
 
@@ -56,15 +57,15 @@ func newHost(b *Broker, sink devices.Sink) (*host, error) {
 	limits.MaximumClients = int64(b.cfg.Clients)
 	limits.MaximumMessageExpiryInterval = 0 // otherwise retained messages vanish after a day
 	limits.MaximumSessionExpiryInterval = sessionLife
-	limits.MaximumClientWritesPending = 1024
-	limits.MaximumInflight = 1024
+	limits.MaximumClientWritesPending = outbound
+	limits.MaximumInflight = outbound
 	limits.ReceiveMaximum = uint16(min(b.cfg.Waiting, 65535))
 	limits.MaximumPacketSize = maxPacket
 	limits.TopicAliasMaximum = 0 // the right to write is checked before an alias is resolved
 	limits.Compatibilities.NoInheritedPropertiesOnAck = true
 	h.server = mqtt.New(&mqtt.Options{
 		Capabilities:             limits,
-		ClientNetWriteBufferSize: 2 << 10,
+		ClientNetWriteBufferSize: 1, // none: the line gathers writes, and what stood in mochi's buffer while pause holds would never leave
 		ClientNetReadBufferSize:  16 << 10,
 		Logger:                   slog.New(slog.DiscardHandler), // its lines hold whole packets, passwords too
 		SysTopicResendInterval:   3600,                          // each stops the world to measure memory
@@ -153,7 +154,7 @@ func (h *host) serveLine(conn net.Conn) {
 	var writer sync.WaitGroup
 	writer.Go(l.runWriter)
 	err := h.server.EstablishConnection("devices", l)
-	l.moved() // where the line was closed before its CONNACK
+	l.moved() // where the line was closed before its session was established
 	_ = l.Close()
 	writer.Wait()
 	h.left(l, err)
@@ -189,7 +190,10 @@ func (h *host) joined(l *line) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.broker.counts.connected.Add(1)
-	l.online = true
+	l.mu.Lock()
+	l.online, l.served = true, true
+	l.room.Broadcast()
+	l.mu.Unlock()
 	p := h.presence(l.device)
 	p.lines++
 	if p.lines == 1 {

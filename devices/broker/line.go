@@ -17,6 +17,8 @@ import (
 const (
 	enough  = 64 << 10 // then no more messages of other clients are added
 	tooMuch = 1 << 20  // then whatever still is added means a client that only asks
+
+	sessionMuch = 32 << 20 // the same for what an earlier connection owed
 )
 
 // farewell is the time for the last bytes to a client that is being closed.
@@ -47,6 +49,9 @@ type line struct {
 	queue  []owed
 	ready  int // the first ready elements of queue may be answered
 	out    []byte
+	window int  // messages of QoS 1 and 2 that an MQTT 5 client takes before it acknowledges; 0 for any number
+	sent   int  // of them on their way
+	served bool // it has its CONNACK and what was owed to it
 	closed bool
 	cause  *devices.Problem // why we closed it; nil when the device did
 
@@ -121,7 +126,7 @@ func (l *line) Write(p []byte) (int, error) {
 	if l.closed {
 		return 0, net.ErrClosed
 	}
-	if len(l.out)+len(p) > tooMuch {
+	if len(l.out)+len(p) > tooMuch && l.served || len(l.out)+len(p) > sessionMuch {
 		l.host.broker.counts.deaf.Add(1)
 		l.closeLocked(deafProblem())
 		return 0, net.ErrClosed
@@ -131,7 +136,9 @@ func (l *line) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// moved lets messages be passed on again after a session has moved to this line.
+// moved lets messages be passed on again after a session has moved to this line
+// and what it owed has been written.
+// It may be called twice.
 func (l *line) moved() {
 	if l.moving {
 		l.moving = false
@@ -139,14 +146,35 @@ func (l *line) moved() {
 	}
 }
 
-// pause holds back whoever wants to write a message of another client while
-// much still waits.
-func (l *line) pause() {
+// pause holds back mochi's writer of messages: until the client has its CONNACK
+// and what an earlier connection still owed it, while much waits to be written,
+// and while the client's window is full. What is repeated from an earlier
+// connection does not wait, because nothing else is passed on meanwhile.
+func (l *line) pause(qos byte, repeated bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.out) > enough && !l.closed {
+	full := func() bool { return qos > 0 && l.window > 0 && l.sent >= l.window }
+	for !repeated && (!l.served || len(l.out) > enough || full()) && !l.closed {
 		l.room.Wait()
 	}
+	if qos > 0 {
+		l.sent++
+	}
+}
+
+// acknowledged opens the client's window by one message.
+func (l *line) acknowledged() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = max(0, l.sent-1)
+	l.room.Broadcast()
+}
+
+// signedIn takes note who it is.
+func (l *line) signedIn(c *client, window int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.device, l.hash, l.window = c.id, c.hash, window
 }
 
 // SetDeadline sets the deadline of reading only, and seldom: mochi calls it for
