@@ -30,7 +30,7 @@ type Board struct {
 
 	mu      sync.Mutex
 	devices map[string]*DeviceStatus
-	warned  map[string]time.Time // by device and code: when a passing trouble was last written
+	warned  map[string]*Loss // by device and code: passing trouble that is not yet written
 	waiting []func(context.Context) error
 	wake    chan struct{}
 }
@@ -38,7 +38,7 @@ type Board struct {
 func newBoard(ledger *Ledger, live *Live, log *slog.Logger) *Board {
 	return &Board{
 		ledger: ledger, live: live, log: log,
-		devices: map[string]*DeviceStatus{}, warned: map[string]time.Time{}, wake: make(chan struct{}, 1),
+		devices: map[string]*DeviceStatus{}, warned: map[string]*Loss{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -61,11 +61,16 @@ func (b *Board) later(do func(context.Context) error) {
 
 // run writes to the ledger until ctx ends, then writes the rest.
 func (b *Board) run(ctx context.Context) error {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	for {
 		select {
+		case <-second.C:
+			b.writeWarned()
 		case <-b.wake:
 			b.drain(ctx)
 		case <-ctx.Done():
+			b.writeWarned()
 			b.drain(ctx)
 			return context.Cause(ctx)
 		}
@@ -156,17 +161,27 @@ func (b *Board) cameraChanged(id string, st streams.State) {
 	b.later(func(ctx context.Context) error { return b.ledger.Add(ctx, l) })
 }
 
-// warn writes a passing trouble of a device, at most once a minute each.
-func (b *Board) warn(device string, at time.Time, p *devices.Problem) {
+// warn notes a passing trouble of a device and how many readings it concerns.
+// What a second brings is written together.
+func (b *Board) warn(device string, at time.Time, count int64, p *devices.Problem) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	key := device + "/" + p.Code
-	if at.Sub(b.warned[key]) < time.Minute {
+	if l := b.warned[key]; l != nil {
+		l.To, l.Count = at, l.Count+count
 		return
 	}
-	b.warned[key] = at
-	l := Loss{Kind: LossClock, Subject: "device/" + device, Why: p, From: at, To: at, Count: 1}
-	b.later(func(ctx context.Context) error { return b.ledger.Add(ctx, l) })
+	b.warned[key] = &Loss{Kind: LossClock, Subject: "device/" + device, Why: p, From: at, To: at, Count: count}
+}
+
+// writeWarned queues what warn has noted.
+func (b *Board) writeWarned() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, l := range b.warned {
+		delete(b.warned, key)
+		b.later(func(ctx context.Context) error { return b.ledger.Add(ctx, *l) })
+	}
 }
 
 // heard notes that device sent something at at.

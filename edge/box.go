@@ -175,6 +175,7 @@ func (b *Box) acquire(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return agent.Run(ctx) })
 	g.Go(func() error { return b.Cameras.run(ctx) })
+	g.Go(func() error { return b.tellUnbound(ctx) })
 	g.Go(func() error {
 		return Supervise(ctx, b.logger.With("task", "broker"), BackOff(time.Second, 30*time.Second), b.runBroker)
 	})

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"time"
 
 	"offsite/devices"
 	"offsite/devices/broker"
@@ -39,4 +40,61 @@ func (b *Box) runBroker(ctx context.Context) error {
 		b.condition.set(noticeBroker, devices.AllProblems(err)[0])
 	}
 	return err
+}
+
+// unboundEvery is how often the broker is asked for topics without a point.
+const unboundEvery = time.Second
+
+// mostTopics bounds the rows that one device can fill.
+const mostTopics = 64
+
+// tellUnbound writes what devices publish to topics that no point is bound to,
+// or that are not theirs, among the losses until ctx ends.
+func (b *Box) tellUnbound(ctx context.Context) error {
+	ticker := time.NewTicker(unboundEvery)
+	defer ticker.Stop()
+	told := map[string]map[string]int64{} // by device and topic: how many messages
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		for _, u := range b.Broker.Unbound() {
+			if told[u.Device] == nil {
+				told[u.Device] = map[string]int64{}
+			}
+			if err := b.addUnbound(ctx, told[u.Device], u); err != nil {
+				b.logger.ErrorContext(ctx, "loss not written", "err", err)
+			}
+		}
+	}
+}
+
+func (b *Box) addUnbound(ctx context.Context, told map[string]int64, u broker.Unbound) error {
+	before, known := told[u.Topic]
+	if u.Count < before { // the broker had forgotten the topic
+		before = 0
+	}
+	if u.Count == before || (!known && len(told) >= mostTopics) {
+		return nil
+	}
+	err := b.Ledger.Add(ctx, Loss{
+		Kind: LossUnbound, Subject: "device/" + u.Device, Why: unboundProblem(u), From: u.At, To: u.At, Count: u.Count - before, Detail: u.Topic,
+	})
+	if err == nil {
+		told[u.Topic] = u.Count
+	}
+	return err
+}
+
+func unboundProblem(u broker.Unbound) *devices.Problem {
+	if u.Forbidden {
+		return devices.Invalid("topic", "foreign_topic",
+			"设备 "+u.Device+" 向不属于它的主题 "+u.Topic+" 发布，报文未被采用；请在设备上改为 offsite/"+u.Device+"/ 下的主题，或为该主题添加绑定",
+			"device "+u.Device+" publishes to topic "+u.Topic+", which is not its own, and nothing is taken from it; set the device to a topic below offsite/"+u.Device+"/, or add a binding with this topic")
+	}
+	return devices.Invalid("topic", "unknown_topic",
+		"设备 "+u.Device+" 的主题 "+u.Topic+" 没有绑定测点，报文未被记录；请为该主题添加绑定，或更正设备的主题",
+		"no point is bound to topic "+u.Topic+" of device "+u.Device+" and nothing is recorded from it; add a binding with this topic, or correct the topic in the device")
 }

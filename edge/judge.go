@@ -13,6 +13,7 @@ import (
 	"offsite/edge/breach"
 	"offsite/edge/evidence"
 	"offsite/edge/outbox"
+	"offsite/timeseries"
 )
 
 // saveEvery is how often the judging cursor is committed when nothing happens.
@@ -20,7 +21,8 @@ const saveEvery = time.Second
 
 // judge is the follower that finds breaches. Whatever a batch of the log brings
 // about is committed in one transaction: events, alarm states, outbox rows,
-// evidence wanted, audit rows and the cursor.
+// evidence wanted, audit rows and the cursor. So are dead letters, which people
+// must see even while a remote history is away.
 type judge struct {
 	log      followerLog
 	db       *state.DB
@@ -28,6 +30,7 @@ type judge struct {
 	engine   *breach.Engine
 	outbox   *outbox.Outbox
 	evidence *evidence.Collector
+	ledger   *Ledger
 	audit    *audit.Log
 	live     *Live
 	message  func(breach.Transition) (outbox.Message, error) // the platform's form of a transition
@@ -51,8 +54,12 @@ func (j *judge) run(ctx context.Context) error {
 			return err
 		}
 		var found []breach.Transition
+		var letters []timeseries.Record
 		rules := j.registry.Snapshot()
 		for _, rec := range recs {
+			if rec.Letter != nil {
+				letters = append(letters, rec)
+			}
 			found = append(found, j.engine.Observe(rec, rules)...)
 			at = rec.Seq
 		}
@@ -60,8 +67,8 @@ func (j *judge) run(ctx context.Context) error {
 			looked = time.Now()
 			found = append(found, j.reconcile()...)
 		}
-		if len(found) > 0 || (at > committed && time.Since(saved) >= saveEvery) {
-			if err := j.commit(ctx, at, found); err != nil {
+		if len(found) > 0 || len(letters) > 0 || (at > committed && time.Since(saved) >= saveEvery) {
+			if err := j.commit(ctx, at, found, letters); err != nil {
 				if at, err = j.restart(ctx, err); err != nil {
 					return err
 				}
@@ -116,10 +123,13 @@ func (j *judge) restart(ctx context.Context, why error) (uint64, error) {
 
 // commit writes the one transaction of a judgement and then wakes those who
 // carry it on.
-func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition) error {
+func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition, letters []timeseries.Record) error {
 	snapshot := j.registry.Snapshot()
 	err := j.db.Update(ctx, func(tx *sql.Tx) error {
 		if err := j.engine.Save(ctx, tx, at, found); err != nil {
+			return err
+		}
+		if err := j.ledger.bury(ctx, tx, letters); err != nil {
 			return err
 		}
 		for _, t := range found {

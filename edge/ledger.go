@@ -23,6 +23,7 @@ const (
 	LossRefused    = "refused"     // readings that the store refused
 	LossDeadLetter = "dead_letter" // messages that could not be understood
 	LossClock      = "clock"       // readings that claimed a time in the future
+	LossUnbound    = "unbound"     // messages on a topic that no point is bound to; a row for each topic, which is its detail
 )
 
 // keepLetters bounds the table of dead letters.
@@ -78,21 +79,22 @@ func (g *Ledger) Add(ctx context.Context, l Loss) error {
 }
 
 const extendLoss = `UPDATE losses SET to_ms = max(to_ms, ?), count = count + ?, open = ?, detail = ?
-	WHERE id = (SELECT id FROM losses WHERE subject = ? AND kind = ? AND code = ? AND to_ms >= ? ORDER BY id DESC LIMIT 1)`
+	WHERE id = (SELECT id FROM losses WHERE subject = ? AND kind = ? AND code = ? AND to_ms >= ? AND (kind <> '` + LossUnbound + `' OR detail = ?)
+		ORDER BY id DESC LIMIT 1)`
 
-const insertLoss = `INSERT INTO losses (kind, subject, code, zh, en, detail, from_ms, to_ms, count, open)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertLoss = `INSERT INTO losses (kind, subject, code, field, zh, en, detail, from_ms, to_ms, count, open)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func addLoss(ctx context.Context, tx *sql.Tx, l Loss) error {
 	res, err := tx.ExecContext(ctx, extendLoss, l.To.UnixMilli(), l.Count, l.Open, l.Detail,
-		l.Subject, l.Kind, l.Why.Code, l.From.Add(-sameLossSpan).UnixMilli())
+		l.Subject, l.Kind, l.Why.Code, l.From.Add(-sameLossSpan).UnixMilli(), l.Detail)
 	if err != nil {
 		return fmt.Errorf("extend loss: %w", err)
 	}
 	if n, err := res.RowsAffected(); err != nil || n > 0 {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, insertLoss, l.Kind, l.Subject, l.Why.Code, l.Why.ZH, l.Why.EN, l.Detail,
+	_, err = tx.ExecContext(ctx, insertLoss, l.Kind, l.Subject, l.Why.Code, l.Why.Field, l.Why.ZH, l.Why.EN, l.Detail,
 		l.From.UnixMilli(), l.To.UnixMilli(), l.Count, l.Open)
 	if err != nil {
 		return fmt.Errorf("insert loss: %w", err)
@@ -111,7 +113,7 @@ func (g *Ledger) CloseGaps(ctx context.Context, subject string, at time.Time) er
 
 // Losses gives at most most rows, newest first.
 func (g *Ledger) Losses(ctx context.Context, most int) ([]Loss, error) {
-	rows, err := g.db.Read().QueryContext(ctx, `SELECT id, kind, subject, code, zh, en, detail, from_ms, to_ms, count, open
+	rows, err := g.db.Read().QueryContext(ctx, `SELECT id, kind, subject, code, field, zh, en, detail, from_ms, to_ms, count, open
 		FROM losses ORDER BY to_ms DESC, id DESC LIMIT ?`, most)
 	if err != nil {
 		return nil, fmt.Errorf("list losses: %w", err)
@@ -121,7 +123,7 @@ func (g *Ledger) Losses(ctx context.Context, most int) ([]Loss, error) {
 	for rows.Next() {
 		l := Loss{Why: &devices.Problem{}}
 		var from, to int64
-		if err := rows.Scan(&l.ID, &l.Kind, &l.Subject, &l.Why.Code, &l.Why.ZH, &l.Why.EN, &l.Detail, &from, &to, &l.Count, &l.Open); err != nil {
+		if err := rows.Scan(&l.ID, &l.Kind, &l.Subject, &l.Why.Code, &l.Why.Field, &l.Why.ZH, &l.Why.EN, &l.Detail, &from, &to, &l.Count, &l.Open); err != nil {
 			return nil, fmt.Errorf("read loss: %w", err)
 		}
 		l.From, l.To = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC()
@@ -149,10 +151,10 @@ func (g *Ledger) LossCounts(ctx context.Context) (map[string]int64, error) {
 	return counts, rows.Err()
 }
 
-// History commits, before the store is written, what a batch of the log tells
-// besides its values: corrections and dead letters. Saying it twice changes nothing.
-func (g *Ledger) History(ctx context.Context, corrections []Correction, letters []timeseries.Record) error {
-	if len(corrections) == 0 && len(letters) == 0 {
+// Correct commits, before the store is written, what a batch of the log
+// changes. Saying it twice changes nothing.
+func (g *Ledger) Correct(ctx context.Context, corrections []Correction) error {
+	if len(corrections) == 0 {
 		return nil
 	}
 	return g.db.Update(ctx, func(tx *sql.Tx) error {
@@ -161,17 +163,23 @@ func (g *Ledger) History(ctx context.Context, corrections []Correction, letters 
 				return err
 			}
 		}
-		for _, rec := range letters {
-			if err := insertLetter(ctx, tx, rec); err != nil {
-				return err
-			}
-		}
-		if len(letters) == 0 {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM dead_letters WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?)`, keepLetters)
-		return err
+		return nil
 	})
+}
+
+// bury keeps the dead letters of a batch and tells of them in the transaction
+// tx. Saying it twice changes nothing.
+func (g *Ledger) bury(ctx context.Context, tx *sql.Tx, letters []timeseries.Record) error {
+	if len(letters) == 0 {
+		return nil
+	}
+	for _, rec := range letters {
+		if err := insertLetter(ctx, tx, rec); err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM dead_letters WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?)`, keepLetters)
+	return err
 }
 
 func insertCorrection(ctx context.Context, tx *sql.Tx, c Correction) error {

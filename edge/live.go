@@ -101,10 +101,17 @@ func (l *Live) note(rs []devices.Reading) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range rs {
-		if old, ok := l.latest[r.Point]; !ok || r.At.After(old.At) {
+		if old, ok := l.latest[r.Point]; !ok || newer(&r, &old) {
 			l.latest[r.Point] = r
 		}
 	}
+}
+
+// newer says whether r may stand as a point's current value in place of old. A
+// wrong clock's reading bears its time of receipt, which says nothing against
+// the device's next good one.
+func newer(r, old *devices.Reading) bool {
+	return r.At.After(old.At) || (old.Quality == devices.BadClock && r.Quality != devices.BadClock)
 }
 
 // tail is the log as a follower reads it; see timeseries/spool.

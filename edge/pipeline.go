@@ -18,19 +18,20 @@ type appender interface {
 type Pipeline struct {
 	tolerance time.Duration
 	point     func(id string) *devices.Point // nil if unknown
-	warn      func(device string, at time.Time, p *devices.Problem)
+	warn      func(device string, at time.Time, count int64, p *devices.Problem)
 	refresh   func([]devices.Reading) // live view only
 
 	log atomic.Pointer[appender]
 
 	mu     sync.Mutex
 	newest map[string]int64 // by point: At of the newest reading accepted, Unix milliseconds
+	placed map[string]int64 // by point: At that the last reading of a wrong clock was given
 }
 
 func newPipeline(tolerance time.Duration, point func(string) *devices.Point,
-	warn func(string, time.Time, *devices.Problem), refresh func([]devices.Reading),
+	warn func(string, time.Time, int64, *devices.Problem), refresh func([]devices.Reading),
 ) *Pipeline {
-	return &Pipeline{tolerance: tolerance, point: point, warn: warn, refresh: refresh, newest: map[string]int64{}}
+	return &Pipeline{tolerance: tolerance, point: point, warn: warn, refresh: refresh, newest: map[string]int64{}, placed: map[string]int64{}}
 }
 
 // open lets deliveries through to log; nil closes the road.
@@ -59,7 +60,7 @@ func (p *Pipeline) Accept(d devices.Delivery, done func(error)) {
 		done(errNoLog)
 		return
 	}
-	ahead := p.settle(&d)
+	ahead, early := p.settle(&d)
 	device, received, n := d.Origin.Device, d.Received, len(d.Readings)
 	(*log).Append(d, func(err error) {
 		if err != nil {
@@ -68,13 +69,14 @@ func (p *Pipeline) Accept(d devices.Delivery, done func(error)) {
 		done(err)
 	})
 	if ahead != nil {
-		p.warn(device, received, ahead)
+		p.warn(device, received, early, ahead)
 	}
 }
 
 // settle gives every reading its final time and quality and takes out repeats
-// that bring nothing new. It returns the problem of a clock that runs ahead.
-func (p *Pipeline) settle(d *devices.Delivery) (ahead *devices.Problem) {
+// that bring nothing new. It returns the problem of a clock that runs ahead and
+// how many readings have it.
+func (p *Pipeline) settle(d *devices.Delivery) (ahead *devices.Problem, early int64) {
 	var repeats []devices.Reading
 	kept := d.Readings[:0]
 	p.mu.Lock()
@@ -87,10 +89,12 @@ func (p *Pipeline) settle(d *devices.Delivery) (ahead *devices.Problem) {
 			continue
 		case r.Stamped && known && at <= last:
 			at = last + 1
+		case r.Stamped && len(p.placed) > 0 && at <= p.placed[r.Point]:
+			at = p.placed[r.Point] + 1
 		case !r.Stamped && r.At.Sub(d.Received) > p.tolerance:
 			ahead = clockAhead(r.At.Sub(d.Received))
 			r.Claimed, r.Quality = r.At, devices.BadClock
-			at = d.Received.UnixMilli()
+			at, early = p.place(r.Point, d.Received), early+1
 		}
 		r.At = time.UnixMilli(at).UTC()
 		if r.Quality != devices.BadClock && (!known || at > last) {
@@ -106,7 +110,21 @@ func (p *Pipeline) settle(d *devices.Delivery) (ahead *devices.Problem) {
 	if len(repeats) > 0 {
 		p.refresh(repeats)
 	}
-	return ahead
+	return ahead, early
+}
+
+// place gives a reading of a wrong clock a time at or just after its receipt at
+// which the point has no other reading, for that one would be lost. p.mu is held.
+func (p *Pipeline) place(point string, received time.Time) int64 {
+	at := received.UnixMilli()
+	if last, ok := p.placed[point]; ok {
+		at = max(at, last+1)
+	}
+	if newest, ok := p.newest[point]; ok && newest == at {
+		at++
+	}
+	p.placed[point] = at
+	return at
 }
 
 // judgeRange marks a value that the instrument cannot have measured.
@@ -121,10 +139,32 @@ func (p *Pipeline) judgeRange(r *devices.Reading) {
 }
 
 func clockAhead(by time.Duration) *devices.Problem {
-	by = by.Round(time.Second)
+	zh, en := spoken(by)
 	return &devices.Problem{
-		Kind: devices.ErrInvalid, Code: "device_clock_ahead",
-		ZH: fmt.Sprintf("设备时钟快 %s，读数按接收时间保存并标为 bad/clock，不参与判定；请校准设备时钟", by),
-		EN: fmt.Sprintf("the device's clock is %s ahead; its readings are kept at their receipt time as bad/clock and are not judged; set the device's clock", by),
+		Kind: devices.ErrInvalid, Code: "device_clock_ahead", Field: "time",
+		ZH: "设备时钟快 " + zh + "，读数按接收时间保存并标为 bad/clock，不参与判定；请校准设备时钟",
+		EN: "the device's clock is " + en + " ahead; its readings are kept at their receipt time as bad/clock and are not judged; set the device's clock",
 	}
+}
+
+// spoken gives a duration as people say it.
+func spoken(d time.Duration) (zh, en string) {
+	units := []struct {
+		size   time.Duration
+		zh, en string
+	}{{24 * time.Hour, "天", "d"}, {time.Hour, "小时", "h"}, {time.Minute, "分钟", "min"}, {time.Second, "秒", "s"}}
+	d = d.Round(time.Second)
+	for i, u := range units {
+		if d < u.size && i < len(units)-1 {
+			continue
+		}
+		zh, en = fmt.Sprintf("%d %s", d/u.size, u.zh), fmt.Sprintf("%d %s", d/u.size, u.en)
+		if rest := d % u.size; i < len(units)-1 && rest >= units[i+1].size {
+			next := units[i+1]
+			zh += fmt.Sprintf(" %d %s", rest/next.size, next.zh)
+			en += fmt.Sprintf(" %d %s", rest/next.size, next.en)
+		}
+		break
+	}
+	return zh, en
 }

@@ -37,7 +37,9 @@ func newRoad() *road {
 	low, high := 0.0, 100.0
 	r.Pipeline = newPipeline(5*time.Minute,
 		func(string) *devices.Point { return &devices.Point{Min: &low, Max: &high} },
-		func(device string, _ time.Time, p *devices.Problem) { r.warned = append(r.warned, device+" "+p.Code) },
+		func(device string, _ time.Time, _ int64, p *devices.Problem) {
+			r.warned = append(r.warned, device+" "+p.Code)
+		},
 		func(rs []devices.Reading) { r.refreshed = append(r.refreshed, rs...) })
 	r.open(r.log)
 	return r
@@ -77,8 +79,24 @@ func TestPipelineSettlesTimesAndQuality(t *testing.T) {
 		{
 			name:   "a clock far ahead is kept at its receipt and advances nothing",
 			in:     []in{{at: noon.Add(time.Hour), received: ms(10)}, {at: ms(10), stamped: true, received: ms(10)}},
-			want:   []out{{At: ms(10), Quality: devices.BadClock, Claimed: noon.Add(time.Hour)}, {At: ms(10)}},
+			want:   []out{{At: ms(10), Quality: devices.BadClock, Claimed: noon.Add(time.Hour)}, {At: ms(11)}},
 			warned: 1,
+		},
+		{
+			name: "readings of a wrong clock that come at once cover neither each other nor a good one",
+			in: []in{
+				{at: ms(10), received: ms(10)},
+				{at: noon.Add(time.Hour), received: ms(10)},
+				{at: noon.Add(2 * time.Hour), received: ms(10)},
+				{at: noon.Add(3 * time.Hour), received: ms(9)},
+			},
+			want: []out{
+				{At: ms(10)},
+				{At: ms(11), Quality: devices.BadClock, Claimed: noon.Add(time.Hour)},
+				{At: ms(12), Quality: devices.BadClock, Claimed: noon.Add(2 * time.Hour)},
+				{At: ms(13), Quality: devices.BadClock, Claimed: noon.Add(3 * time.Hour)},
+			},
+			warned: 3,
 		},
 		{
 			name: "within tolerance is believed",
@@ -145,4 +163,21 @@ func TestPipelineRefusesWhatItCannotRecord(t *testing.T) {
 			t.Errorf("done(%v), want unavailable", got)
 		}
 	})
+}
+
+func TestDurationsAreSpoken(t *testing.T) {
+	tests := []struct {
+		d    time.Duration
+		want [2]string
+	}{
+		{400 * time.Second, [2]string{"6 分钟 40 秒", "6 min 40 s"}},
+		{time.Hour + 300*time.Millisecond, [2]string{"1 小时", "1 h"}},
+		{400 * 24 * time.Hour, [2]string{"400 天", "400 d"}},
+		{-time.Second, [2]string{"-1 秒", "-1 s"}},
+	}
+	for _, tt := range tests {
+		if zh, en := spoken(tt.d); [2]string{zh, en} != tt.want {
+			t.Errorf("%s is spoken %q, %q", tt.d, zh, en)
+		}
+	}
 }

@@ -215,7 +215,7 @@ func (b *Box) recorderOn(r *openReadings) *recorder {
 
 func (b *Box) judgeOn(r *openReadings) *judge {
 	return &judge{
-		log: r.log, db: b.DB, registry: b.Registry, engine: b.Events, outbox: b.Outbox, evidence: b.Evidence,
+		log: r.log, db: b.DB, registry: b.Registry, engine: b.Events, outbox: b.Outbox, evidence: b.Evidence, ledger: b.Ledger,
 		audit: b.Audit, live: b.Live, message: b.message, logger: b.logger, pause: BackOff(500*time.Millisecond, 10*time.Second),
 	}
 }

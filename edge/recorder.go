@@ -159,7 +159,7 @@ func (r *recorder) keep(ctx context.Context, w timeseries.Written) error {
 	return nil
 }
 
-// write commits what the batch corrects and could not say, then its values.
+// write commits what the batch corrects, then its values.
 func (r *recorder) write(ctx context.Context, recs []timeseries.Record) (timeseries.Written, error) {
 	late, newest, err := r.lateOf(ctx, recs)
 	if err != nil {
@@ -169,13 +169,7 @@ func (r *recorder) write(ctx context.Context, recs []timeseries.Record) (timeser
 	if err != nil {
 		return timeseries.Written{}, err
 	}
-	var letters []timeseries.Record
-	for _, rec := range recs {
-		if rec.Letter != nil {
-			letters = append(letters, rec)
-		}
-	}
-	if err := r.ledger.History(ctx, corrections, letters); err != nil {
+	if err := r.ledger.Correct(ctx, corrections); err != nil {
 		return timeseries.Written{}, err
 	}
 	written, err := r.store.Write(ctx, recs)

@@ -52,7 +52,7 @@ func locked(dir, pid string) *devices.Problem {
 		pid = "?"
 	}
 	return &devices.Problem{
-		Kind: devices.ErrConflict, Code: "state_locked", Field: "dir",
+		Kind: devices.ErrConflict, Code: "state_locked", Field: "state",
 		ZH: fmt.Sprintf("数据目录 %s 正由另一个网关进程（进程号 %s）使用；请先停止它，或另选目录", dir, pid),
 		EN: fmt.Sprintf("the state directory %s is in use by another gateway process (pid %s); stop it first, or choose another directory", dir, pid),
 	}

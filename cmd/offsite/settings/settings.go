@@ -13,7 +13,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"offsite/devices"
 )
@@ -22,46 +21,37 @@ import (
 type Checked interface{ Validate() error }
 
 // Read decodes data over the defaults that into holds and validates the whole.
+// A line that is not YAML is told and left out, so that the others are read.
 func Read(data []byte, into Checked) error {
-	file, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return syntax(err)
+	file, broken := parse(data)
+	r := reader{lines: map[string]int{}, told: map[*devices.Problem]int{}}
+	for _, f := range broken {
+		r.add(f.problem, f.line)
 	}
-	r := reader{lines: map[string]int{}}
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
 			r.mapping("", doc.Body, reflect.ValueOf(into).Elem())
 		}
 	}
 	for _, p := range devices.AllProblems(into.Validate()) {
-		r.add(p, r.lineOf(p.Field))
-	}
-	return r.problems.Err()
-}
-
-// syntax turns the parser's error, which knows its line, into ours.
-func syntax(err error) error {
-	line, why := 0, err.Error()
-	var at yaml.Error
-	if errors.As(err, &at) {
-		why = at.GetMessage()
-		if t := at.GetToken(); t != nil && t.Position != nil {
-			line = t.Position.Line
+		// What a line that was left out has said is not known.
+		if r.lines[p.Field] > 0 || len(broken) == 0 {
+			r.add(p, r.lineOf(p.Field))
 		}
 	}
-	return devices.Problems{{
-		Code: "yaml_syntax", ZH: fmt.Sprintf("第 %d 行：YAML 语法错误，请检查缩进、冒号和引号（%s）", line, why),
-		EN: fmt.Sprintf("line %d: not YAML; look at indentation, colons and quotes (%s)", line, why),
-	}}
+	slices.SortStableFunc(r.problems, func(a, b *devices.Problem) int { return r.told[a] - r.told[b] })
+	return r.problems.Err()
 }
 
 type reader struct {
 	problems devices.Problems
-	lines    map[string]int // of each key path that the file has
+	lines    map[string]int           // of each key path that the file has
+	told     map[*devices.Problem]int // the line of each problem
 }
 
 // add puts the line before the sentences of p.
 func (r *reader) add(p *devices.Problem, line int) {
+	r.told[p] = line
 	if line > 0 {
 		p.ZH = fmt.Sprintf("第 %d 行：%s", line, p.ZH)
 		p.EN = fmt.Sprintf("line %d: %s", line, p.EN)

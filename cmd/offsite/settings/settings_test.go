@@ -20,10 +20,10 @@ func TestEveryFaultIsToldAtOnceWithItsLine(t *testing.T) {
 		{"good", "state: /tmp/x\nclock:\n  tolerance: 1m\nreadings_log: {backlog: 1GiB}\nhistory:\n  retention: 90d\n", nil},
 		{"unknown and wrong together", "stat: x\nbroker:\n  listen: nowhere\n  port: 1\nclock:\n  tolerance: soon\nhistory: 3\n", []string{
 			"stat: line 1: no such key; here stand: broker, clock, history, platform, readings_log, state, video",
+			`broker.listen: line 3: write an address like "127.0.0.1:1883"`,
 			"broker.port: line 4: no such key; here stand: certificate, insecure, key, listen",
 			`clock.tolerance: line 6: write a duration as "10s", "5m" or "1h30m"`,
 			"history: line 7: this key holds indented settings, not a value",
-			`broker.listen: line 3: write an address like "127.0.0.1:1883"`,
 		}},
 		{"wrong kind", "broker:\n  insecure: perhaps\n", []string{"broker.insecure: line 2: wrong kind of value, want true or false"}},
 		{"twice", "state: a\nclock: {tolerance: 1m}\nclock: {tolerance: 2m}\n", []string{"clock: line 3: the key stands on line 2 already; remove one"}},
@@ -60,13 +60,34 @@ func TestValuesAreRead(t *testing.T) {
 	}
 }
 
-func TestBrokenSyntaxNamesItsLine(t *testing.T) {
-	cfg := edge.Defaults()
-	err := settings.Read([]byte("state: a\nbroker: [1,\n"), &cfg)
-	if len(devices.AllProblems(err)) != 1 {
-		t.Fatalf("got %v", err)
+func TestBrokenLinesHideNoOtherFault(t *testing.T) {
+	tests := []struct {
+		name, yaml string
+		want       []string
+	}{
+		{"bracket", "state: a\nbroker: [1,\n", []string{"line 2: the square bracket is not closed; write ]"}},
+		{"tab and quote", "broker:\n\tlisten: a\nclock:\n  tolerance: \"5m\nhistory:\n  store: mysql\n", []string{
+			"line 2: indent with blanks, not with a tab", "line 4: the double quote is not closed; close it", "history.store: line 6: the store is local or influx",
+		}},
+		{"no colon", "broker\nhistory:\n  store: mysql\n", []string{
+			"line 1: put a colon and a blank between key and value", "history.store: line 3: the store is local or influx",
+		}},
+		{"what a broken line may have said is not missed", "history:\n  store: influx\n  influx:\n    url: \"http\n", []string{
+			"line 4: the double quote is not closed; close it",
+		}},
 	}
-	t.Log(err)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := edge.Defaults()
+			var got []string
+			for _, p := range devices.AllProblems(settings.Read([]byte(tt.yaml), &cfg)) {
+				got = append(got, p.Error())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }
 
 func FuzzRead(f *testing.F) {
