@@ -32,7 +32,7 @@ type ingestFlags struct {
 	n, publishers, inflight int
 	dir                     string
 	publish                 string // host:port: be the publishers' process
-	client                  string // its client id and topic prefix
+	gather                  bool
 }
 
 func readIngestFlags(name string, args []string) (ingestFlags, error) {
@@ -41,6 +41,7 @@ func readIngestFlags(name string, args []string) (ingestFlags, error) {
 	set.IntVar(&f.n, "n", 600_000, "messages in all")
 	set.IntVar(&f.publishers, "publishers", 20, "connections that publish")
 	set.IntVar(&f.inflight, "inflight", 50, "messages of one connection that wait for their PUBACK")
+	set.BoolVar(&f.gather, "gather", false, "publishers write what fits their window at once, not each message by itself")
 	set.StringVar(&f.dir, "dir", "", "an empty directory for the log of readings, on the disk to be measured (default a temporary one)")
 	set.StringVar(&f.publish, "publish", "", "used by the measurement itself: publish to this address")
 	if err := set.Parse(args); err != nil {
@@ -301,7 +302,7 @@ func measureIngest(ctx context.Context, f ingestFlags, name, address string, all
 		return m, err
 	}
 	child := exec.CommandContext(ctx, self, name, "-publish", address, "-n", strconv.Itoa(f.n),
-		"-publishers", strconv.Itoa(f.publishers), "-inflight", strconv.Itoa(f.inflight))
+		"-publishers", strconv.Itoa(f.publishers), "-inflight", strconv.Itoa(f.inflight), "-gather="+strconv.FormatBool(f.gather))
 	child.Stderr = os.Stderr
 	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := child.StdoutPipe()

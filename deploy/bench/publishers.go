@@ -71,6 +71,7 @@ type publisher struct {
 	idAt   int
 	timeAt int
 	n      int
+	gather bool // write what fits the window at once
 	window chan struct{}
 	sent   [1 << 16]time.Time // by packet id
 }
@@ -85,7 +86,7 @@ func newPublisher(ctx context.Context, i int, f ingestFlags) (*publisher, error)
 	}
 	p := &publisher{
 		conn: conn, r: bufio.NewReaderSize(conn, 16<<10), w: bufio.NewWriterSize(conn, 32<<10),
-		n: f.n / f.publishers, window: make(chan struct{}, f.inflight),
+		n: f.n / f.publishers, gather: f.gather, window: make(chan struct{}, f.inflight),
 	}
 	p.prepare("offsite/"+bound.Binding.Device, i)
 	return p, p.signIn(dev)
@@ -131,7 +132,8 @@ func (p *publisher) run(all *delays) error {
 	return g.Wait()
 }
 
-// send publishes as fast as the window allows and flushes when it is full.
+// send publishes as fast as the window allows, each message by itself as devices
+// do, or gathered until the window is full.
 func (p *publisher) send() error {
 	for i := range p.n {
 		select {
@@ -149,6 +151,11 @@ func (p *publisher) send() error {
 		putMillis(p.packet[p.timeAt:p.timeAt+13], now.UnixMilli())
 		if _, err := p.w.Write(p.packet); err != nil {
 			return err
+		}
+		if !p.gather {
+			if err := p.w.Flush(); err != nil {
+				return err
+			}
 		}
 	}
 	return p.w.Flush()
