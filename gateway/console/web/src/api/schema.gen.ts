@@ -57,7 +57,7 @@ export interface paths {
         put?: never;
         /**
          * Sign in with a one-time link
-         * @description The gateway's owner gets such links from the command line; the demo prints one. The console takes the secret from the address `/#link=SECRET`.
+         * @description The gateway's owner gets such links from the command line; the demo prints one. The console takes the secret from the address `/#/link/SECRET`.
          */
         post: operations["signInByLink"];
         delete?: never;
@@ -635,7 +635,7 @@ export interface paths {
         };
         /**
          * One piece of evidence by its hash
-         * @description 500, code `blob_damaged`, when the file no longer has its hash.
+         * @description 500, code `evidence_damaged`, when the file no longer has its hash.
          */
         get: operations["getBlob"];
         put?: never;
@@ -679,9 +679,12 @@ export interface paths {
         };
         /**
          * The live picture as fragmented MP4 over WebSocket
-         * @description The first message is text: a JSON object with `mime`, for MediaSource.addSourceBuffer (`video/mp4; codecs="avc1.64001f"`). Then binary messages follow: the
-         *     initialisation segment, then fragments, starting with the current group of pictures; the player seeks to the end of its buffer. A new text message comes before a new initialisation
-         *     segment when the picture's format changes. The socket closes with status 1013 and the reason when the camera gives no picture. A cookie opens it from the console's own origin only.
+         * @description Messages, gateway to viewer (package streams/fmp4 defines them):
+         *
+         *     text `{"mode":"live","codec":"avc1.42c01e","width":640,"height":360}`: what follows, at the beginning, when the format changes and after a wait; the type for
+         *     MediaSource.addSourceBuffer is `video/mp4; codecs="…"`. Binary: right behind it the initialisation segment, then fragments, the first of them a key frame; a joining viewer gets
+         *     the current group of pictures whole and seeks to the end of its buffer. Text `{"mode":"wait","code":"camera_silent","zh":"…","en":"…"}`: no pictures at present
+         *     and why; a text of mode live follows when there are. A text of unknown mode is to be skipped. A viewer sends nothing. A session's cookie opens it from the console's own pages only.
          */
         get: operations["viewLive"];
         put?: never;
@@ -1163,7 +1166,7 @@ export interface components {
              * Format: date-time
              * @description Absent at creation means now
              */
-            from: string;
+            from?: string;
             /** Format: date-time */
             to?: string | null;
             register?: components["schemas"]["Register"];
@@ -1680,7 +1683,7 @@ export interface components {
              */
             since: string;
             problem?: components["schemas"]["FieldProblem"];
-            /** @description H264 or H265 */
+            /** @description h264 or h265 */
             codec?: string;
             width?: number;
             height?: number;
@@ -3428,7 +3431,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Event"];
+                    "application/json": components["schemas"]["EventDetail"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -3623,7 +3626,16 @@ export interface operations {
                     "application/json": components["schemas"]["CommandResult"];
                 };
             };
-            default: components["responses"]["Problem"];
+            /** @description Refused, in the words of the platform contract */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandResult"];
+                    "application/problem+json": unknown;
+                };
+            };
         };
     };
     listPeople: {
@@ -3882,7 +3894,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/yaml": string;
+                    "application/yaml": unknown;
                 };
             };
             default: components["responses"]["Problem"];

@@ -1,0 +1,54 @@
+import { beforeEach, expect, test } from 'vitest'
+import { bytes, distance, figure, milliseconds, span, unitText } from './format'
+import { locale } from './i18n'
+
+beforeEach(() => {
+  locale.value = 'zh-CN'
+})
+
+test.each([
+  [-5000, '0 秒'],
+  [59_999, '59 秒'],
+  [60_000, '1 分钟'],
+  [3_599_999, '59 分钟'],
+  [47 * 3600e3, '47 小时'],
+  [48 * 3600e3, '2 天'],
+])('span of %d ms', (ms, want) => expect(span(ms)).toBe(want))
+
+test.each([
+  ['0s', 0],
+  ['0', 0],
+  ['-772ms', -772],
+  ['1m30s', 90_000],
+  ['1h0m0.5s', 3_600_500],
+  ['250µs', 0.25],
+  ['', NaN],
+  ['soon', NaN],
+  ['1x', NaN],
+])('milliseconds of %s', (text, want) => expect(milliseconds(text)).toBe(want))
+
+test.each([
+  ['-772ms', '报警前 0.8 秒', '0.8 s before'],
+  ['3.21s', '报警后 3.2 秒', '3.2 s after'],
+  ['2m5s', '报警后 2 分钟', '2 min after'],
+  [undefined, '', ''],
+  ['later', 'later', 'later'],
+])('distance of %s', (text, zh, en) => {
+  expect(distance(text)).toBe(zh)
+  locale.value = 'en'
+  expect(distance(text)).toBe(en)
+})
+
+test('figures have the decimals of the point, or at most three', () => {
+  expect(figure(4.1000000000000005, 1)).toBe('4.1')
+  expect(figure(4.1000000000000005)).toBe('4.1')
+  expect(figure(13.7878999)).toBe('13.788')
+  expect(figure(-0.5, 0)).toBe('-1')
+})
+
+test('units and sizes are printed as people read them', () => {
+  expect(unitText('ug/m3')).toBe('µg/m³')
+  expect(unitText('dB(A)')).toBe('dB(A)')
+  expect(unitText(undefined)).toBe('')
+  expect(bytes(5314)).toBe('5.2 KiB')
+})

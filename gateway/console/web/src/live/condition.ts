@@ -1,0 +1,43 @@
+import type { Schemas } from '../api/client'
+import { active, type Event, type LastValue } from './reduce'
+
+/** How a point stands; an alarm names its level. */
+export type Condition =
+  | { state: 'alarm'; level: string }
+  | { state: 'bad' | 'offline' | 'stale' | 'uncertain' | 'none' | 'unbound' | 'normal' }
+
+const gravity = ['HH', 'LL', 'H', 'L', 'upper', 'lower']
+
+/** The gravest of the levels. */
+export function gravest(levels: string[]): string | undefined {
+  return [...levels].sort((a, b) => gravity.indexOf(a) - gravity.indexOf(b))[0]
+}
+
+/** Without a device's own period a value of more than this age is stale. */
+export const leastStale = 60_000
+
+/** What is known of one point. */
+export interface Facts {
+  last?: LastValue
+  device?: Schemas['DeviceStatus'] // of the device that it is bound to
+  bound: boolean
+  periodMs: number // of the device; 0 if it is not polled
+  events: Event[]
+  now: number // by the gateway's clock
+}
+
+/**
+ * condition gives the gravest thing first: an alarm that goes on is shown as such
+ * also while its device is away, because nothing says that it is over.
+ */
+export function condition(point: string, f: Facts): Condition {
+  const level = gravest(f.events.filter((e) => e.point === point && active(e)).map((e) => e.level))
+  if (level) return { state: 'alarm', level }
+  if (!f.bound) return { state: 'unbound' }
+  if (f.device && !f.device.online) return { state: 'offline' }
+  if (!f.last) return { state: 'none' }
+  if (f.last.quality.startsWith('bad')) return { state: 'bad' }
+  if (f.now - Date.parse(f.last.at) > Math.max(leastStale, 3 * f.periodMs)) return { state: 'stale' }
+  if (f.last.quality.startsWith('uncertain')) return { state: 'uncertain' }
+  return { state: 'normal' }
+}

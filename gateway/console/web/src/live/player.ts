@@ -1,0 +1,173 @@
+/** What a player tells its page. */
+export type Showing =
+  | { mode: 'connecting' | 'reconnecting' }
+  | { mode: 'live'; codec: string; width: number; height: number }
+  | { mode: 'wait'; code: string; zh: string; en: string }
+  | { mode: 'unplayable'; codec: string } // the browser cannot decode it
+  | { mode: 'unreachable' } // the socket does not open
+
+interface Head {
+  mode: string
+  codec: string
+  width: number
+  height: number
+  code: string
+  zh: string
+  en: string
+}
+
+const behind = 2.5 // seconds behind the end before the player jumps
+const calm = 0.8 // seconds behind the end up to which it plays at its own pace; beyond, a little faster
+const keep = 20 // seconds kept behind the picture
+const patience = 3 // failures in a row before stills take over
+
+/**
+ * Player shows the fragments of streams/fmp4 in a video element until stop is
+ * called. It connects again by itself; each new head begins a new MediaSource,
+ * because format and clock may differ from those before.
+ */
+export class Player {
+  private socket?: WebSocket
+  private source?: MediaSource
+  private buffer?: SourceBuffer
+  private address = ''
+  private queue: ArrayBuffer[] = []
+  private retry?: ReturnType<typeof setTimeout>
+  private readonly watch = setInterval(() => this.follow(), 500)
+  private failures = 0
+  private stopped = false
+  private stuck = 0
+  private lastTime = -1
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly url: string,
+    private readonly tell: (s: Showing) => void,
+  ) {
+    this.connect()
+  }
+
+  stop(): void {
+    this.stopped = true
+    clearInterval(this.watch)
+    clearTimeout(this.retry)
+    this.socket?.close()
+    this.release()
+  }
+
+  /** Seconds between the picture and the newest that has come. */
+  lag(): number {
+    const b = this.video.buffered
+    return b.length ? Math.max(0, b.end(b.length - 1) - this.video.currentTime) : 0
+  }
+
+  private connect(): void {
+    this.tell({ mode: this.failures ? 'reconnecting' : 'connecting' })
+    const socket = new WebSocket(this.url)
+    socket.binaryType = 'arraybuffer'
+    socket.onmessage = (m: MessageEvent<string | ArrayBuffer>) => {
+      if (socket !== this.socket) return
+      this.failures = 0
+      if (typeof m.data === 'string') this.head(JSON.parse(m.data) as Head)
+      else {
+        this.queue.push(m.data)
+        this.pump()
+      }
+    }
+    socket.onclose = () => socket === this.socket && this.lost()
+    this.socket = socket
+  }
+
+  private lost(): void {
+    if (this.stopped) return
+    this.socket = undefined
+    this.failures++
+    this.release()
+    this.tell({ mode: this.failures >= patience ? 'unreachable' : 'reconnecting' })
+    this.retry = setTimeout(() => this.connect(), Math.min(15_000, 500 * 2 ** this.failures))
+  }
+
+  private head(h: Head): void {
+    if (h.mode === 'wait') {
+      this.release()
+      this.tell({ mode: 'wait', code: h.code, zh: h.zh, en: h.en })
+    } else if (h.mode === 'live') this.begin(h)
+  }
+
+  private begin(h: Head): void {
+    this.release()
+    const type = `video/mp4; codecs="${h.codec}"`
+    if (!('MediaSource' in window) || !MediaSource.isTypeSupported(type)) {
+      this.giveUp(h.codec)
+      return
+    }
+    const source = new MediaSource()
+    this.source = source
+    this.address = URL.createObjectURL(source)
+    this.video.src = this.address
+    source.onsourceopen = () => {
+      if (source !== this.source) return
+      this.buffer = source.addSourceBuffer(type)
+      this.buffer.onupdateend = () => {
+        this.follow()
+        this.pump()
+      }
+      this.pump()
+    }
+    this.video.onerror = () => source === this.source && this.giveUp(h.codec)
+    this.tell({ mode: 'live', codec: h.codec, width: h.width, height: h.height })
+  }
+
+  // What cannot be decoded will not be decodable a second later: no more tries.
+  private giveUp(codec: string): void {
+    const socket = this.socket
+    this.socket = undefined
+    socket?.close()
+    this.release()
+    this.tell({ mode: 'unplayable', codec })
+  }
+
+  private pump(): void {
+    const b = this.buffer
+    if (!b || b.updating || !this.queue.length || this.source?.readyState !== 'open') return
+    try {
+      const start = b.buffered.length ? b.buffered.start(0) : 0
+      if (this.video.currentTime - start > 3 * keep) b.remove(start, this.video.currentTime - keep)
+      else b.appendBuffer(this.queue.shift()!)
+    } catch {
+      // full or closed by the browser: begin again with a fresh connection
+      this.socket?.close()
+    }
+  }
+
+  // Keeps the picture at the end of what has come: after joining, after the tab
+  // was hidden, and over a gap that would hold it for ever.
+  private follow(): void {
+    const b = this.video.buffered
+    if (!this.buffer || !b.length) return
+    const end = b.end(b.length - 1)
+    const begin = b.start(b.length - 1)
+    const held = this.video.currentTime === this.lastTime
+    this.stuck = held ? this.stuck + 1 : 0
+    this.lastTime = this.video.currentTime
+    if (this.video.currentTime < begin || end - this.video.currentTime > behind || this.stuck > 10) {
+      this.video.currentTime = Math.max(begin, end - 0.3)
+      this.stuck = 0
+    }
+    this.video.playbackRate = end - this.video.currentTime > calm ? 1.1 : 1
+    if (this.video.paused) void this.video.play().catch(() => {}) // the browser may ask for a touch first; the next turn tries again
+  }
+
+  private release(): void {
+    this.queue = []
+    this.buffer = undefined
+    this.source = undefined
+    this.lastTime = -1
+    this.video.onerror = null
+    if (!this.address) return
+    URL.revokeObjectURL(this.address)
+    this.address = ''
+    this.video.removeAttribute('src')
+    this.video.load()
+  }
+}

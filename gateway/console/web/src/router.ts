@@ -1,0 +1,28 @@
+import { createRouter, createWebHashHistory } from 'vue-router'
+import Cameras from './rooms/Cameras.vue'
+import Event from './rooms/Event.vue'
+import Events from './rooms/Events.vue'
+import LinkIn from './rooms/LinkIn.vue'
+import Missing from './rooms/Missing.vue'
+import Overview from './rooms/Overview.vue'
+import Password from './rooms/Password.vue'
+
+// What people watch all day is in the first file; what they open now and then comes when asked for.
+export const router = createRouter({
+  history: createWebHashHistory(),
+  scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
+  routes: [
+    { path: '/', name: 'overview', component: Overview },
+    { path: '/link/:secret', name: 'link', component: LinkIn, props: true, alias: '/link=:secret' },
+    { path: '/events', name: 'events', component: Events },
+    { path: '/events/:id', name: 'event', component: Event, props: true },
+    { path: '/cameras/:id?', name: 'cameras', component: Cameras, props: true },
+    { path: '/password', name: 'password', component: Password },
+    { path: '/register/:kind?', name: 'register', component: () => import('./rooms/Register.vue'), props: true },
+    { path: '/register/:kind/:id', name: 'form', component: () => import('./rooms/Form.vue'), props: true },
+    { path: '/devices', name: 'devices', component: () => import('./rooms/Devices.vue') },
+    { path: '/platform', name: 'platform', component: () => import('./rooms/Platform.vue') },
+    { path: '/people', name: 'people', component: () => import('./rooms/People.vue') },
+    { path: '/:rest(.*)*', name: 'missing', component: Missing },
+  ],
+})
