@@ -2,7 +2,13 @@ package mqtt
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -340,9 +346,13 @@ func TestOpenTellsAllFaults(t *testing.T) {
 
 // The rest of the road is against a real broker, our own.
 
-func startBroker(t *testing.T) *broker.Broker {
+func startBroker(t *testing.T, change ...func(*broker.Config)) *broker.Broker {
 	t.Helper()
-	b, err := broker.New(broker.Config{Address: "127.0.0.1:0"})
+	cfg := broker.Config{Address: "127.0.0.1:0"}
+	for _, f := range change {
+		f(&cfg)
+	}
+	b, err := broker.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,4 +402,49 @@ func TestSessionKeepsWhatIsPublishedMeanwhile(t *testing.T) {
 	if got[2].Readings[0].Repeat || !got[3].Readings[0].Repeat {
 		t.Error("the retained value is not told from the others")
 	}
+}
+
+func TestEncryptedSession(t *testing.T) {
+	cert, roots := certificate(t)
+	b := startBroker(t, func(c *broker.Config) { c.TLS = &tls.Config{Certificates: []tls.Certificate{cert}} })
+	s := newShelf()
+	secure := func(d *devices.Device, c *Config) {
+		d.Endpoint = "mqtts://" + b.Addr().String()
+		c.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	_, stop := run(t, open(t, "", []devices.Bound{bound("out.p", nil)}, secure), s)
+	s.awaitReports(t, 1)
+	if diff := cmp.Diff([]string{""}, s.codes()); diff != "" {
+		t.Error(diff)
+	}
+	_ = stop()
+	stranger := open(t, "", nil, secure, func(_ *devices.Device, c *Config) { c.TLS = &tls.Config{MinVersion: tls.VersionTLS12} })
+	ended, _ := run(t, stranger, newShelf())
+	if ps := devices.AllProblems(<-ended); len(ps) != 1 || ps[0].Code != "bad_certificate" {
+		t.Errorf("Run without the authority: %v", ps)
+	}
+}
+
+// certificate makes one for 127.0.0.1 that signs itself.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
 }

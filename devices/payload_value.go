@@ -1,0 +1,277 @@
+package devices
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// Forms of [Topic.TimeFormat].
+const (
+	timeRFC3339 = "rfc3339"
+	timeUnix    = "unix"
+	timeUnixMS  = "unix_ms"
+)
+
+// Times that a number without a stated format may mean: 2000 to 2100.
+const (
+	firstYear = 946684800  // 2000-01-01T00:00:00Z, Unix seconds
+	lastYear  = 4102444800 // 2100-01-01T00:00:00Z
+)
+
+// endOfTime is the year 10000 in Unix milliseconds. What lies beyond is no wrong
+// clock but a wrong format: milliseconds read as seconds.
+const endOfTime = 253402300800000
+
+// place is where one point's value stands in the messages of a topic.
+type place struct {
+	site, point   string
+	path          string
+	timePath      string
+	timeFormat    string
+	scale, offset float64
+	low, high     float64 // the point's range
+}
+
+func newPlace(b *Bound) place {
+	p := place{
+		site: b.Site, point: b.Point.ID, scale: b.Binding.Scale, offset: b.Binding.Offset,
+		low: math.Inf(-1), high: math.Inf(1),
+	}
+	if p.point == "" {
+		p.point = b.Binding.Point
+	}
+	if p.scale == 0 {
+		p.scale = 1
+	}
+	if b.Point.Min != nil {
+		p.low = *b.Point.Min
+	}
+	if b.Point.Max != nil {
+		p.high = *b.Point.Max
+	}
+	if t := b.Binding.Topic; t != nil {
+		p.path, p.timePath, p.timeFormat = t.Path, t.TimePath, t.TimeFormat
+	}
+	return p
+}
+
+func (p *place) read(doc document, received time.Time) (Reading, *Problem) {
+	raw, fault := p.value(doc)
+	if fault != nil {
+		return Reading{}, fault
+	}
+	v := raw*p.scale + p.offset
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return Reading{}, notFinite(strconv.FormatFloat(v, 'g', -1, 64))
+	}
+	r := Reading{Site: p.site, Point: p.point, Value: v, At: received, Stamped: true}
+	if v < p.low || v > p.high {
+		r.Quality = UncertainRange
+	}
+	at, fault := p.time(doc)
+	if fault != nil {
+		return Reading{}, fault
+	}
+	if !at.IsZero() {
+		r.At, r.Stamped = at, false
+	}
+	return r, nil
+}
+
+// value finds the number, before scale and offset.
+func (p *place) value(doc document) (float64, *Problem) {
+	if !doc.json {
+		if p.path != "" {
+			return 0, Invalid(p.path, "not_json",
+				fmt.Sprintf("报文不是 JSON，无法按路径 %s 取值；请删去绑定的路径或让设备发送 JSON", p.path),
+				fmt.Sprintf("the message is not JSON, so path %s leads nowhere; clear the binding's path or have the device send JSON", p.path))
+		}
+		return number("payload", doc.text)
+	}
+	if p.path != "" {
+		return p.found(p.path, gjson.Get(doc.text, p.path))
+	}
+	for _, name := range [...]string{"value", "v"} {
+		if r := gjson.Get(doc.text, name); r.Exists() {
+			return p.found(name, r)
+		}
+	}
+	return 0, Invalid("value", "path_missing",
+		"JSON 中没有 value 或 v；请在绑定中填写取值路径",
+		`the JSON holds neither "value" nor "v"; give the binding the path of the value`)
+}
+
+func (p *place) found(path string, r gjson.Result) (float64, *Problem) {
+	switch r.Type {
+	case gjson.Number:
+		return number(path, r.Raw)
+	case gjson.True:
+		return 1, nil
+	case gjson.False:
+		return 0, nil
+	case gjson.String:
+		return number(path, r.Str)
+	}
+	if !r.Exists() {
+		return 0, Invalid(path, "path_missing",
+			fmt.Sprintf("JSON 中没有路径 %s；请核对绑定的取值路径", path),
+			fmt.Sprintf("the JSON has no path %s; correct the binding's path", path))
+	}
+	return 0, notNumber(path, r.Raw)
+}
+
+// number reads a decimal number, true or false.
+func number(path, text string) (float64, *Problem) {
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+			return word(path, text)
+		}
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err == nil {
+		return v, nil
+	}
+	if math.IsInf(v, 0) {
+		return 0, notFinite(clip(text))
+	}
+	return 0, notNumber(path, text)
+}
+
+// word reads what is not made of the characters of a decimal number.
+func word(path, text string) (float64, *Problem) {
+	switch text {
+	case "true":
+		return 1, nil
+	case "false":
+		return 0, nil
+	}
+	switch strings.ToLower(strings.TrimLeft(text, "+-")) {
+	case "nan", "inf", "infinity":
+		return 0, notFinite(clip(text))
+	}
+	if trimmed := strings.TrimSpace(text); len(trimmed) < len(text) {
+		return number(path, trimmed)
+	}
+	return 0, notNumber(path, text)
+}
+
+func notNumber(path, text string) *Problem {
+	return Invalid(path, "not_a_number",
+		fmt.Sprintf("%s 处应为数字，收到的是 %s；请核对绑定的路径或设备的报文", path, clip(text)),
+		fmt.Sprintf("want a number at %s, got %s; correct the binding's path or the device's message", path, clip(text)))
+}
+
+func notFinite(text string) *Problem {
+	return Invalid("value", "not_finite",
+		fmt.Sprintf("数值 %s 不是有限数；请检查仪器与换算系数", text),
+		fmt.Sprintf("the value %s is not a finite number; check the instrument, scale and offset", text))
+}
+
+// clip gives a quoted copy of text, which may be raw JSON, that is short enough
+// for a sentence.
+func clip(text string) string {
+	const most = 64
+	text = strings.Trim(text, `"`)
+	if len(text) <= most {
+		return strconv.Quote(text)
+	}
+	return strconv.Quote(strings.ToValidUTF8(text[:most], "")) + "…"
+}
+
+// time finds when the value was true; zero means that the message does not say.
+func (p *place) time(doc document) (time.Time, *Problem) {
+	if p.timePath != "" {
+		return p.statedTime(doc)
+	}
+	if p.path != "" || !doc.json {
+		return time.Time{}, nil
+	}
+	for _, name := range [...]string{"time", "ts", "t"} {
+		r := gjson.Get(doc.text, name)
+		if !r.Exists() || r.Type == gjson.Null {
+			continue
+		}
+		at, ok := readTime(r, p.timeFormat)
+		if !ok && name == "t" {
+			return time.Time{}, nil // many a device calls its temperature t
+		}
+		if !ok {
+			return time.Time{}, badTime(name, r.Raw)
+		}
+		return at, nil
+	}
+	return time.Time{}, nil
+}
+
+func (p *place) statedTime(doc document) (time.Time, *Problem) {
+	var r gjson.Result
+	if doc.json {
+		r = gjson.Get(doc.text, p.timePath)
+	}
+	if !r.Exists() {
+		return time.Time{}, Invalid(p.timePath, "time_missing",
+			fmt.Sprintf("报文中没有时间路径 %s；请核对绑定的时间路径，或留空以接收时刻为准", p.timePath),
+			fmt.Sprintf("the message has no time at %s; correct the binding's time path, or clear it to use the time of receipt", p.timePath))
+	}
+	at, ok := readTime(r, p.timeFormat)
+	if !ok {
+		return time.Time{}, badTime(p.timePath, r.Raw)
+	}
+	return at, nil
+}
+
+func badTime(path, text string) *Problem {
+	return Invalid(path, "bad_time",
+		fmt.Sprintf("%s 处的时间 %s 无法识别；须为带时区的 RFC 3339（2026-01-02T15:04:05+08:00）、Unix 秒或毫秒，请核对绑定的时间格式", path, clip(text)),
+		fmt.Sprintf("cannot read the time %s at %s; want RFC 3339 with a zone (2026-01-02T15:04:05+08:00), Unix seconds or milliseconds; check the binding's time format", clip(text), path))
+}
+
+// readTime reads a time in the given format, or by its looks.
+func readTime(r gjson.Result, format string) (time.Time, bool) {
+	text := r.Raw
+	if r.Type == gjson.String {
+		text = r.Str
+	} else if r.Type != gjson.Number {
+		return time.Time{}, false
+	}
+	if r.Type == gjson.String && (format == timeRFC3339 || (format == "" && strings.IndexByte(text, '-') == 4)) {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil || at.Year() < 1 {
+			return time.Time{}, false
+		}
+		return at.UTC().Truncate(time.Millisecond), true
+	}
+	if format == timeRFC3339 {
+		return time.Time{}, false
+	}
+	return numericTime(text, format)
+}
+
+func numericTime(text, format string) (time.Time, bool) {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	if format == "" {
+		switch {
+		case v >= firstYear && v < lastYear:
+			format = timeUnix
+		case v >= firstYear*1000 && v < lastYear*1000:
+			format = timeUnixMS
+		default:
+			return time.Time{}, false
+		}
+	}
+	if format == timeUnix {
+		v *= 1000
+	}
+	if !(v >= 0 && v < endOfTime) {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(math.Round(v))).UTC(), true
+}
