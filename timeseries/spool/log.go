@@ -1,15 +1,14 @@
 package spool
 
 import (
+	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -45,6 +44,11 @@ type Config struct {
 	// Pending bounds the bytes that wait to be written; beyond it Append
 	// refuses. Default 64 MiB.
 	Pending int64
+	// Room says whether the disk has room for more, and why not; see DiskRoom.
+	// It is asked after every group and once a second; while it gives an error
+	// Append refuses with it. Default: there is always room, and a full disk is
+	// found out when Pebble stands still.
+	Room func() error
 	// Repeats is how long a message sent again is known while the log runs.
 	// Default one minute.
 	Repeats time.Duration
@@ -60,6 +64,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Lost == nil {
 		c.Lost = func(Loss) error { return nil }
+	}
+	if c.Room == nil {
+		c.Room = func() error { return nil }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -87,6 +94,11 @@ type Log struct {
 	mu       sync.Mutex
 	err      error         // set: nothing is taken any more
 	broken   error         // the storage error, from the moment it is known
+	full     error         // what Room said last
+	stuck    error         // set while a write stands still
+	writing  *group        // handed to Pebble, not yet on disk
+	since    time.Time     // it was handed over
+	patience time.Duration // before a write counts as standing still
 	queue    []*group      // waiting to be written; the last one is open
 	waiting  int64         // bytes not yet durable
 	next     uint64        // sequence of the next record
@@ -109,7 +121,7 @@ type Log struct {
 type Stats struct {
 	Deliveries, Readings uint64 // appended
 	Repeats              uint64 // acknowledged without appending, because the log holds them
-	Refused              uint64 // beyond Config.Pending
+	Refused              uint64 // for want of room, or beyond Config.Pending
 	Groups               uint64 // synced
 }
 
@@ -148,7 +160,7 @@ func Open(db *pebble.DB, prefix []byte, cfg Config) (*Log, error) {
 		wake:    make(chan struct{}, 1),
 		cursors: map[string]*cursor{},
 		repeats: repeats{window: cfg.Repeats.Milliseconds(), devices: map[string]*lately{}},
-		next:    1,
+		next:    1, patience: patience,
 	}
 	for _, name := range cfg.Followers {
 		l.cursors[name] = &cursor{}
@@ -238,13 +250,17 @@ func (l *Log) Append(d devices.Delivery, done func(error)) {
 	normalise(&d)
 	received := d.Received.UnixMilli()
 	l.mu.Lock()
-	if err := l.err; err != nil {
+	if err := cmp.Or(l.err, l.stuck); err != nil {
 		l.mu.Unlock()
 		done(err)
 		return
 	}
 	w, wake := waiter{done: done}, len(l.queue) == 0
 	switch {
+	case l.full != nil:
+		l.stats.Refused++
+		w.err = l.full
+		l.open(false)
 	case l.waiting >= l.cfg.Pending:
 		l.stats.Refused++
 		w.err = errTooSlow
@@ -326,29 +342,5 @@ func (l *Log) groups(from, to uint64) (*pebble.Iterator, error) {
 func closing(c io.Closer, err *error) {
 	if e := c.Close(); *err == nil {
 		*err = e
-	}
-}
-
-var errTooSlow = &devices.Problem{
-	Kind: devices.ErrUnavailable, Code: "disk_slow",
-	ZH: "磁盘写入过慢，暂停接收数据；请检查磁盘", EN: "the disk does not keep up, readings are refused for now; check the disk",
-}
-
-var errEnded = &devices.Problem{
-	Kind: devices.ErrUnavailable, Code: "closing",
-	ZH: "网关正在停止，请稍后重发", EN: "the gateway is stopping; send again later",
-}
-
-// storageFailed makes a storage error one that a person can act on.
-func storageFailed(err error) *devices.Problem {
-	if errors.Is(err, syscall.ENOSPC) {
-		return &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "disk_full",
-			ZH: "磁盘已满，停止接收数据；请清理磁盘空间，之后自动恢复", EN: "the disk is full, no readings are taken; free some space and it goes on by itself", Cause: err,
-		}
-	}
-	return &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "storage_failed",
-		ZH: "写入磁盘失败，停止接收数据；请检查磁盘，恢复后自动继续", EN: "writing to the disk failed, no readings are taken; check the disk, it goes on by itself", Cause: err,
 	}
 }

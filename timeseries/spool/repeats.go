@@ -14,6 +14,7 @@ const repeatsADevice = 1024
 // device: the last ones of each device that came within the window.
 type repeats struct {
 	window  int64 // ms
+	latest  int64 // receipt of the latest message of any device, Unix ms
 	devices map[string]*lately
 }
 
@@ -40,7 +41,7 @@ func (r *repeats) note(o *devices.Origin, at int64) {
 		l = &lately{}
 		r.devices[o.Device] = l
 	}
-	l.newest = at
+	l.newest, r.latest = at, max(r.latest, at)
 	switch {
 	case len(l.keys) < repeatsADevice:
 		l.keys, l.at = append(l.keys, repeatKey(o)), append(l.at, at)
@@ -66,9 +67,9 @@ func (r *repeats) holds(o *devices.Origin, at int64) bool {
 }
 
 // forget drops the devices that have been silent for longer than the window.
-func (r *repeats) forget(now int64) {
+func (r *repeats) forget() {
 	for id, l := range r.devices {
-		if now-l.newest > r.window {
+		if r.latest-l.newest > r.window {
 			delete(r.devices, id)
 		}
 	}

@@ -25,15 +25,33 @@ const (
 // refused and the log is of no more use: close the store, open it again, and
 // read again, for an error does not mean "not stored".
 func (l *Log) Run(ctx context.Context) error {
+	l.checkRoom()
 	g, inner := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.write(inner) })
 	g.Go(func() error { return l.tend(inner) })
+	g.Go(func() error { return l.watch(inner) })
 	err := g.Wait()
 	_ = l.finish(errEnded)
 	if broken := l.failure(); broken != nil {
 		return broken
 	}
 	return err
+}
+
+// watch looks after the disk. It is a task of its own because tend, too, may
+// be the one who waits for Pebble.
+func (l *Log) watch(ctx context.Context) error {
+	t := time.NewTicker(tendEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+		l.checkRoom()
+		l.checkStuck()
+	}
 }
 
 // failure is the storage error, once there is one.
@@ -44,42 +62,31 @@ func (l *Log) failure() error {
 }
 
 // write commits group after group; what arrives during one sync is the next.
+// At the end of ctx it goes on until nothing waits.
 func (l *Log) write(ctx context.Context) error {
 	var last time.Time
 	busy := false
 	for {
-		select {
-		case <-ctx.Done():
-			return l.drain(ctx)
-		case <-l.wake:
-		}
 		if rest := gather - time.Since(last); busy && rest > 0 {
 			pause(ctx, rest)
 		}
-		last = time.Now()
 		if err := l.failure(); err != nil {
 			return l.finish(err)
 		}
-		groups := l.take()
-		busy = len(groups) > 1 || len(groups) == 1 && len(groups[0].waiters) >= busyGroup
-		for _, g := range groups {
-			if err := l.commitGroup(g); err != nil {
-				return l.finish(err)
+		g := l.take()
+		if g == nil {
+			busy = false
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-l.wake:
 			}
+			continue
 		}
-	}
-}
-
-func (l *Log) drain(ctx context.Context) error {
-	for {
-		groups := l.take()
-		if len(groups) == 0 {
-			return context.Cause(ctx)
-		}
-		for _, g := range groups {
-			if err := l.commitGroup(g); err != nil {
-				return l.finish(err)
-			}
+		last = time.Now()
+		busy = len(g.waiters) >= busyGroup
+		if err := l.commitGroup(g); err != nil {
+			return l.finish(err)
 		}
 	}
 }
@@ -94,27 +101,46 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// take closes the open group and gives all that wait.
-func (l *Log) take() []*group {
+// take gives the oldest group, and closes it if it is the open one; nil when
+// nothing waits.
+func (l *Log) take() *group {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	groups := l.queue
-	l.queue = nil
-	return groups
+	if len(l.queue) == 0 {
+		return nil
+	}
+	g := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	return g
 }
 
 // commitGroup puts a group on disk, publishes it and calls its waiters.
 func (l *Log) commitGroup(g *group) error {
-	if g.head.count > 0 {
-		if err := l.commitRecords(g); err != nil {
-			l.refuse(g, err)
-			return err
+	if g.head.count == 0 {
+		for _, w := range g.waiters {
+			w.call(nil)
 		}
+		return nil
 	}
-	for _, w := range g.waiters {
-		w.done(w.err)
+	l.mu.Lock()
+	l.writing, l.since = g, time.Now()
+	l.mu.Unlock()
+	err := l.commitRecords(g)
+	l.mu.Lock()
+	waiters, stuck := g.waiters, l.stuck != nil
+	l.writing, l.stuck = nil, nil
+	l.mu.Unlock()
+	if stuck && err == nil {
+		l.cfg.Log.Info("the disk writes again")
 	}
-	return nil
+	for _, w := range waiters {
+		w.call(err)
+	}
+	if err == nil {
+		l.checkRoom()
+	}
+	return err
 }
 
 func (l *Log) commitRecords(g *group) error {
@@ -184,17 +210,6 @@ func (l *Log) publish(g *group) {
 	}
 }
 
-// refuse tells the waiters of a group that it is not on disk.
-func (l *Log) refuse(g *group, err error) {
-	for _, w := range g.waiters {
-		if w.err != nil {
-			w.done(w.err)
-		} else {
-			w.done(err)
-		}
-	}
-}
-
 // finish refuses all that waits, in order, and then closes the log to Append.
 func (l *Log) finish(err error) error {
 	for {
@@ -214,7 +229,9 @@ func (l *Log) finish(err error) error {
 		}
 		l.mu.Unlock()
 		for _, g := range groups {
-			l.refuse(g, err)
+			for _, w := range g.waiters {
+				w.call(err)
+			}
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (l *Log) tend(ctx context.Context) error {
 			return err
 		}
 		l.mu.Lock()
-		l.repeats.forget(time.Now().UnixMilli())
+		l.repeats.forget()
 		l.mu.Unlock()
 	}
 }
