@@ -2,8 +2,10 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,12 +14,17 @@ import (
 	"offsite/devices/registry"
 )
 
+// signIns is the embedded broker as the Agent needs it; see devices/broker.
+type signIns interface {
+	Update(clients []broker.Client) error
+}
+
 // Agent keeps one supervised task for each device and camera that the registry
 // names. A change touches only the tasks it concerns.
 type Agent struct {
 	registry *registry.Registry
 	openers  map[string]devices.Opener // by driver; the embedded broker is not among them
-	broker   *broker.Broker
+	broker   signIns
 	cameras  *Cameras
 	sink     devices.Sink
 	board    *Board
@@ -25,28 +32,41 @@ type Agent struct {
 	log      *slog.Logger
 	pause    Pause
 
-	tasks map[string]*task // by "device/id" or "camera/id"; the loop's own
-	group sync.WaitGroup
+	tasks   map[string]*task  // by "device/id" or "camera/id", until it has ended; the loop's own
+	clients map[string]string // versions of the embedded broker's clients, by device; the loop's own
+	group   sync.WaitGroup
 }
 
 // task is one running device or camera.
 type task struct {
-	version string
+	version string // of what it runs; empty once it has been told to end
 	cancel  context.CancelFunc
 	ended   chan struct{}
 }
 
+// wish is a task that ought to run, in this version.
+type wish struct {
+	version string
+	run     func() func(context.Context) error // makes what is supervised
+}
+
+// settleEvery is how often dated bindings are looked at although none is due:
+// the system's clock may have been set.
+const settleEvery = time.Minute
+
 // Run follows the registry until ctx ends and every task has ended.
 func (a *Agent) Run(ctx context.Context) error {
-	a.tasks = map[string]*task{}
+	a.tasks, a.clients = map[string]*task{}, map[string]string{}
 	defer a.group.Wait()
 	wake, stop := a.registry.Watch()
 	defer stop()
-	for {
-		snapshot := a.registry.Snapshot()
-		now := time.Now()
-		a.settle(ctx, snapshot, now)
-		a.live.Tell(Update{Changed: true})
+	for told := int64(-1); ; {
+		snapshot, now := a.registry.Snapshot(), time.Now()
+		changed := a.settle(ctx, snapshot, now)
+		if changed || snapshot.Revision != told {
+			told = snapshot.Revision
+			a.live.Tell(Update{Changed: true})
+		}
 		timer := time.NewTimer(untilNext(snapshot, now))
 		select {
 		case <-wake:
@@ -63,89 +83,115 @@ func (a *Agent) Run(ctx context.Context) error {
 func untilNext(s *registry.Snapshot, now time.Time) time.Duration {
 	next := s.NextBindingChange(now)
 	if next.IsZero() {
-		return time.Hour
+		return settleEvery
 	}
-	return max(time.Millisecond, min(next.Sub(now), time.Hour))
+	return max(time.Millisecond, min(next.Sub(now), settleEvery))
 }
 
-// settle starts what is new, stops what is gone and restarts what has changed.
-func (a *Agent) settle(ctx context.Context, s *registry.Snapshot, now time.Time) {
-	wanted := map[string]string{}
-	var starts []func()
+// settle starts what is new, ends what is gone and restarts what has changed,
+// and says whether that was anything at all.
+func (a *Agent) settle(ctx context.Context, s *registry.Snapshot, now time.Time) (changed bool) {
+	wanted := map[string]wish{}
+	bound := make(map[string]bool, len(s.Devices))
 	var clients []broker.Client
 	for id, dev := range s.Devices {
 		bounds := s.Bound(id, now)
+		bound[id] = len(bounds) > 0
 		if dev.Driver == devices.DriverBroker {
 			clients = append(clients, broker.Client{Device: *dev, Bounds: bounds})
 			continue
 		}
-		key, version := "device/"+id, versionOf(dev, bounds)
-		wanted[key] = version
-		if t := a.tasks[key]; t == nil || t.version != version {
-			starts = append(starts, func() { a.start(ctx, key, version, a.device(*dev, bounds)) })
-		}
+		wanted["device/"+id] = wish{versionOf(dev, bounds), func() func(context.Context) error { return a.device(*dev, bounds) }}
 	}
 	for id, cam := range s.Cameras {
-		key, version := "camera/"+id, fmt.Sprint(cam.Version)
-		wanted[key] = version
-		if t := a.tasks[key]; t == nil || t.version != version {
-			starts = append(starts, func() { a.start(ctx, key, version, a.cameras.task(*cam)) })
-		}
+		wanted["camera/"+id] = wish{fmt.Sprint(cam.Version), func() func(context.Context) error { return a.cameras.task(*cam) }}
 	}
-	a.stop(wanted)
-	if err := a.broker.Update(clients); err != nil {
-		a.log.WarnContext(ctx, "bindings of the embedded broker left out", "err", err)
-	}
-	a.forget(s)
-	for _, start := range starts {
-		start()
-	}
+	a.board.expect(bound, now) // before any of them can report
+	ended := a.end(wanted)
+	a.cameras.keep(s)
+	a.live.keep(s.Points)
+	changed = a.update(ctx, clients, now)
+	return a.start(ctx, wanted) || changed || ended
 }
 
 // versionOf changes whenever something changes that the device's driver was opened with.
 func versionOf(dev *devices.Device, bounds []devices.Bound) string {
-	v := fmt.Sprint(dev.Version)
+	var v strings.Builder
+	fmt.Fprint(&v, dev.Version)
 	for _, b := range bounds {
-		v += fmt.Sprintf(" %s:%d:%s:%d:%s", b.Binding.ID, b.Binding.Version, b.Point.ID, b.Point.Version, b.Site)
+		fmt.Fprintf(&v, " %s:%d:%s:%d:%s", b.Binding.ID, b.Binding.Version, b.Point.ID, b.Point.Version, b.Site)
 	}
-	return v
+	return v.String()
 }
 
-// stop ends every task that is not wanted in just this version. It waits for
-// none: the successor does, so that one slow device holds up no other.
-func (a *Agent) stop(wanted map[string]string) {
+// end tells every task to end that is not wanted in just this version. It waits
+// for none: the successor does, so that one slow device holds up no other. A
+// task stays known until it has ended, so that whoever comes next under its key,
+// even after a time as something else, finds it.
+func (a *Agent) end(wanted map[string]wish) (changed bool) {
 	for key, t := range a.tasks {
-		if wanted[key] != t.version {
+		if t.version != "" && t.version != wanted[key].version {
 			t.cancel()
+			t.version, changed = "", true
 		}
-		if wanted[key] == "" {
+		select {
+		case <-t.ended:
 			delete(a.tasks, key)
+		default:
 		}
 	}
+	return changed
 }
 
-// forget drops the status of what is no longer registered.
-func (a *Agent) forget(s *registry.Snapshot) {
-	for _, st := range a.board.Devices() {
-		if s.Devices[st.Device] == nil {
-			a.board.forget(st.Device)
+// update tells the embedded broker who may sign in and where points are bound.
+func (a *Agent) update(ctx context.Context, clients []broker.Client, now time.Time) (changed bool) {
+	versions := make(map[string]string, len(clients))
+	for i := range clients {
+		dev := &clients[i].Device
+		v := versionOf(dev, clients[i].Bounds)
+		if versions[dev.ID] = v; a.clients[dev.ID] != v {
+			a.board.begin(dev.ID, now)
+			changed = true
 		}
 	}
-	a.cameras.keep(s)
+	changed = changed || len(versions) != len(a.clients)
+	a.clients = versions
+	if !changed {
+		return false
+	}
+	if err := a.broker.Update(clients); err != nil {
+		a.log.WarnContext(ctx, "bindings of the embedded broker left out", "err", err)
+	}
+	return true
 }
 
-// start runs a task once its predecessor has ended, so that no bus and no
-// session ever has two owners.
-func (a *Agent) start(ctx context.Context, key, version string, run func(context.Context) error) {
+// start runs every wanted task that does not run yet.
+func (a *Agent) start(ctx context.Context, wanted map[string]wish) (changed bool) {
+	for key, w := range wanted {
+		if t := a.tasks[key]; t == nil || t.version != w.version {
+			a.startTask(ctx, key, w)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// startTask runs a task once its predecessor, and all before that, have ended,
+// so that no bus and no session ever has two owners.
+func (a *Agent) startTask(ctx context.Context, key string, w wish) {
 	own, cancel := context.WithCancel(ctx)
 	before := a.tasks[key]
-	t := &task{version: version, cancel: cancel, ended: make(chan struct{})}
+	t := &task{version: w.version, cancel: cancel, ended: make(chan struct{})}
 	a.tasks[key] = t
+	run := w.run()
 	a.group.Go(func() {
 		defer close(t.ended)
 		defer cancel()
 		if before != nil {
 			<-before.ended
+		}
+		if own.Err() != nil { // its own successor waits already
+			return
 		}
 		_ = Supervise(own, a.log.With("task", key), a.pause, run)
 	})
@@ -154,17 +200,32 @@ func (a *Agent) start(ctx context.Context, key, version string, run func(context
 // device is the task that opens a device's driver and runs it once.
 func (a *Agent) device(dev devices.Device, bounds []devices.Bound) func(context.Context) error {
 	return func(ctx context.Context) error {
-		open := a.openers[dev.Driver]
-		if open == nil {
-			return fmt.Errorf("device %s: no driver %q", dev.ID, dev.Driver)
-		}
-		driver, err := open(dev, bounds)
-		if err == nil {
-			err = driver.Run(ctx, a.sink)
-		}
+		a.board.begin(dev.ID, time.Now())
+		err := a.drive(ctx, dev, bounds)
 		if err != nil && ctx.Err() == nil {
-			a.board.Report(devices.Report{Device: dev.ID, At: time.Now().UTC(), Problem: devices.AllProblems(err)[0]})
+			a.sink.Report(devices.Report{Device: dev.ID, At: time.Now().UTC(), Problem: devices.AllProblems(err)[0]})
 		}
 		return err
 	}
+}
+
+var errEnded = errors.New("the driver ended by itself")
+
+func (a *Agent) drive(ctx context.Context, dev devices.Device, bounds []devices.Bound) error {
+	open := a.openers[dev.Driver]
+	if open == nil {
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "no_driver", Field: "driver",
+			ZH: "本网关没有驱动 " + dev.Driver + "；请更改设备的驱动或升级网关",
+			EN: "this gateway has no driver " + dev.Driver + "; change the device's driver or update the gateway",
+		}
+	}
+	driver, err := open(dev, bounds)
+	if err != nil {
+		return err
+	}
+	if err = driver.Run(ctx, a.sink); err == nil {
+		err = errEnded
+	}
+	return err
 }

@@ -3,121 +3,231 @@ package edge
 import (
 	"context"
 	"log/slog"
-	"sort"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"offsite/devices"
-	"offsite/streams"
 )
 
 // DeviceStatus tells how a device fares.
 type DeviceStatus struct {
 	Device  string                      // device id
 	Online  bool                        //
-	Since   time.Time                   // of Online's last change; zero while never heard
+	Since   time.Time                   // of Online's last change; zero while nothing is known
 	Problem *devices.Problem            // why it is not well; nil if it is
 	Points  map[string]*devices.Problem // points that cannot be read although the device answers
 	Heard   time.Time                   // receipt of its last reading; zero if none since the start
 }
 
-// Board keeps how every device fares and writes what was missed to the ledger.
-// Reports never wait: the ledger is written by run.
+// Board keeps how every registered device fares and writes what was missed to
+// the ledger, once a second. Reports never wait for the disk.
+//
+// The lock of Live may be taken while mu is held, so that watchers hear of
+// changes in their order; never the reverse.
 type Board struct {
 	ledger *Ledger
 	live   *Live
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	devices map[string]*DeviceStatus
-	warned  map[string]*Loss // by device and code: passing trouble that is not yet written
-	waiting []func(context.Context) error
-	wake    chan struct{}
+	devices map[string]*device // those that are registered
+	waiting waiting            // for the ledger
+}
+
+// device is what the Board knows of one device.
+type device struct {
+	DeviceStatus
+	bound    bool      // a binding is in force
+	expected time.Time // since when it ought to have been heard of; zero once it was
 }
 
 func newBoard(ledger *Ledger, live *Live, log *slog.Logger) *Board {
-	return &Board{
-		ledger: ledger, live: live, log: log,
-		devices: map[string]*DeviceStatus{}, warned: map[string]*Loss{}, wake: make(chan struct{}, 1),
-	}
+	return &Board{ledger: ledger, live: live, log: log, devices: map[string]*device{}, waiting: newWaiting()}
 }
 
-// maxWaiting bounds what waits for the ledger; past it the oldest row is lost,
-// and said so in the log.
-const maxWaiting = 4096
-
-// later queues do for run; b.mu is held.
-func (b *Board) later(do func(context.Context) error) {
-	if len(b.waiting) >= maxWaiting {
-		b.waiting = b.waiting[1:]
-		b.log.Error("ledger of losses is behind; a row was dropped")
-	}
-	b.waiting = append(b.waiting, do)
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-}
+const (
+	writeEvery  = time.Second      // between two writings of the ledger
+	aliveEvery  = 10 * time.Second // between two notes that the gateway is alive
+	trimEvery   = time.Hour        // between two trimmings of the ledger
+	silentAfter = time.Minute      // a device that has not been heard of for this long never came
+)
 
 // run writes to the ledger until ctx ends, then writes the rest.
 func (b *Board) run(ctx context.Context) error {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
+	ticker := time.NewTicker(writeEvery)
+	defer ticker.Stop()
+	alive, trimmed := time.Now(), time.Now()
 	for {
 		select {
-		case <-second.C:
-			b.writeWarned()
-		case <-b.wake:
-			b.drain(ctx)
+		case now := <-ticker.C:
+			b.missSilent(now)
+			b.write(ctx)
+			if now.Sub(alive) >= aliveEvery {
+				alive = now
+				b.complain(ctx, b.ledger.Alive(ctx, now, false))
+			}
+			if now.Sub(trimmed) >= trimEvery {
+				trimmed = now
+				b.complain(ctx, b.ledger.Trim(ctx))
+			}
 		case <-ctx.Done():
-			b.writeWarned()
-			b.drain(ctx)
-			return context.Cause(ctx)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			b.write(ctx)
+			b.complain(ctx, b.ledger.Alive(ctx, time.Now(), true))
+			return context.Canceled
 		}
 	}
 }
 
-// drain writes what waits, also when ctx has ended: then within five seconds.
-func (b *Board) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
+func (b *Board) complain(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		b.log.ErrorContext(ctx, "ledger of losses not written", "err", err)
+	}
+}
+
+// write gives the ledger what waits for it. What it does not take waits on.
+func (b *Board) write(ctx context.Context) {
 	b.mu.Lock()
-	list := b.waiting
-	b.waiting = nil
+	w := b.waiting
+	b.waiting = newWaiting()
 	b.mu.Unlock()
-	for _, do := range list {
-		if err := do(ctx); err != nil {
-			b.log.ErrorContext(ctx, "loss not written", "err", err)
+	list := w.notes()
+	if len(list) == 0 {
+		return
+	}
+	err := b.ledger.write(ctx, list)
+	b.complain(ctx, err)
+	if err == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.waiting.notes() {
+		w.add(n)
+	}
+	b.waiting = w
+}
+
+// miss opens a gap; b.mu is held.
+func (b *Board) miss(subject string, at time.Time, why *devices.Problem) {
+	b.waiting.add(note{Loss: Loss{Kind: LossGap, Subject: subject, Why: why, From: at, To: at, Count: 1, Open: true}})
+}
+
+// end ends the gaps of subject; b.mu is held.
+func (b *Board) end(subject string, at time.Time) {
+	b.waiting.add(note{Loss: Loss{Kind: LossGap, Subject: subject, To: at}, ends: true})
+}
+
+// expect says which devices are registered and whether anything is bound to
+// them. Others are forgotten, and what is told of them later is not heard.
+func (b *Board) expect(bound map[string]bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, d := range b.devices {
+		if _, ok := bound[id]; !ok {
+			b.forgetPoints(d, now)
+			b.end("device/"+id, now)
+			delete(b.devices, id)
 		}
+	}
+	for id, is := range bound {
+		d := b.devices[id]
+		if d == nil {
+			d = &device{DeviceStatus: DeviceStatus{Device: id, Points: map[string]*devices.Problem{}}}
+			b.devices[id] = d
+		}
+		switch {
+		case is && !d.bound && d.Since.IsZero():
+			d.expected = now
+		case !is && d.bound && !d.Online: // nothing is missed where nothing is bound
+			b.end("device/"+id, now)
+			d.Since, d.Problem = time.Time{}, nil
+		}
+		d.bound = is
+	}
+}
+
+// begin says that a device is opened anew: nothing is known of its single
+// points, whatever was told before.
+func (b *Board) begin(id string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if d := b.devices[id]; d != nil && len(d.Points) > 0 {
+		b.forgetPoints(d, now)
+		b.show(d)
+	}
+}
+
+// forgetPoints ends the gaps of single points; b.mu is held.
+func (b *Board) forgetPoints(d *device, now time.Time) {
+	for p := range d.Points {
+		b.end("point/"+p, now)
+	}
+	clear(d.Points)
+}
+
+// missSilent tells of devices that were never heard of.
+func (b *Board) missSilent(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.devices {
+		if !d.bound || d.expected.IsZero() || now.Sub(d.expected) < silentAfter {
+			continue
+		}
+		at := d.expected.UTC()
+		d.expected = time.Time{}
+		b.report(d, devices.Report{Device: d.Device, At: at, Problem: &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "device_silent",
+			ZH: "设备自网关启动或登记以来没有联系过网关；请检查设备的电源、网络和登录设置",
+			EN: "the device has not been heard of since the gateway's start or its registration; check its power, network and sign-in",
+		}})
 	}
 }
 
 // Report takes a driver's word on how a device, or some of its points, fare.
 func (b *Board) Report(r devices.Report) {
 	b.mu.Lock()
-	st := b.status(r.Device)
-	changed := true
+	defer b.mu.Unlock()
+	d := b.devices[r.Device]
+	if d == nil {
+		return
+	}
 	if r.Points == nil {
-		changed = st.Since.IsZero() || st.Online != (r.Problem == nil)
-		if changed {
-			st.Online, st.Since = r.Problem == nil, r.At
-			b.logChange(r)
-		}
-		st.Problem = r.Problem
-	} else {
-		for _, p := range r.Points {
-			if r.Problem == nil {
-				delete(st.Points, p)
-			} else {
-				st.Points[p] = r.Problem
-			}
+		b.report(d, r)
+		return
+	}
+	for _, p := range r.Points {
+		if r.Problem == nil {
+			delete(d.Points, p)
+			b.end("point/"+p, r.At)
+		} else {
+			d.Points[p] = r.Problem
+			b.miss("point/"+p, r.At, r.Problem)
 		}
 	}
-	b.writeGap(r)
-	shown := st.copied()
-	b.mu.Unlock()
-	if changed {
-		b.live.Tell(Update{Device: &shown})
+	b.show(d)
+}
+
+// report notes how a device as a whole fares; b.mu is held.
+func (b *Board) report(d *device, r devices.Report) {
+	was, known, online := d.Problem, !d.Since.IsZero(), r.Problem == nil
+	d.expected = time.Time{}
+	if !known || d.Online != online {
+		d.Online, d.Since = online, r.At
+		b.logChange(r)
+	}
+	d.Problem = r.Problem
+	switch {
+	case !online:
+		b.miss("device/"+d.Device, r.At, r.Problem)
+	case known && was != nil:
+		b.end("device/"+d.Device, r.At)
+	}
+	if !known || (was == nil) != online || (was != nil && r.Problem != nil && was.Code != r.Problem.Code) {
+		b.show(d)
 	}
 }
 
@@ -129,105 +239,60 @@ func (b *Board) logChange(r devices.Report) {
 	b.log.Warn("device fails", "device", r.Device, "err", r.Problem)
 }
 
-// writeGap opens or closes the rows of a report; b.mu is held.
-func (b *Board) writeGap(r devices.Report) {
-	subjects := []string{"device/" + r.Device}
-	if r.Points != nil {
-		subjects = subjects[:0]
-		for _, p := range r.Points {
-			subjects = append(subjects, "point/"+p)
-		}
-	}
-	for _, subject := range subjects {
-		if r.Problem == nil {
-			b.later(func(ctx context.Context) error { return b.ledger.CloseGaps(ctx, subject, r.At) })
-			continue
-		}
-		l := Loss{Kind: LossGap, Subject: subject, Why: r.Problem, From: r.At, To: r.At, Count: 1, Open: true}
-		b.later(func(ctx context.Context) error { return b.ledger.Add(ctx, l) })
+// show tells watchers how d fares; b.mu is held.
+func (b *Board) show(d *device) {
+	shown := d.copied()
+	b.live.Tell(Update{Device: &shown})
+}
+
+// cameraChanged ends the gap of a camera, or opens one when there is a reason.
+func (b *Board) cameraChanged(id string, at time.Time, why *devices.Problem) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if why == nil {
+		b.end("camera/"+id, at)
+	} else {
+		b.miss("camera/"+id, at, why)
 	}
 }
 
-// cameraChanged opens or closes the gap of a camera.
-func (b *Board) cameraChanged(id string, st streams.State) {
+// cameraGone ends the gap of a camera that is no longer registered.
+func (b *Board) cameraGone(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	subject := "camera/" + id
-	if st.Connected {
-		b.later(func(ctx context.Context) error { return b.ledger.CloseGaps(ctx, subject, st.Since) })
-		return
-	}
-	l := Loss{Kind: LossGap, Subject: subject, Why: st.Problem, From: st.Since, To: st.Since, Count: 1, Open: true}
-	b.later(func(ctx context.Context) error { return b.ledger.Add(ctx, l) })
+	b.end("camera/"+id, time.Now())
 }
 
 // warn notes a passing trouble of a device and how many readings it concerns.
-// What a second brings is written together.
+// What one second brings is written together.
 func (b *Board) warn(device string, at time.Time, count int64, p *devices.Problem) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	key := device + "/" + p.Code
-	if l := b.warned[key]; l != nil {
-		l.To, l.Count = at, l.Count+count
-		return
-	}
-	b.warned[key] = &Loss{Kind: LossClock, Subject: "device/" + device, Why: p, From: at, To: at, Count: count}
-}
-
-// writeWarned queues what warn has noted.
-func (b *Board) writeWarned() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for key, l := range b.warned {
-		delete(b.warned, key)
-		b.later(func(ctx context.Context) error { return b.ledger.Add(ctx, *l) })
-	}
+	b.waiting.add(note{Loss: Loss{Kind: LossClock, Subject: "device/" + device, Why: p, From: at, To: at, Count: count}})
 }
 
 // heard notes that device sent something at at.
 func (b *Board) heard(device string, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if st := b.status(device); at.After(st.Heard) {
-		st.Heard = at
+	if d := b.devices[device]; d != nil && at.After(d.Heard) {
+		d.Heard = at
 	}
 }
 
-// forget drops a device that is no longer registered.
-func (b *Board) forget(device string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.devices, device)
-	now := time.Now()
-	b.later(func(ctx context.Context) error { return b.ledger.CloseGaps(ctx, "device/"+device, now) })
-}
-
-func (b *Board) status(device string) *DeviceStatus {
-	st := b.devices[device]
-	if st == nil {
-		st = &DeviceStatus{Device: device, Points: map[string]*devices.Problem{}}
-		b.devices[device] = st
-	}
-	return st
-}
-
-func (st *DeviceStatus) copied() DeviceStatus {
-	c := *st
-	c.Points = make(map[string]*devices.Problem, len(st.Points))
-	for k, v := range st.Points {
-		c.Points[k] = v
-	}
+func (d *device) copied() DeviceStatus {
+	c := d.DeviceStatus
+	c.Points = maps.Clone(d.Points)
 	return c
 }
 
-// Devices gives every device's status, by id.
+// Devices gives every registered device's status, by id.
 func (b *Board) Devices() []DeviceStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := make([]DeviceStatus, 0, len(b.devices))
-	for _, st := range b.devices {
-		list = append(list, st.copied())
+	for _, id := range slices.Sorted(maps.Keys(b.devices)) {
+		list = append(list, b.devices[id].copied())
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].Device < list[j].Device })
 	return list
 }

@@ -24,7 +24,8 @@ type CameraStatus struct {
 }
 
 // Cameras keeps the feed of every registered camera. The Agent runs one task
-// for each, which Supervise starts again after a failure.
+// for each, which Supervise starts again after a failure. The lock of Board may
+// be taken while mu is held, never the reverse.
 type Cameras struct {
 	rtsp  rtsp.Config
 	feed  streams.FeedConfig
@@ -41,7 +42,8 @@ type camera struct {
 	thing     devices.Camera
 	feed      *streams.Feed
 	live      *fmp4.Muxer
-	connected bool // as last told
+	connected bool   // as last told
+	code      string // of the problem last told
 	told      bool
 }
 
@@ -86,6 +88,7 @@ func (c *Cameras) keep(s *registry.Snapshot) {
 	for id, cam := range c.list {
 		if s.Cameras[id] == nil {
 			cam.feed.Close()
+			c.board.cameraGone(id)
 			delete(c.list, id)
 		}
 	}
@@ -101,7 +104,9 @@ func (c *Cameras) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ticker.C:
-			c.tellChanges()
+			if ctx.Err() == nil { // a camera that we leave has not gone away
+				c.tellChanges()
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -113,14 +118,22 @@ func (c *Cameras) tellChanges() {
 	defer c.mu.Unlock()
 	for id, cam := range c.list {
 		st := cam.feed.State()
-		if cam.told && cam.connected == st.Connected {
+		code := ""
+		switch {
+		case !st.Connected && st.Problem == nil:
+			continue // the first attempt is still under way
+		case !st.Connected:
+			code = st.Problem.Code
+		}
+		if cam.told && cam.connected == st.Connected && cam.code == code {
 			continue
 		}
-		if !st.Connected && st.Problem == nil {
-			continue // the first attempt is still under way
+		at := st.Since
+		if cam.told && !cam.connected && !st.Connected { // away as before, for another reason
+			at = time.Now()
 		}
-		cam.told, cam.connected = true, st.Connected
-		c.board.cameraChanged(id, st)
+		cam.told, cam.connected, cam.code = true, st.Connected, code
+		c.board.cameraChanged(id, at, st.Problem)
 		c.live.Tell(Update{Camera: &CameraStatus{Camera: id, State: st}})
 	}
 }

@@ -14,6 +14,7 @@ import (
 const (
 	noticeStorage  = "storage"  // the log of readings cannot be written
 	noticeHistory  = "history"  // the store of history is away or refuses
+	noticeJudging  = "judging"  // judgements cannot be committed
 	noticeBroker   = "broker"   // the embedded broker does not listen
 	noticeInsecure = "insecure" // plain MQTT off loopback
 	noticePlatform = "platform" // the platform is away or refuses
@@ -22,7 +23,7 @@ const (
 
 // Notice is something about the gateway itself that people must see while it holds.
 type Notice struct {
-	Name    string // storage, history, broker, insecure, platform, outbox
+	Name    string // storage, history, judging, broker, insecure, platform, outbox
 	Since   time.Time
 	Problem *devices.Problem
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"offsite/devices"
 	"offsite/devices/registry"
 	"offsite/devices/state"
 	"offsite/edge/audit"
@@ -34,8 +35,11 @@ type judge struct {
 	audit    *audit.Log
 	live     *Live
 	message  func(breach.Transition) (outbox.Message, error) // the platform's form of a transition
+	report   func(*devices.Problem)                          // why nothing can be judged; nil when it can again
 	logger   *slog.Logger
 	pause    Pause
+
+	failures int // commits in a row that failed
 }
 
 // run follows the log until ctx ends or the log fails. A state database that
@@ -43,10 +47,10 @@ type judge struct {
 func (j *judge) run(ctx context.Context) error {
 	wake, stop := j.registry.Watch()
 	defer stop()
-	if err := j.engine.Reload(ctx); err != nil {
+	at, err := j.reload(ctx)
+	if err != nil {
 		return err
 	}
-	at := j.engine.Cursor()
 	committed, saved, looked := at, time.Now(), time.Time{}
 	for {
 		recs, err := j.log.Read(at, readAtOnce)
@@ -104,20 +108,43 @@ func (j *judge) reconcile() []breach.Transition {
 	return j.engine.Reconcile(j.registry.Snapshot(), time.Now().UTC())
 }
 
-// restart waits a little and goes back to what is committed.
+// restart goes back to what is committed, after a pause that grows with every
+// failure in a row.
 func (j *judge) restart(ctx context.Context, why error) (uint64, error) {
-	j.logger.ErrorContext(ctx, "judgement not committed; will judge again", "err", why)
-	for failures := 0; ; failures++ {
-		select {
-		case <-time.After(j.pause(failures)):
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		}
+	if err := j.wait(ctx, why); err != nil {
+		return 0, err
+	}
+	return j.reload(ctx)
+}
+
+// reload reads the alarm states as they are committed, however often it takes.
+func (j *judge) reload(ctx context.Context) (uint64, error) {
+	for {
 		err := j.engine.Reload(ctx)
 		if err == nil {
 			return j.engine.Cursor(), nil
 		}
-		j.logger.ErrorContext(ctx, "alarm states not read", "err", err)
+		if err = j.wait(ctx, err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wait tells why nothing can be judged and pauses. It returns an error when ctx
+// ends.
+func (j *judge) wait(ctx context.Context, why error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	j.logger.ErrorContext(ctx, "judgement not committed; will judge again", "err", why)
+	j.report(devices.AllProblems(why)[0])
+	pause := j.pause(j.failures)
+	j.failures++
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -143,6 +170,10 @@ func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition
 		return fmt.Errorf("commit judgement: %w", err)
 	}
 	j.engine.Saved()
+	if j.failures > 0 {
+		j.failures = 0
+		j.report(nil)
+	}
 	if len(found) > 0 {
 		j.outbox.Wake()
 		j.evidence.Wake()

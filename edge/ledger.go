@@ -6,6 +6,9 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"offsite/devices"
@@ -25,6 +28,8 @@ const (
 	LossClock      = "clock"       // readings that claimed a time in the future
 	LossUnbound    = "unbound"     // messages on a topic that no point is bound to; a row for each topic, which is its detail
 )
+
+var lossKinds = [...]string{LossGap, LossBacklog, LossRefused, LossDeadLetter, LossClock, LossUnbound}
 
 // keepLetters bounds the table of dead letters.
 const keepLetters = 10000
@@ -53,7 +58,11 @@ type Correction struct {
 // Ledger keeps what must be told although it is not there: losses,
 // corrections and dead letters.
 type Ledger struct {
-	db *state.DB
+	db      *state.DB
+	resumed atomic.Bool
+
+	mu     sync.Mutex
+	counts map[string]int64 // losses since the start, by kind
 }
 
 // OpenLedger prepares the tables.
@@ -65,34 +74,74 @@ func OpenLedger(ctx context.Context, db *state.DB) (*Ledger, error) {
 	if err := db.Migrate(ctx, "edge", sub); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	return &Ledger{db: db}, nil
+	counts := map[string]int64{}
+	for _, kind := range lossKinds {
+		counts[kind] = 0
+	}
+	return &Ledger{db: db, counts: counts}, nil
 }
 
-// sameLossSpan is how long one row goes on taking losses of one kind, subject
-// and code, so that a babbling device fills no table.
-const sameLossSpan = time.Hour
+// Losses that follow each other go on in one row, so that a babbling device
+// fills no table.
+const (
+	sameLossSpan = time.Hour   // since the end of a row of the same kind, subject and code
+	sameGapSpan  = time.Minute // the same for a gap, whose row should say how long it was
+	gapsAnHour   = 6           // rows of one reason after which a flapping subject's gaps share one
+	keepLosses   = 100_000     // rows; the oldest that are over go first
+)
 
-// Add adds l to a row of the same kind, subject and code that ended less than
-// an hour ago, or makes a new row.
+// Add adds l to a row of the same kind, subject and code that ended shortly
+// before, or makes a new row.
 func (g *Ledger) Add(ctx context.Context, l Loss) error {
-	return g.db.Update(ctx, func(tx *sql.Tx) error { return addLoss(ctx, tx, l) })
+	return g.write(ctx, []note{{Loss: l}})
+}
+
+// write writes notes in their order, all or none.
+func (g *Ledger) write(ctx context.Context, notes []note) error {
+	err := g.db.Update(ctx, func(tx *sql.Tx) error {
+		for _, n := range notes {
+			var err error
+			if n.ends {
+				err = endGaps(ctx, tx, n.Subject, n.To)
+			} else {
+				err = addLoss(ctx, tx, n.Loss)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range notes {
+		if !n.ends {
+			g.count(n.Kind, n.Count)
+		}
+	}
+	return nil
 }
 
 const extendLoss = `UPDATE losses SET to_ms = max(to_ms, ?), count = count + ?, open = ?, detail = ?
 	WHERE id = (SELECT id FROM losses WHERE subject = ? AND kind = ? AND code = ? AND to_ms >= ? AND (kind <> '` + LossUnbound + `' OR detail = ?)
 		ORDER BY id DESC LIMIT 1)`
 
+const extendGap = `UPDATE losses SET to_ms = max(to_ms, ?1), count = count + ?2, open = ?3, detail = ?4
+	WHERE id = (SELECT id FROM losses WHERE subject = ?5 AND kind = '` + LossGap + `' AND code = ?6 AND (open = 1 OR to_ms >= ?7 OR (to_ms >= ?8 AND
+		(SELECT count(*) FROM losses WHERE subject = ?5 AND kind = '` + LossGap + `' AND code = ?6 AND to_ms >= ?8) >= ?9))
+		ORDER BY id DESC LIMIT 1)`
+
 const insertLoss = `INSERT INTO losses (kind, subject, code, field, zh, en, detail, from_ms, to_ms, count, open)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func addLoss(ctx context.Context, tx *sql.Tx, l Loss) error {
-	res, err := tx.ExecContext(ctx, extendLoss, l.To.UnixMilli(), l.Count, l.Open, l.Detail,
-		l.Subject, l.Kind, l.Why.Code, l.From.Add(-sameLossSpan).UnixMilli(), l.Detail)
+	n, err := extend(ctx, tx, l)
 	if err != nil {
 		return fmt.Errorf("extend loss: %w", err)
 	}
-	if n, err := res.RowsAffected(); err != nil || n > 0 {
-		return err
+	if n > 0 {
+		return nil
 	}
 	_, err = tx.ExecContext(ctx, insertLoss, l.Kind, l.Subject, l.Why.Code, l.Why.Field, l.Why.ZH, l.Why.EN, l.Detail,
 		l.From.UnixMilli(), l.To.UnixMilli(), l.Count, l.Open)
@@ -102,11 +151,40 @@ func addLoss(ctx context.Context, tx *sql.Tx, l Loss) error {
 	return nil
 }
 
-// CloseGaps ends the open gaps of subject at at.
-func (g *Ledger) CloseGaps(ctx context.Context, subject string, at time.Time) error {
+// extend adds l to the row that it goes on in and says how many rows that are.
+func extend(ctx context.Context, tx *sql.Tx, l Loss) (rows int64, err error) {
+	var res sql.Result
+	if l.Kind != LossGap {
+		res, err = tx.ExecContext(ctx, extendLoss, l.To.UnixMilli(), l.Count, l.Open, l.Detail,
+			l.Subject, l.Kind, l.Why.Code, l.From.Add(-sameLossSpan).UnixMilli(), l.Detail)
+	} else {
+		if _, err = tx.ExecContext(ctx, `UPDATE losses SET open = 0, to_ms = max(to_ms, ?) WHERE subject = ? AND kind = ? AND open = 1 AND code <> ?`,
+			l.From.UnixMilli(), l.Subject, LossGap, l.Why.Code); err != nil { // it goes on for another reason
+			return 0, err
+		}
+		res, err = tx.ExecContext(ctx, extendGap, l.To.UnixMilli(), l.Count, l.Open, l.Detail, l.Subject, l.Why.Code,
+			l.From.Add(-sameGapSpan).UnixMilli(), l.From.Add(-sameLossSpan).UnixMilli(), gapsAnHour)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// endGaps ends the open gaps of subject at at.
+func endGaps(ctx context.Context, tx *sql.Tx, subject string, at time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE losses SET open = 0, to_ms = max(to_ms, ?) WHERE subject = ? AND kind = ? AND open = 1`,
+		at.UnixMilli(), subject, LossGap)
+	if err != nil {
+		return fmt.Errorf("end gaps of %s: %w", subject, err)
+	}
+	return nil
+}
+
+// Trim deletes the oldest losses that are over, past what the table may hold.
+func (g *Ledger) Trim(ctx context.Context) error {
 	return g.db.Update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE losses SET open = 0, to_ms = max(to_ms, ?) WHERE subject = ? AND kind = ? AND open = 1`,
-			at.UnixMilli(), subject, LossGap)
+		_, err := tx.ExecContext(ctx, `DELETE FROM losses WHERE open = 0 AND id <= (SELECT id FROM losses ORDER BY id DESC LIMIT 1 OFFSET ?)`, keepLosses)
 		return err
 	})
 }
@@ -132,23 +210,19 @@ func (g *Ledger) Losses(ctx context.Context, most int) ([]Loss, error) {
 	return list, rows.Err()
 }
 
-// LossCounts sums the losses of each kind, for metrics.
-func (g *Ledger) LossCounts(ctx context.Context) (map[string]int64, error) {
-	rows, err := g.db.Read().QueryContext(ctx, `SELECT kind, sum(count) FROM losses GROUP BY kind`)
-	if err != nil {
-		return nil, fmt.Errorf("count losses: %w", err)
-	}
-	defer rows.Close()
-	counts := map[string]int64{}
-	for rows.Next() {
-		var kind string
-		var n int64
-		if err := rows.Scan(&kind, &n); err != nil {
-			return nil, fmt.Errorf("count losses: %w", err)
-		}
-		counts[kind] = n
-	}
-	return counts, rows.Err()
+// count adds to what LossCounts gives.
+func (g *Ledger) count(kind string, n int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.counts[kind] += n
+}
+
+// LossCounts gives how many losses of each kind there were since the start,
+// for metrics.
+func (g *Ledger) LossCounts() map[string]int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.counts)
 }
 
 // Correct commits, before the store is written, what a batch of the log

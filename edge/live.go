@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,9 @@ const watchDepth = 256
 // Live tells watchers what happens as it happens. It never waits for them: a
 // slow watcher loses updates and can see how many.
 type Live struct {
+	at    uint64 // sequence told last; like begun the follower's own
+	begun bool
+
 	mu     sync.Mutex
 	latest map[string]devices.Reading // by point: the newest that may stand as its current value
 	subs   map[*Watcher]struct{}
@@ -97,6 +101,13 @@ func (l *Live) Refresh(rs []devices.Reading) {
 	l.Tell(Update{Readings: rs})
 }
 
+// keep forgets the values of points that are no longer registered.
+func (l *Live) keep(points map[string]*devices.Point) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.latest, func(id string, _ devices.Reading) bool { return points[id] == nil })
+}
+
 func (l *Live) note(rs []devices.Reading) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,21 +132,29 @@ type tail interface {
 	Read(after uint64, most int) ([]timeseries.Record, error)
 }
 
-// follow tells of every reading that reaches the disk from now on, until ctx
-// ends or the log fails.
+// from begins behind seq, the end of the log at start; in the log's later
+// epochs it goes on where it stands.
+func (l *Live) from(seq uint64) {
+	if !l.begun {
+		l.at, l.begun = seq, true
+	}
+}
+
+// follow tells of every reading that reaches the disk behind the last it has
+// seen, until ctx ends or the log fails.
 func (l *Live) follow(ctx context.Context, log tail) error {
-	for at := log.Durable(); ; {
-		if err := log.Wait(ctx, at); err != nil {
+	for {
+		if err := log.Wait(ctx, l.at); err != nil {
 			return err
 		}
-		recs, err := log.Read(at, readAtOnce)
+		recs, err := log.Read(l.at, readAtOnce)
 		if err != nil {
 			return err
 		}
 		var rs []devices.Reading
 		for _, rec := range recs {
 			rs = append(rs, rec.Readings...)
-			at = rec.Seq
+			l.at = rec.Seq
 		}
 		if len(rs) > 0 {
 			l.note(rs)

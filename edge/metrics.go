@@ -85,10 +85,8 @@ func (m *metrics) collectLog(count, gauge sampler) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if counts, err := m.box.Ledger.LossCounts(ctx); err == nil {
-		for kind, n := range counts {
-			count(m.losses, float64(n), kind)
-		}
+	for kind, n := range m.box.Ledger.LossCounts() {
+		count(m.losses, float64(n), kind)
 	}
 	if depth, err := m.box.Outbox.Depth(ctx); err == nil {
 		gauge(m.waiting, float64(depth.Waiting))

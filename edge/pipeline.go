@@ -23,15 +23,19 @@ type Pipeline struct {
 
 	log atomic.Pointer[appender]
 
-	mu     sync.Mutex
-	newest map[string]int64 // by point: At of the newest reading accepted, Unix milliseconds
-	placed map[string]int64 // by point: At that the last reading of a wrong clock was given
+	mu      sync.Mutex
+	newest  map[string]int64 // by point: At of the newest reading accepted, Unix milliseconds
+	placed  map[string]int64 // by point: At that the last reading of a wrong clock was given
+	claimed map[string]int64 // by point: At that it claimed
 }
 
 func newPipeline(tolerance time.Duration, point func(string) *devices.Point,
 	warn func(string, time.Time, int64, *devices.Problem), refresh func([]devices.Reading),
 ) *Pipeline {
-	return &Pipeline{tolerance: tolerance, point: point, warn: warn, refresh: refresh, newest: map[string]int64{}, placed: map[string]int64{}}
+	return &Pipeline{
+		tolerance: tolerance, point: point, warn: warn, refresh: refresh,
+		newest: map[string]int64{}, placed: map[string]int64{}, claimed: map[string]int64{},
+	}
 }
 
 // open lets deliveries through to log; nil closes the road.
@@ -61,10 +65,11 @@ func (p *Pipeline) Accept(d devices.Delivery, done func(error)) {
 		return
 	}
 	ahead, early := p.settle(&d)
-	device, received, n := d.Origin.Device, d.Received, len(d.Readings)
+	device, received, readings := d.Origin.Device, d.Received, d.Readings
 	(*log).Append(d, func(err error) {
 		if err != nil {
-			err = fmt.Errorf("record %d readings of %s: %w", n, device, err)
+			p.forget(readings)
+			err = fmt.Errorf("record %d readings of %s: %w", len(readings), device, err)
 		}
 		done(err)
 	})
@@ -92,6 +97,12 @@ func (p *Pipeline) settle(d *devices.Delivery) (ahead *devices.Problem, early in
 		case r.Stamped && len(p.placed) > 0 && at <= p.placed[r.Point]:
 			at = p.placed[r.Point] + 1
 		case !r.Stamped && r.At.Sub(d.Received) > p.tolerance:
+			if r.Repeat && p.claimed[r.Point] == at {
+				r.Claimed, r.Quality, r.At = r.At, devices.BadClock, d.Received
+				repeats = append(repeats, r)
+				continue
+			}
+			p.claimed[r.Point] = at
 			ahead = clockAhead(r.At.Sub(d.Received))
 			r.Claimed, r.Quality = r.At, devices.BadClock
 			at, early = p.place(r.Point, d.Received), early+1
@@ -111,6 +122,28 @@ func (p *Pipeline) settle(d *devices.Delivery) (ahead *devices.Problem, early in
 		p.refresh(repeats)
 	}
 	return ahead, early
+}
+
+// forget takes back that readings were accepted: they are not on disk, and a
+// retained value among them must not pass for seen when it comes again.
+func (p *Pipeline) forget(readings []devices.Reading) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range readings {
+		r := &readings[i]
+		if p.newest[r.Point] == r.At.UnixMilli() {
+			delete(p.newest, r.Point)
+		}
+		delete(p.claimed, r.Point)
+	}
+}
+
+// prime tells what the disk holds newest of a point, before the road is opened
+// for the first time.
+func (p *Pipeline) prime(point string, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.newest[point] = max(p.newest[point], at.UnixMilli())
 }
 
 // place gives a reading of a wrong clock a time at or just after its receipt at

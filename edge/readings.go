@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,10 +22,12 @@ import (
 	"offsite/timeseries/spool"
 )
 
-// Key prefixes of the one Pebble store in the directory readings.
+// Key prefixes of the one Pebble store in the directory readings, and the key
+// that each opening writes its time to.
 var (
 	prefixLog   = []byte("log/")
 	prefixLocal = []byte("history/")
+	keyOpened   = []byte("opened") // Unix milliseconds, big-endian
 )
 
 // openReadings is one opening of the readings' store. A storage error ends it
@@ -57,7 +60,10 @@ func openReadingsIn(dir string, cfg Config, judged uint64, lost func(spool.Loss)
 		Above: judged, Log: logger,
 	})
 	if err == nil {
-		r.history, err = openHistory(db, cfg.History, logger)
+		r.history, err = openHistory(db, cfg.History, r.log.Commit, logger)
+	}
+	if err == nil {
+		err = r.prove()
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -65,9 +71,21 @@ func openReadingsIn(dir string, cfg Config, judged uint64, lost func(spool.Loss)
 	return r, nil
 }
 
-func openHistory(db *pebble.DB, cfg HistoryConfig, logger *slog.Logger) (timeseries.Store, error) {
+// prove writes something small, so that a disk which is still full is found
+// before anybody is told that readings are taken again.
+func (r *openReadings) prove() error {
+	b := r.db.NewBatch()
+	if err := b.Set(keyOpened, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixMilli())), nil); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return r.log.Commit(b)
+}
+
+// openHistory opens the store of history. The embedded one writes by commit,
+// the log's: no write may follow one that failed.
+func openHistory(db *pebble.DB, cfg HistoryConfig, commit func(*pebble.Batch) error, logger *slog.Logger) (timeseries.Store, error) {
 	if cfg.Store != "influx" {
-		return local.Open(db, prefixLocal, local.Config{Log: logger})
+		return local.Open(db, prefixLocal, local.Config{Commit: commit, Log: logger})
 	}
 	c := cfg.Influx
 	return influx.Open(influx.Config{
@@ -155,7 +173,8 @@ func (h *History) Last(ctx context.Context, s timeseries.Series) (timeseries.Sam
 }
 
 // keepReadings opens the store and runs the log and its followers on it until
-// ctx ends or the storage fails.
+// ctx ends or the storage fails. Each call is one epoch of the store: what it
+// opened is closed when it returns, and nothing of it is used afterwards.
 func (b *Box) keepReadings(ctx context.Context) (err error) {
 	r, err := openReadingsIn(b.cfg.State, b.cfg, b.Events.Cursor(), b.lost, b.logger)
 	if err != nil {
@@ -165,24 +184,98 @@ func (b *Box) keepReadings(ctx context.Context) (err error) {
 	defer func() {
 		b.Pipeline.open(nil)
 		b.readings.Store(nil)
-		b.History.swap(nil)
+		b.History.swap(nil) // waits for the queries that are under way
 		err = errors.Join(err, r.close())
 	}()
+	if err = b.begin(ctx, r); err == nil {
+		err = b.follow(ctx, r)
+	}
+	if ctx.Err() == nil {
+		b.condition.set(noticeStorage, devices.AllProblems(err)[0])
+	}
+	return err
+}
+
+// begin opens the road on r. Those who acquire wait for the first time.
+func (b *Box) begin(ctx context.Context, r *openReadings) error {
+	first := false
+	select {
+	case <-b.recording:
+	default:
+		first = true
+	}
+	if first {
+		if err := b.resume(ctx, r); err != nil {
+			return err
+		}
+	}
+	b.Live.from(r.log.Durable())
 	b.condition.set(noticeStorage, nil)
 	b.History.swap(r.history)
 	b.readings.Store(r)
 	b.Pipeline.open(r.log)
-	select {
-	case <-b.recording:
-	default:
+	if first {
 		close(b.recording)
 	}
+	return nil
+}
 
-	// The log outlives its followers' wish to stop, so that what was accepted
-	// is written before the end.
-	logCtx, stopLog := context.WithCancel(context.WithoutCancel(ctx))
+// resume takes up what the former run left: how long the gateway was away, and
+// when each point was last heard, so that no reading is given a time before one
+// that stands already. A box without a clock of its own starts years back.
+func (b *Box) resume(ctx context.Context, r *openReadings) error {
+	var heard time.Time
+	end := r.log.Durable()
+	for at := end - min(end, primeRecords); at < end; {
+		recs, err := r.log.Read(at, readAtOnce)
+		if err != nil {
+			return err
+		}
+		if len(recs) == 0 {
+			break
+		}
+		for i := range recs {
+			at, heard = recs[i].Seq, recs[i].Received
+			for _, rd := range recs[i].Readings {
+				if rd.Quality != devices.BadClock {
+					b.Pipeline.prime(rd.Point, rd.At)
+				}
+			}
+		}
+	}
+	if b.cfg.History.Store == "local" { // a remote store may be away or slow, and nothing is to wait for it
+		b.primeFrom(ctx, r.history)
+	}
+	return b.Ledger.Resume(ctx, heard, time.Now())
+}
+
+// What is read at start to know when each point was last heard.
+const (
+	primeRecords = 16384           // of the log's end
+	primeTime    = 3 * time.Second // for the embedded history
+)
+
+func (b *Box) primeFrom(ctx context.Context, history timeseries.Store) {
+	ctx, cancel := context.WithTimeout(ctx, primeTime)
+	defer cancel()
+	s := b.Registry.Snapshot()
+	for id := range s.Points {
+		if last, err := history.Last(ctx, timeseries.Series{Site: s.SiteOf(id), Point: id}); err == nil {
+			b.Pipeline.prime(id, last.At)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// follow runs the log and its followers until ctx ends or one of them fails.
+// The log outlives its followers, so that what was accepted is written before
+// the end.
+func (b *Box) follow(ctx context.Context, r *openReadings) error {
+	logCtx, stopLog := context.WithCancelCause(context.WithoutCancel(ctx))
 	followCtx, stopFollowers := context.WithCancelCause(ctx)
-	defer stopLog()
+	defer stopLog(nil)
 	defer stopFollowers(nil)
 	var all errgroup.Group
 	all.Go(func() error {
@@ -191,18 +284,15 @@ func (b *Box) keepReadings(ctx context.Context) (err error) {
 		return err
 	})
 	all.Go(func() error {
-		defer stopLog()
 		g, ctx := errgroup.WithContext(followCtx)
 		g.Go(func() error { return b.recorderOn(r).run(ctx) })
 		g.Go(func() error { return b.judgeOn(r).run(ctx) })
 		g.Go(func() error { return b.Live.follow(ctx, r.log) })
-		return g.Wait()
+		err := g.Wait()
+		stopLog(err) // the log then ends with the same error, whichever is seen first
+		return err
 	})
-	err = all.Wait()
-	if ctx.Err() == nil {
-		b.condition.set(noticeStorage, devices.AllProblems(err)[0])
-	}
-	return err
+	return all.Wait()
 }
 
 func (b *Box) recorderOn(r *openReadings) *recorder {
@@ -217,5 +307,6 @@ func (b *Box) judgeOn(r *openReadings) *judge {
 	return &judge{
 		log: r.log, db: b.DB, registry: b.Registry, engine: b.Events, outbox: b.Outbox, evidence: b.Evidence, ledger: b.Ledger,
 		audit: b.Audit, live: b.Live, message: b.message, logger: b.logger, pause: BackOff(500*time.Millisecond, 10*time.Second),
+		report: func(p *devices.Problem) { b.condition.set(noticeJudging, p) },
 	}
 }
