@@ -106,8 +106,11 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if c != nil && c.may(unshared(topic)) {
 		return true
 	}
+	if c == nil {
+		return false // a session that its device has left behind
+	}
 	h.host.broker.counts.forbidden.Add(1)
-	if c != nil && write && h.host.broker.unbound.note(Unbound{Device: c.id, Topic: topic, Forbidden: true, At: time.Now().UTC()}) {
+	if write && h.host.broker.unbound.note(Unbound{Device: c.id, Topic: topic, Forbidden: true, At: time.Now().UTC()}) {
 		h.host.log.Warn("device publishes to a topic that is not its own", "device", c.id, "topic", topic)
 	}
 	return c != nil && write && cl.Properties.ProtocolVersion < 5

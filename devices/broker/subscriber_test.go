@@ -2,8 +2,10 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -119,6 +121,35 @@ func subscribeThrough(t *testing.T, b *Broker, id string, n int) {
 			}
 			seen[key], last[pk.TopicName] = true, max(v, last[pk.TopicName])
 			p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID})
+		}
+	}
+}
+
+// A subscriber that reads nothing loses messages and is disconnected; whoever
+// publishes to it does not notice.
+func TestDeafSubscriberHoldsNobodyUp(t *testing.T) {
+	const many = 6000
+	s := newShelf()
+	b := start(t, s, func(c *Config) { c.Patience = 500 * time.Millisecond })
+	deaf := signIn(t, b, 4, "dev-2")
+	deaf.subscribe("offsite/dev-2/#", 1)
+	pub := signIn(t, b, 4, "dev-2", named("pub"))
+	payload := strings.Repeat("x", 2<<10)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		for i := range many {
+			pub.publish("offsite/dev-2/x", payload, 1, uint16(i+1))
+		}
+	})
+	for i := range many {
+		if got := pub.want(packets.Puback); got.PacketID != uint16(i+1) {
+			t.Fatalf("PUBACK of %d, want %d", got.PacketID, i+1)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); b.Counts().Deaf == 0; pub.quiet() {
+		if time.Now().After(deadline) {
+			t.Fatal("the deaf subscriber stays")
 		}
 	}
 }
