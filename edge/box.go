@@ -44,6 +44,7 @@ type Box struct {
 	Board    *Board
 	Cameras  *Cameras
 
+	id        string // of this installation
 	cfg       Config
 	version   string
 	started   time.Time
@@ -91,6 +92,9 @@ func (b *Box) openState(ctx context.Context) (err error) {
 		return err
 	}
 	if b.Ledger, err = OpenLedger(ctx, b.DB); err != nil {
+		return err
+	}
+	if b.id, err = installation(ctx, b.DB); err != nil {
 		return err
 	}
 	if b.Events, err = breach.Open(ctx, b.DB, breach.Config{Directory: directory{b.Registry}}); err != nil {

@@ -15,6 +15,6 @@
 // goose_edge): losses (what was dropped or missed: kind, subject, from, to,
 // count, why in two languages), corrections (a value of history that later data
 // changed: point, at, log sequence, old and new) and dead_letters (messages
-// that could not be understood, newest 10,000). Compatibility: migrations only
-// ever add.
+// that could not be understood, newest 10,000), installation (one row: the id
+// that begins every idempotency key). Compatibility: migrations only ever add.
 package edge

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"offsite/devices"
@@ -106,10 +107,13 @@ func (b *Box) message(t breach.Transition) (outbox.Message, error) {
 		return outbox.Message{}, fmt.Errorf("write event: %w", err)
 	}
 	return outbox.Message{
-		Key: fmt.Sprintf("%s:%d", t.Event.ID, t.Revision), Lane: t.Event.ID, Kind: messageEvent, Event: t.Event.ID,
+		Key: b.key(t.Event.ID, strconv.Itoa(t.Revision)), Lane: t.Event.ID, Kind: messageEvent, Event: t.Event.ID,
 		Body: body, Created: time.Now().UTC(),
 	}, nil
 }
+
+// key is the idempotency key of one message about an event.
+func (b *Box) key(event, part string) string { return b.id + ":" + event + ":" + part }
 
 func eventBody(t breach.Transition, clock dispatch.Clock) dispatch.Event {
 	ev := t.Event
@@ -144,7 +148,7 @@ func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) e
 		return fmt.Errorf("write evidence: %w", err)
 	}
 	err = b.Outbox.Put(ctx, tx, outbox.Message{
-		Key: ev.ID + ":evidence", Lane: ev.ID + ":evidence", After: ev.ID + ":1", Kind: messageEvidence, Event: ev.ID,
+		Key: b.key(ev.ID, "evidence"), Lane: ev.ID + ":evidence", After: b.key(ev.ID, "1"), Kind: messageEvidence, Event: ev.ID,
 		Body: text, Blobs: r.Blobs(), Created: time.Now().UTC(),
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"offsite/devices"
 	"offsite/edge/dispatch"
@@ -40,11 +41,23 @@ func (s platformSite) Status() dispatch.Heartbeat {
 			h.State = dispatch.HeartbeatStateFault
 		}
 	}
-	if depth, err := s.Outbox.Depth(context.Background()); err == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if depth, err := s.Outbox.Depth(ctx); err == nil {
 		h.Buffer = bufferOf(depth)
+	}
+	if losses, err := s.Ledger.Losses(ctx, lossesTold); err == nil {
+		for _, l := range losses {
+			h.Losses = append(h.Losses, dispatch.Loss{
+				What: l.Kind + " " + l.Subject, Count: l.Count, From: dispatch.At(l.From), To: dispatch.At(l.To), Why: l.Why.ZH + " / " + l.Why.EN,
+			})
+		}
 	}
 	return h
 }
+
+// lossesTold is how many of the newest losses each heartbeat bears.
+const lossesTold = 20
 
 func bufferOf(d outbox.Depth) dispatch.Buffer {
 	b := dispatch.Buffer{Waiting: d.Waiting, Dead: d.Dead}
@@ -67,8 +80,8 @@ func (s platformSite) Changes(ctx context.Context, since int64, most int) ([]dis
 	for _, c := range changes {
 		r := dispatch.Resource{Op: dispatch.ResourceOp(c.Op), Kind: dispatch.ResourceKind(c.Kind), ID: c.ID, Revision: c.Revision}
 		if c.Op != "D" {
-			if r.Data, err = json.Marshal(shown(c.Thing)); err != nil {
-				return nil, fmt.Errorf("write %s %s: %w", c.Kind, c.ID, err)
+			if r.Data, err = dispatch.DataOf(c.Thing); err != nil {
+				return nil, err
 			}
 		}
 		list = append(list, r)
@@ -86,9 +99,9 @@ func (s platformSite) Directory(context.Context) (revision int64, all []dispatch
 	snapshot := s.Registry.Snapshot()
 	for _, kind := range resourceKinds {
 		for _, thing := range snapshot.List(kind) {
-			data, err := json.Marshal(shown(thing))
+			data, err := dispatch.DataOf(thing)
 			if err != nil {
-				return 0, nil, fmt.Errorf("write %s %s: %w", kind, thing.Key(), err)
+				return 0, nil, err
 			}
 			all = append(all, dispatch.Resource{
 				Op: dispatch.ResourceOpA, Kind: dispatch.ResourceKind(kind), ID: thing.Key(), Revision: snapshot.Revision, Data: data,
@@ -96,23 +109,6 @@ func (s platformSite) Directory(context.Context) (revision int64, all []dispatch
 		}
 	}
 	return snapshot.Revision, all, nil
-}
-
-// shown is a thing without what the platform has no business to know: how the
-// gateway signs in to it.
-func shown(t devices.Thing) devices.Thing {
-	switch t := t.(type) {
-	case *devices.Device:
-		c := *t
-		c.Username, c.Password = "", ""
-		return &c
-	case *devices.Camera:
-		c := *t
-		c.Username, c.Password = "", ""
-		return &c
-	default:
-		return t
-	}
 }
 
 // Latest gives the newest value of each point; nil means every point heard.
