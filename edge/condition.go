@@ -21,6 +21,10 @@ const (
 	noticeOutbox   = "outbox"   // messages to the platform are held or were given up
 )
 
+var notices = [...]string{
+	noticeStorage, noticeHistory, noticeJudging, noticeBroker, noticeInsecure, noticePlatform, noticeOutbox,
+}
+
 // Notice is something about the gateway itself that people must see while it holds.
 type Notice struct {
 	Name    string // storage, history, judging, broker, insecure, platform, outbox

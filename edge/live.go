@@ -29,6 +29,7 @@ const watchDepth = 256
 type Live struct {
 	at    uint64 // sequence told last; like begun the follower's own
 	begun bool
+	lost  atomic.Int64 // updates that watchers missed, all together
 
 	mu     sync.Mutex
 	latest map[string]devices.Reading // by point: the newest that may stand as its current value
@@ -91,6 +92,7 @@ func (l *Live) Tell(u Update) {
 		case w.c <- u:
 		default:
 			w.lost.Add(1)
+			l.lost.Add(1)
 		}
 	}
 }
@@ -119,10 +121,18 @@ func (l *Live) note(rs []devices.Reading) {
 }
 
 // newer says whether r may stand as a point's current value in place of old. A
-// wrong clock's reading bears its time of receipt, which says nothing against
-// the device's next good one.
+// retained value without a time of its own that equals what stands was not
+// measured now, though it came now. A wrong clock's reading bears its time of
+// receipt, which says nothing against the device's next good one.
 func newer(r, old *devices.Reading) bool {
-	return r.At.After(old.At) || (old.Quality == devices.BadClock && r.Quality != devices.BadClock)
+	switch {
+	case r.Repeat && r.Stamped && r.Value == old.Value:
+		return false
+	case old.Quality == devices.BadClock && r.Quality != devices.BadClock:
+		return true
+	default:
+		return !r.At.Before(old.At)
+	}
 }
 
 // tail is the log as a follower reads it; see timeseries/spool.

@@ -10,47 +10,58 @@ import (
 // metrics reads the site's counters whenever they are asked for.
 type metrics struct {
 	box *Box
+	all []*prometheus.Desc
 
-	delivered, readings, repeats, refused, groups         *prometheus.Desc
+	build, delivered, readings, repeats, refused, groups  *prometheus.Desc
 	logBytes, behind, losses, waiting, dead, notices      *prometheus.Desc
-	brokerMessages, brokerClients, devices, cameras       *prometheus.Desc
+	messages, signIns, closed, clients, devices, cameras  *prometheus.Desc
 	frames, videoBytes, damaged, framesLost, ring, viewer *prometheus.Desc
+	watchersLost                                          *prometheus.Desc
 }
 
-// Metrics gives the site's counters for /metrics.
+// Metrics gives the site's counters for /metrics. Counters begin at zero with
+// the program or, those of the log, with each opening of the readings' store.
 func (b *Box) Metrics() prometheus.Collector {
+	m := &metrics{box: b}
 	d := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("offsite_"+name, help, labels, nil)
+		desc := prometheus.NewDesc("offsite_"+name, help, labels, nil)
+		m.all = append(m.all, desc)
+		return desc
 	}
-	return &metrics{
-		box:            b,
-		delivered:      d("log_deliveries_total", "Deliveries written to the log of readings since the store was opened."),
-		readings:       d("log_readings_total", "Readings written to the log since the store was opened."),
-		repeats:        d("log_repeats_total", "Messages sent again that the log held already."),
-		refused:        d("log_refused_total", "Deliveries refused because the disk does not keep up."),
-		groups:         d("log_syncs_total", "Group commits of the log."),
-		logBytes:       d("log_bytes", "Bytes of the log of readings."),
-		behind:         d("log_behind", "Deliveries that a follower has not taken yet.", "follower"),
-		losses:         d("losses_total", "What was dropped or missed, by kind.", "kind"),
-		waiting:        d("outbox_waiting", "Messages that wait for the platform."),
-		dead:           d("outbox_dead", "Messages that the platform refused for good."),
-		notices:        d("notice", "Notices about the gateway itself that hold.", "name"),
-		brokerMessages: d("broker_messages_total", "Messages and connections of the embedded broker by what became of them.", "result"),
-		brokerClients:  d("broker_clients", "Clients of the embedded broker."),
-		devices:        d("device_online", "1 while the device answers.", "device"),
-		cameras:        d("camera_connected", "1 while the camera plays.", "camera"),
-		frames:         d("camera_frames_total", "Frames received.", "camera"),
-		videoBytes:     d("camera_bytes_total", "Bytes of video received.", "camera"),
-		damaged:        d("camera_damaged_total", "Access units left out because part was missing.", "camera"),
-		framesLost:     d("camera_reader_lost_total", "Frames that slow readers missed.", "camera"),
-		ring:           d("camera_ring_bytes", "Bytes of video kept in memory.", "camera"),
-		viewer:         d("camera_readers", "Readers of the feed.", "camera"),
-	}
+	m.build = d("build_info", "1, labelled with the program's version.", "version")
+	m.delivered = d("log_deliveries_total", "Deliveries written to the log of readings.")
+	m.readings = d("log_readings_total", "Readings written to the log.")
+	m.repeats = d("log_repeats_total", "Messages sent again that the log held already.")
+	m.refused = d("log_refused_total", "Deliveries refused because the disk does not keep up.")
+	m.groups = d("log_syncs_total", "Group commits of the log.")
+	m.logBytes = d("log_size_bytes", "Size of the log of readings.")
+	m.behind = d("log_behind_deliveries", "Deliveries that a follower has not taken yet.", "follower")
+	m.losses = d("losses_total", "What was dropped or missed, by kind.", "kind")
+	m.waiting = d("outbox_waiting_messages", "Messages that wait for the platform.")
+	m.dead = d("outbox_dead_messages", "Messages that the platform refused for good.")
+	m.notices = d("notice", "1 while a notice about the gateway itself holds.", "name")
+	m.messages = d("broker_messages_total", "Messages to the embedded broker by what became of them.", "result")
+	m.signIns = d("broker_refused_sign_ins_total", "Sign-ins that the embedded broker refused.")
+	m.closed = d("broker_closed_connections_total", "Connections that the embedded broker closed, by reason.", "reason")
+	m.clients = d("broker_clients", "Clients of the embedded broker.")
+	m.devices = d("device_online", "1 while the device answers.", "device")
+	m.cameras = d("camera_connected", "1 while the camera plays.", "camera")
+	m.frames = d("camera_frames_total", "Frames received.", "camera")
+	m.videoBytes = d("camera_received_bytes_total", "Bytes of video received.", "camera")
+	m.damaged = d("camera_damaged_units_total", "Access units left out because part was missing.", "camera")
+	m.framesLost = d("camera_lost_frames_total", "Frames that slow readers missed.", "camera")
+	m.ring = d("camera_ring_bytes", "Video kept in memory.", "camera")
+	m.viewer = d("camera_readers", "Readers of the feed.", "camera")
+	m.watchersLost = d("watchers_lost_updates_total", "Updates that slow watchers of the site missed.")
+	return m
 }
 
-// Describe is that of [prometheus.Collector]: the descriptions follow from what
-// is collected.
-func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+// Describe is that of [prometheus.Collector].
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range m.all {
+		ch <- d
+	}
+}
 
 // Collect is that of [prometheus.Collector].
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
@@ -60,6 +71,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	gauge(m.build, 1, m.box.version)
+	count(m.watchersLost, float64(m.box.Live.lost.Load()))
 	m.collectLog(count, gauge)
 	m.collectField(count, gauge)
 	m.collectCameras(count, gauge)
@@ -80,8 +93,12 @@ func (m *metrics) collectLog(count, gauge sampler) {
 	gauge(m.logBytes, float64(c.LogBytes))
 	gauge(m.behind, float64(c.HistoryBehind), followHistory)
 	gauge(m.behind, float64(c.JudgingBehind), followJudging)
+	held := map[string]bool{}
 	for _, n := range m.box.Notices() {
-		gauge(m.notices, 1, n.Name)
+		held[n.Name] = true
+	}
+	for _, name := range notices {
+		gauge(m.notices, truth(held[name]), name)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -96,13 +113,13 @@ func (m *metrics) collectLog(count, gauge sampler) {
 
 func (m *metrics) collectField(count, gauge sampler) {
 	b := m.box.Broker.Counts()
-	for result, n := range map[string]int64{
-		"accepted": b.Accepted, "failed": b.Failed, "qos0_lost": b.QoS0Lost, "refused": b.Refused, "forbidden": b.Forbidden,
-		"deaf": b.Deaf, "disconnected": b.Disconnected,
-	} {
-		count(m.brokerMessages, float64(n), result)
+	for result, n := range map[string]int64{"accepted": b.Accepted, "failed": b.Failed, "qos0_lost": b.QoS0Lost, "forbidden": b.Forbidden} {
+		count(m.messages, float64(n), result)
 	}
-	gauge(m.brokerClients, float64(b.Connected))
+	count(m.signIns, float64(b.Refused))
+	count(m.closed, float64(b.Deaf), "deaf")
+	count(m.closed, float64(b.Disconnected), "storage")
+	gauge(m.clients, float64(b.Connected))
 	for _, d := range m.box.Board.Devices() {
 		gauge(m.devices, truth(d.Online), d.Device)
 	}

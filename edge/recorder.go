@@ -88,15 +88,25 @@ func (r *recorder) run(ctx context.Context) error {
 // retainEvery is how often history past its age is deleted.
 const retainEvery = time.Hour
 
-// retain deletes what is older than the retention, once an hour.
+// retain deletes what is older than the retention, once an hour. A remote store
+// that refuses is asked again with the next hour: it must not keep the newest
+// readings waiting.
 func (r *recorder) retain(ctx context.Context) error {
 	if r.keepFor <= 0 || time.Since(r.retained) < retainEvery {
 		return nil
 	}
 	r.retained = time.Now()
-	return r.insist(ctx, func() (timeseries.Written, error) {
-		return timeseries.Written{}, r.store.Retain(ctx, time.Now().Add(-r.keepFor))
-	})
+	err := r.store.Retain(ctx, r.retained.Add(-r.keepFor))
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case r.onLog:
+		return err
+	}
+	r.logger.WarnContext(ctx, "history past its age not deleted; will try again", "err", err)
+	return nil
 }
 
 // waitUntil waits for a record after at, but no longer than most.
@@ -126,7 +136,7 @@ func (r *recorder) insist(ctx context.Context, do func() (timeseries.Written, er
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case r.onLog:
+		case r.onLog && !errors.As(err, new(*ledgerError)):
 			return err
 		}
 		if !r.ailing {
@@ -142,6 +152,12 @@ func (r *recorder) insist(ctx context.Context, do func() (timeseries.Written, er
 	}
 }
 
+// ledgerError is a failure of offsite.db, which may pass, amid the work on a
+// store whose own failure ends the run.
+type ledgerError struct{ error }
+
+func (e *ledgerError) Unwrap() error { return e.error }
+
 // keep records what the store refused and moves the cursor.
 func (r *recorder) keep(ctx context.Context, w timeseries.Written) error {
 	for _, f := range w.Refused {
@@ -150,7 +166,7 @@ func (r *recorder) keep(ctx context.Context, w timeseries.Written) error {
 			From: f.At, To: f.At, Count: 1, Detail: fmt.Sprintf("seq %d value %g", f.Seq, f.Value),
 		})
 		if err != nil {
-			return err
+			return &ledgerError{err}
 		}
 	}
 	if w.Durable > r.log.Cursor(followHistory) {
@@ -170,7 +186,7 @@ func (r *recorder) write(ctx context.Context, recs []timeseries.Record) (timeser
 		return timeseries.Written{}, err
 	}
 	if err := r.ledger.Correct(ctx, corrections); err != nil {
-		return timeseries.Written{}, err
+		return timeseries.Written{}, &ledgerError{err}
 	}
 	written, err := r.store.Write(ctx, recs)
 	if err != nil {
@@ -255,7 +271,7 @@ func (r *recorder) corrections(ctx context.Context, recs []timeseries.Record, st
 			}
 			done, err := r.ledger.Superseded(ctx, rd.Point, rd.At, rec.Seq)
 			if err != nil {
-				return nil, err
+				return nil, &ledgerError{err}
 			}
 			if !done {
 				list = append(list, Correction{Point: rd.Point, At: rd.At, Seq: rec.Seq, Old: old, New: now})
