@@ -57,7 +57,7 @@ func openReadingsIn(dir string, cfg Config, judged uint64, lost func(spool.Loss)
 	}
 	r.log, err = spool.Open(db, prefixLog, spool.Config{
 		Followers: []string{followHistory, followJudging}, Backlog: backlog(cfg, dir), Remote: remote, Lost: lost,
-		Above: judged, Log: logger,
+		Above: judged, Room: spool.DiskRoom(dir, 0), Log: logger,
 	})
 	if err == nil {
 		r.history, err = openHistory(db, cfg.History, r.log.Commit, logger)
