@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -113,4 +114,27 @@ func AllProblems(err error) Problems {
 		return Problems{p}
 	}
 	return Problems{{Kind: ErrUnavailable, Code: "internal", ZH: "内部错误，详见日志", EN: "internal fault, see the log", Cause: err}}
+}
+
+// stored is a Problem as it stands in a database column: JSON, without its cause.
+type stored struct {
+	Code  string `json:"code"`
+	Field string `json:"field,omitempty"`
+	ZH    string `json:"zh"`
+	EN    string `json:"en"`
+}
+
+// Stored gives p as the JSON {code, field, zh, en} for a database column.
+func (p *Problem) Stored() string {
+	text, _ := json.Marshal(stored{p.Code, p.Field, p.ZH, p.EN}) // strings always marshal
+	return string(text)
+}
+
+// ReadStored reads what Stored wrote, as a Problem of kind ErrUnavailable.
+func ReadStored(text []byte) *Problem {
+	var s stored
+	if err := json.Unmarshal(text, &s); err != nil {
+		s = stored{Code: "unknown", ZH: "原因未能读出", EN: "the reason could not be read"}
+	}
+	return &Problem{Kind: ErrUnavailable, Code: s.Code, Field: s.Field, ZH: s.ZH, EN: s.EN}
 }

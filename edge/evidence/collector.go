@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -210,29 +209,9 @@ func queryItems(ctx context.Context, q querier, query, arg string) ([]Item, erro
 			it.Distance = time.Duration(captured.Int64-breach) * time.Millisecond
 		}
 		if why != nil {
-			it.Problem = readReason(why)
+			it.Problem = devices.ReadStored(why)
 		}
 		items = append(items, it)
 	}
 	return items, rows.Err()
-}
-
-// reason is a Problem as it is stored.
-type reason struct {
-	Code string `json:"code"`
-	ZH   string `json:"zh"`
-	EN   string `json:"en"`
-}
-
-func writeReason(p *devices.Problem) string {
-	text, _ := json.Marshal(reason{p.Code, p.ZH, p.EN}) // strings always marshal
-	return string(text)
-}
-
-func readReason(text []byte) *devices.Problem {
-	var r reason
-	if err := json.Unmarshal(text, &r); err != nil {
-		r = reason{Code: "unknown", ZH: "原因未能读出", EN: "the reason could not be read"}
-	}
-	return &devices.Problem{Kind: devices.ErrUnavailable, Code: r.Code, ZH: r.ZH, EN: r.EN}
 }

@@ -216,7 +216,7 @@ func (c *Collector) settle(ctx context.Context, list []wanted, out outcome, tell
 func settleOne(ctx context.Context, tx *sql.Tx, w wanted, out outcome, tell Tell) error {
 	var err error
 	if out.why != nil {
-		_, err = tx.ExecContext(ctx, sqlNone, w.id, writeReason(out.why))
+		_, err = tx.ExecContext(ctx, sqlNone, w.id, out.why.Stored())
 	} else {
 		_, err = tx.ExecContext(ctx, sqlAttach, w.id, out.sha, out.mediaType, out.still.At.UnixMilli(), out.still.Step, out.still.Width, out.still.Height)
 	}

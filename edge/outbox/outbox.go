@@ -231,29 +231,8 @@ func (o *Outbox) Dead(ctx context.Context, before int64, limit int) ([]DeadLette
 		if err := json.Unmarshal(blobs, &d.Blobs); err != nil {
 			return nil, fmt.Errorf("dead letter %s: %w", d.Key, err)
 		}
-		d.Created, d.At, d.Reason = time.UnixMilli(created).UTC(), time.UnixMilli(finished).UTC(), readReason(why)
+		d.Created, d.At, d.Reason = time.UnixMilli(created).UTC(), time.UnixMilli(finished).UTC(), devices.ReadStored(why)
 		out = append(out, d)
 	}
 	return out, rows.Err()
-}
-
-// reason is a Problem as it is stored.
-type reason struct {
-	Code  string `json:"code"`
-	Field string `json:"field,omitempty"`
-	ZH    string `json:"zh"`
-	EN    string `json:"en"`
-}
-
-func writeReason(p *devices.Problem) string {
-	text, _ := json.Marshal(reason{p.Code, p.Field, p.ZH, p.EN}) // strings always marshal
-	return string(text)
-}
-
-func readReason(text []byte) *devices.Problem {
-	var r reason
-	if err := json.Unmarshal(text, &r); err != nil {
-		r = reason{Code: "unknown", ZH: "原因未能读出", EN: "the reason could not be read"}
-	}
-	return &devices.Problem{Code: r.Code, Field: r.Field, ZH: r.ZH, EN: r.EN}
 }

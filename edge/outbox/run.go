@@ -102,7 +102,7 @@ func (o *Outbox) refuse(ctx context.Context, l *lane, m Message, v Verdict) (dea
 	}
 	o.cfg.Log.Error("message refused for good", "key", m.Key, "kind", m.Kind, "event", m.Event, "err", why)
 	return true, o.db.Update(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, sqlBury, time.Now().UnixMilli(), writeReason(why), l.head.seq); err != nil {
+		if _, err := tx.ExecContext(ctx, sqlBury, time.Now().UnixMilli(), why.Stored(), l.head.seq); err != nil {
 			return err
 		}
 		if o.cfg.Buried == nil {
