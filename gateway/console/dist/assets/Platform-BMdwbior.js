@@ -1,1 +1,0 @@
-import{n as e,r as t,t as n}from"./index-KmM5X6ca.js";var r={};function i(n,r){return t(),e(`div`)}var a=n(r,[[`render`,i]]);export{a as default};

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest'
+import type { Lists, Things } from '../stores/registry'
+import { bodyOf, draftOf, localTime, place, suggestId, visible } from './draft'
+
+const meta = { version: 3, created_at: '2026-01-01T00:00:00.123Z', updated_at: '2026-01-01T00:00:00.123Z' }
+const binding: Things['bindings'] = {
+  id: 'b', point: 'gate.pm10', device: 'plc', from: '2026-01-01T00:00:00.123Z', register: { table: 'holding', address: 0, type: 'float32' }, scale: 0.1, ...meta,
+}
+const nothing: Lists = { entities: [], sites: [], outlets: [], points: [], devices: [], bindings: [], cameras: [], limits: [] }
+
+test('what was not touched goes back as it came', () => {
+  const d = { ...draftOf('bindings', binding), '~driver': 'modbus' }
+  expect(bodyOf('bindings', d, binding).body).toEqual({
+    id: 'b', point: 'gate.pm10', device: 'plc', from: '2026-01-01T00:00:00.123Z', register: { table: 'holding', address: 0, type: 'float32' }, scale: 0.1, version: 3,
+  })
+})
+
+test('fields that do not count are not sent', () => {
+  const d = { ...draftOf('bindings', binding), '~driver': 'broker', 'topic.path': 'pm10 ' }
+  expect(bodyOf('bindings', d, binding).body).toMatchObject({ topic: { path: 'pm10' } })
+  expect(bodyOf('bindings', d, binding).body).not.toHaveProperty('register')
+})
+
+test('a new device says only what was filled', () => {
+  const d = { ...draftOf('devices'), id: 'plc', site: 's', name: ' PLC ', driver: 'modbus', endpoint: 'modbus://10.0.0.1:502', 'modbus.unit': '7' }
+  expect(bodyOf('devices', d).body).toEqual({ id: 'plc', site: 's', name: 'PLC', driver: 'modbus', endpoint: 'modbus://10.0.0.1:502', modbus: { unit: 7 } })
+})
+
+test('a password left empty is not sent, a typed one as it is', () => {
+  const device = { id: 'd', site: 's', name: 'n', driver: 'broker', password: '[redacted]', ...meta } as Things['devices']
+  const d = draftOf('devices', device)
+  expect(d.password).toBe('')
+  expect(bodyOf('devices', d, device).body).not.toHaveProperty('password')
+  expect(bodyOf('devices', { ...d, password: ' x ' }, device).body.password).toBe(' x ')
+})
+
+test('a point is named within its outlet', () => {
+  const d = { ...draftOf('points'), '~outlet': 'gate', id: 'pm10', name: 'PM10', factor: 'a34002', digits: '0', min: '', max: '2000' }
+  expect(bodyOf('points', d).body).toEqual({ id: 'gate.pm10', name: 'PM10', factor: 'a34002', digits: 0, max: 2000 })
+})
+
+test('what is no number is told, commas are read', () => {
+  const d = { ...draftOf('limits'), point: 'gate.pm10', value: 'many', deadband: '0,5' }
+  const { body, notNumbers } = bodyOf('limits', d)
+  expect(notNumbers).toEqual(['value'])
+  expect(body).toMatchObject({ level: 'H', averaging: 'instant', deadband: 0.5 })
+})
+
+test('times keep their minute through a field', () => {
+  const local = localTime('2026-03-01T05:06:07Z')
+  const d = { ...draftOf('limits'), valid_from: local }
+  expect(bodyOf('limits', d).body.valid_from).toBe('2026-03-01T05:06:00.000Z')
+})
+
+test('problems stand beside the field that they name', () => {
+  const shown = visible('devices', { driver: 'modbus' })
+  const problem = (field: string) => ({ field, code: 'c', zh: field, en: field })
+  const { beside, above } = place(shown, ['modbus.unit', 'name', 'modbus', 'period', '', 'mqtt.qos', 'name'].map(problem))
+  expect([...beside.keys()]).toEqual(['modbus.unit', 'name', 'period'])
+  expect(above.map((p) => p.field)).toEqual(['modbus', '', 'mqtt.qos', 'name'])
+  expect([...place(shown, [problem('modbus')]).beside.keys()]).toEqual(['modbus.unit'])
+  expect([...place(visible('sites', {}), [problem('entities[0].role')]).beside.keys()]).toEqual(['entities'])
+})
+
+test('suggested ids are free and speak', () => {
+  const lists = { ...nothing, sites: [{ id: 'site-1' }, { id: 'dock-a' }], points: [{ id: 'gate.pm10' }] } as Lists
+  expect(suggestId('sites', { name: '码头' }, lists)).toBe('site-2')
+  expect(suggestId('sites', { name: 'Dock A' }, lists)).toBe('dock-a-2')
+  expect(suggestId('points', { name: 'PM10', '~outlet': 'gate' }, lists)).toBe('pm10-2')
+  expect(suggestId('points', { name: 'PM10', '~outlet': 'yard' }, lists)).toBe('pm10')
+  expect(suggestId('points', { name: '液位', factor: 'level', '~outlet': 'tank' }, lists)).toBe('level')
+  expect(suggestId('bindings', { point: 'gate.pm10' }, lists)).toBe('gate-pm10')
+  expect(suggestId('limits', { '~applies': 'onePoint', point: 'gate.pm10', level: 'HH' }, lists)).toBe('gate-pm10-hh')
+  expect(suggestId('limits', { '~applies': 'manyPoints', outlet_kind: 'gas_area', factor: 'lel', level: 'H' }, lists)).toBe('gas-area-lel-h')
+})

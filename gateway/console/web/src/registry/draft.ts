@@ -1,0 +1,124 @@
+import type { Schemas } from '../api/client'
+import { outletOf, type Kind, type Lists, type Things } from '../stores/registry'
+import { type Draft, type Field, fields, type Role } from './fields'
+
+type FieldProblem = Schemas['FieldProblem']
+
+const two = (n: number) => String(n).padStart(2, '0')
+
+/** An instant as datetime-local fields hold it, by the reader's clock. */
+export function localTime(iso: string): string {
+  const d = new Date(iso)
+  return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}T${two(d.getHours())}:${two(d.getMinutes())}`
+}
+
+function at(thing: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((o, key) => (o as Record<string, unknown> | undefined)?.[key], thing)
+}
+
+function typed(f: Field, value: unknown): Draft[string] {
+  if (f.kind === 'roles') return ((value as Role[] | undefined) ?? []).map((r) => ({ ...r }))
+  if (f.kind === 'things') return [...((value as string[] | undefined) ?? [])]
+  if (f.kind === 'secret' || value === undefined || value === null) return ''
+  if (f.kind === 'marks') return (value as string[]).join(', ')
+  return f.kind === 'time' ? localTime(value as string) : String(value)
+}
+
+/** The draft that shows thing, or an empty one with what is usual. */
+export function draftOf<K extends Kind>(kind: K, thing?: Things[K]): Draft {
+  const d: Draft = {}
+  for (const f of fields[kind]) d[f.path] = typed(f, at(thing, f.path))
+  if (kind === 'points') {
+    d['~outlet'] = thing ? outletOf(thing.id) : ''
+    if (thing) d.id = thing.id.slice(thing.id.indexOf('.') + 1)
+    else d.digits = '1'
+  }
+  if (kind === 'limits') {
+    const limit = thing as Things['limits'] | undefined
+    d['~applies'] = limit && !limit.point ? 'manyPoints' : 'onePoint'
+    if (!limit) d.level = 'H'
+  }
+  if (kind === 'devices' && !thing) Object.assign(d, { driver: 'broker', 'modbus.unit': '1' })
+  if (kind === 'bindings' && !thing) Object.assign(d, { 'register.table': 'holding', 'register.type': 'float32' })
+  return d
+}
+
+/** The fields that count for what is chosen so far. */
+export const visible = (kind: Kind, d: Draft): Field[] => fields[kind].filter((f) => !f.when || f.when(d))
+
+function value(f: Field, text: Draft[string]): unknown {
+  if (f.kind === 'roles') return (text as Role[]).filter((r) => r.entity)
+  if (f.kind === 'things') return text
+  const s = String(text).trim()
+  if (f.kind === 'marks') return s ? s.split(/[,，、\s]+/) : undefined
+  if (s === '') return undefined
+  if (f.kind === 'time') return new Date(s).toISOString()
+  if (f.kind === 'number' || f.words === 'qos') return Number(s.replace('，', '.').replace(',', '.'))
+  return f.kind === 'secret' ? text : s
+}
+
+/** What to send, and which numbers are none. before is what is replaced. */
+export function bodyOf<K extends Kind>(kind: K, d: Draft, before?: Things[K]): { body: Record<string, unknown>; notNumbers: string[] } {
+  const body: Record<string, unknown> = {}
+  const notNumbers: string[] = []
+  const shown = before && draftOf(kind, before)
+  for (const f of visible(kind, d)) {
+    if (f.aside) continue
+    // What was not touched goes back as it came: a time has more digits than its field.
+    const untouched = shown && f.kind !== 'secret' && JSON.stringify(shown[f.path]) === JSON.stringify(d[f.path])
+    const v = untouched ? at(before, f.path) : value(f, d[f.path]!)
+    if (v === undefined || v === null) continue
+    if (typeof v === 'number' && Number.isNaN(v)) notNumbers.push(f.path)
+    else put(body, f.path, v)
+  }
+  if (kind === 'points') body.id = before?.id ?? `${String(d['~outlet'])}.${String(d.id).trim()}`
+  else if (before) body.id = before.id
+  if (kind === 'limits') body.averaging = 'instant'
+  if (before) body.version = before.version
+  return { body, notNumbers }
+}
+
+function put(body: Record<string, unknown>, path: string, v: unknown): void {
+  const [first, rest] = path.split('.', 2) as [string, string | undefined]
+  if (rest === undefined) body[first] = v
+  else body[first] = { ...(body[first] as object | undefined), [rest]: v }
+}
+
+/** Sorts problems to the fields that they name; what names none of them stays above the form. */
+export function place(shown: Field[], problems: FieldProblem[]): { beside: Map<string, FieldProblem>; above: FieldProblem[] } {
+  const beside = new Map<string, FieldProblem>()
+  const above: FieldProblem[] = []
+  for (const p of problems) {
+    const at = shown.find((f) => f.path === p.field) ?? shown.find((f) => p.field.startsWith(f.path + '[') || p.field.startsWith(f.path + '.'))
+    const within = at ?? (p.field ? shown.find((f) => f.path.startsWith(p.field + '.')) : undefined)
+    if (!within || beside.has(within.path)) above.push(p)
+    else beside.set(within.path, p)
+  }
+  return { beside, above }
+}
+
+const stems: Record<Kind, string> = {
+  entities: 'entity', sites: 'site', outlets: 'outlet', points: 'point', devices: 'device', bindings: 'binding', cameras: 'cam', limits: 'limit',
+}
+
+const slug = (s: string) => s.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 48)
+
+/** An id that is free and says something, so that nobody must think of one in the field. */
+export function suggestId(kind: Kind, d: Draft, lists: Lists): string {
+  const outlet = String(d['~outlet'] ?? '')
+  const taken = new Set(lists[kind].filter((x) => kind !== 'points' || outletOf(x.id) === outlet).map((x) => (kind === 'points' ? x.id.slice(outlet.length + 1) : x.id)))
+  const text = (path: string) => String(d[path] ?? '')
+  let stem = slug(text('name'))
+  if (kind === 'points' && !/[a-z]/.test(stem)) stem = slug(text('factor'))
+  if (kind === 'bindings') stem = slug(text('point'))
+  if (kind === 'limits') {
+    const of = text('~applies') === 'manyPoints' ? text('outlet_kind') + '-' + text('factor') : text('point')
+    stem = slug(of) && slug(of + '-' + text('level'))
+  }
+  if (!/[a-z]/.test(stem)) stem = stems[kind]
+  const numbered = stem === stems[kind]
+  for (let n = 1; ; n++) {
+    const id = n === 1 && !numbered ? stem : `${stem}-${n}`
+    if (!taken.has(id)) return id
+  }
+}

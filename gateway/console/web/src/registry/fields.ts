@@ -1,0 +1,150 @@
+import type { Key } from '../i18n'
+import type { Kind } from '../stores/registry'
+
+/** What a form holds while it is being filled: one entry a field, as it was typed. */
+export interface Draft {
+  [path: string]: string | string[] | Role[]
+}
+export interface Role {
+  entity: string
+  role: string
+}
+
+/** One field of a form. Its path is that of the API's JSON, so that problems find it. */
+export interface Field {
+  path: string
+  label: Key
+  hint?: Key
+  kind: 'text' | 'number' | 'secret' | 'time' | 'select' | 'thing' | 'things' | 'marks' | 'roles'
+  choices?: readonly string[] // of a select; words are those of option.*, or of `words`
+  words?: string // group of the choices' words
+  empty?: Key // a select that may stay empty says so by this word
+  of?: Kind // what a thing is chosen from
+  required?: boolean
+  fixed?: boolean // chosen at creation for ever
+  aside?: boolean // not sent as it is: finish makes something of it
+  more?: boolean // seldom needed
+  when?: (d: Draft) => boolean
+  suggest?: readonly string[]
+}
+
+const id: Field = { path: 'id', label: 'field.id', hint: 'field.idHint', kind: 'text', required: true, fixed: true }
+const name: Field = { path: 'name', label: 'field.name', kind: 'text', required: true }
+const site: Field = { path: 'site', label: 'field.site', kind: 'thing', of: 'sites', required: true }
+
+const modbus = (d: Draft) => d.driver === 'modbus'
+const mqtt = (d: Draft) => d.driver === 'mqtt'
+const broker = (d: Draft) => d.driver === 'broker'
+const wide = (d: Draft) => ['int32', 'uint32', 'float32', 'float64'].includes(String(d['register.type']))
+const register = (d: Draft) => d['~driver'] === 'modbus'
+const topic = (d: Draft) => d['~driver'] === 'mqtt' || d['~driver'] === 'broker'
+const one = (d: Draft) => d['~applies'] !== 'manyPoints'
+const many = (d: Draft) => d['~applies'] === 'manyPoints'
+
+const outletKinds = ['dust', 'noise', 'waste_water', 'flue_gas', 'tank', 'gas_area', 'ambient', 'other'] as const
+const factors = ['a34001', 'a34002', 'a34004', 'Leq', 'level', 'pressure', 'temperature', 'lel', 'w01018', 'w21003'] as const
+
+/** The fields of each kind, in the order in which people know them. */
+export const fields: Record<Kind, Field[]> = {
+  entities: [
+    name,
+    { path: 'uscc', label: 'field.uscc', kind: 'text', required: true },
+    { path: 'region_code', label: 'field.region_code', hint: 'field.region_codeHint', kind: 'text', required: true },
+    id,
+  ],
+  sites: [
+    name,
+    { path: 'kind', label: 'field.kind', kind: 'select', choices: ['construction', 'chemical', 'kitchen', 'plant', 'other'], required: true },
+    { path: 'address', label: 'field.address', kind: 'text' },
+    { path: 'entities', label: 'field.entities', kind: 'roles' },
+    id,
+    { path: 'lon', label: 'field.lon', kind: 'number', more: true },
+    { path: 'lat', label: 'field.lat', kind: 'number', more: true },
+  ],
+  outlets: [site, name, { path: 'kind', label: 'field.kind', kind: 'select', choices: outletKinds, required: true }, id],
+  points: [
+    { path: '~outlet', label: 'field.outlet', kind: 'thing', of: 'outlets', required: true, fixed: true, aside: true },
+    name,
+    { path: 'factor', label: 'field.factor', hint: 'field.factorHint', kind: 'text', required: true, suggest: factors },
+    { path: 'unit', label: 'field.unit', kind: 'text', suggest: ['ug/m3', 'mg/m3', 'mg/L', 'dB(A)', '%LEL', 'm', 'kPa', 'MPa', '°C'] },
+    { path: 'digits', label: 'field.digits', kind: 'number', required: true },
+    { path: 'id', label: 'field.pointLocal', hint: 'field.pointLocalHint', kind: 'text', required: true, fixed: true },
+    { path: 'min', label: 'field.min', kind: 'number', more: true },
+    { path: 'max', label: 'field.max', kind: 'number', more: true },
+  ],
+  devices: [
+    site,
+    name,
+    { path: 'driver', label: 'field.driver', kind: 'select', choices: ['broker', 'modbus', 'mqtt'], required: true },
+    { path: 'endpoint', label: 'field.address', hint: 'field.endpointHint.modbus', kind: 'text', required: true, when: modbus },
+    { path: 'endpoint', label: 'field.address', hint: 'field.endpointHint.mqtt', kind: 'text', required: true, when: mqtt },
+    { path: 'modbus.unit', label: 'field.modbus.unit', kind: 'number', required: true, when: modbus },
+    { path: 'username', label: 'field.username', kind: 'text', when: mqtt },
+    { path: 'password', label: 'field.password', kind: 'secret', when: mqtt },
+    { path: 'password', label: 'field.password', hint: 'field.brokerPasswordHint', kind: 'secret', when: broker },
+    id,
+    { path: 'period', label: 'field.period', hint: 'field.periodHint', kind: 'text', when: modbus, more: true },
+    { path: 'timeout', label: 'field.timeout', hint: 'field.timeoutHint', kind: 'text', when: modbus, more: true },
+    { path: 'modbus.gap', label: 'field.modbus.gap', hint: 'field.modbus.gapHint', kind: 'number', when: modbus, more: true },
+    { path: 'mqtt.client_id', label: 'field.mqtt.client_id', hint: 'field.mqtt.client_idHint', kind: 'text', when: mqtt, more: true },
+    { path: 'mqtt.share', label: 'field.mqtt.share', kind: 'text', when: mqtt, more: true },
+    { path: 'mqtt.qos', label: 'field.mqtt.qos', kind: 'select', choices: ['1', '0'], words: 'qos', empty: 'option.usual', when: mqtt, more: true },
+  ],
+  bindings: [
+    { path: 'point', label: 'field.point', kind: 'thing', of: 'points', required: true },
+    { path: 'device', label: 'field.device', kind: 'thing', of: 'devices', required: true },
+    { path: 'register.table', label: 'field.register.table', kind: 'select', choices: ['holding', 'input'], required: true, when: register },
+    { path: 'register.address', label: 'field.register.address', hint: 'field.register.addressHint', kind: 'number', required: true, when: register },
+    {
+      path: 'register.type', label: 'field.register.type', kind: 'select', required: true, when: register,
+      choices: ['float32', 'int16', 'uint16', 'int32', 'uint32', 'float64', 'bit'],
+    },
+    {
+      path: 'register.order', label: 'field.register.order', hint: 'field.register.orderHint', kind: 'select', empty: 'option.usual',
+      choices: ['ABCD', 'CDAB', 'BADC', 'DCBA'], when: (d) => register(d) && wide(d),
+    },
+    { path: 'register.bit', label: 'field.register.bit', hint: 'field.register.bitHint', kind: 'number', when: (d) => register(d) && d['register.type'] === 'bit' },
+    { path: 'topic.path', label: 'field.topic.path', hint: 'field.topic.pathHint', kind: 'text', when: topic },
+    { path: 'topic.topic', label: 'field.topic.topic', hint: 'field.topic.topicHint', kind: 'text', when: topic },
+    { path: 'topic.time_path', label: 'field.topic.time_path', hint: 'field.topic.time_pathHint', kind: 'text', when: topic, more: true },
+    {
+      path: 'topic.time_format', label: 'field.topic.time_format', kind: 'select', choices: ['rfc3339', 'unix', 'unix_ms'], empty: 'option.auto',
+      when: topic, more: true,
+    },
+    { path: 'scale', label: 'field.scale', hint: 'field.scaleHint', kind: 'number' },
+    { path: 'offset', label: 'field.offset', kind: 'number' },
+    id,
+    { path: 'from', label: 'field.from', hint: 'field.fromHint', kind: 'time', more: true },
+    { path: 'to', label: 'field.to', kind: 'time', more: true },
+  ],
+  cameras: [
+    site,
+    name,
+    { path: 'url', label: 'field.url', hint: 'field.urlHint', kind: 'text', required: true },
+    { path: 'username', label: 'field.username', kind: 'text' },
+    { path: 'password', label: 'field.password', kind: 'secret' },
+    { path: 'outlets', label: 'field.outlets', kind: 'things', of: 'outlets' },
+    id,
+    { path: 'transport', label: 'field.transport', kind: 'select', choices: ['tcp', 'udp'], empty: 'option.usual', more: true },
+    { path: 'still_url', label: 'field.still_url', hint: 'field.still_urlHint', kind: 'text', more: true },
+  ],
+  limits: [
+    { path: '~applies', label: 'field.appliesTo', kind: 'select', choices: ['onePoint', 'manyPoints'], required: true, aside: true },
+    { path: 'point', label: 'field.point', kind: 'thing', of: 'points', required: true, when: one },
+    { path: 'outlet_kind', label: 'field.outlet_kind', kind: 'select', choices: outletKinds, required: true, when: many },
+    { path: 'factor', label: 'field.factor', hint: 'field.factorHint', kind: 'text', required: true, when: many, suggest: factors },
+    { path: 'level', label: 'field.level', kind: 'select', choices: ['HH', 'H', 'upper', 'lower', 'L', 'LL'], words: 'option.level', required: true },
+    { path: 'value', label: 'field.value', kind: 'number', required: true },
+    { path: 'unit', label: 'field.unit', kind: 'text' },
+    { path: 'deadband', label: 'field.deadband', hint: 'field.deadbandHint', kind: 'number' },
+    { path: 'standard', label: 'field.standard', kind: 'text' },
+    { path: 'clause', label: 'field.clause', kind: 'text' },
+    id,
+    { path: 'on_delay', label: 'field.on_delay', hint: 'field.delayHint', kind: 'text', more: true },
+    { path: 'off_delay', label: 'field.off_delay', hint: 'field.delayHint', kind: 'text', more: true },
+    { path: 'valid_from', label: 'field.valid_from', kind: 'time', more: true },
+    { path: 'valid_to', label: 'field.valid_to', kind: 'time', more: true },
+    { path: 'exclude_marks', label: 'field.exclude_marks', hint: 'field.exclude_marksHint', kind: 'marks', more: true },
+    { path: 'reg_item', label: 'field.reg_item', kind: 'text', more: true },
+  ],
+}
