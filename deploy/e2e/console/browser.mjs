@@ -1,0 +1,45 @@
+// Opens the console in Chromium and keeps what the browser complains about.
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+
+const task = JSON.parse(process.env.OFFSITE_TASK)
+const { chromium } = createRequire(join(task.modules, 'package.json'))('playwright-core')
+
+const flags = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
+]
+
+export { task }
+
+/** Runs steps with a page of the given size and prints its report as one line of JSON. */
+export async function run(viewport, expected, steps) {
+  const browser = await chromium.launch({ executablePath: task.chromium, args: flags })
+  const report = { complaints: [] }
+  try {
+    const context = await browser.newContext({ viewport, locale: 'zh-CN', timezoneId: 'Asia/Shanghai', hasTouch: viewport.width < 500 })
+    context.setDefaultTimeout(30_000)
+    await context.addInitScript(() => {
+      document.addEventListener('securitypolicyviolation', (e) => console.error('content security policy: ' + e.violatedDirective + ' ' + e.blockedURI))
+    })
+    const page = await context.newPage()
+    page.on('pageerror', (e) => report.complaints.push(String(e)))
+    page.on('console', (m) => {
+      const text = `${m.text()} ${m.location().url}`
+      if ((m.type() === 'error' || m.type() === 'warning') && !expected.some((e) => e.test(text))) report.complaints.push(text)
+    })
+    try {
+      await steps(page, report)
+    } catch (e) {
+      await page.screenshot({ path: join(task.artefacts, task.name + '-failed.png'), fullPage: true })
+      throw e
+    }
+  } catch (e) {
+    report.failure = String(e?.stack ?? e)
+  } finally {
+    await browser.close()
+  }
+  console.log(JSON.stringify(report))
+}
+
+export const shot = (page, name) => page.screenshot({ path: join(task.artefacts, `console-${name}.png`) })
