@@ -70,7 +70,7 @@ func (b *Board) run(ctx context.Context) error {
 			}
 			if now.Sub(trimmed) >= trimEvery {
 				trimmed = now
-				b.complain(ctx, b.ledger.Trim(ctx))
+				b.complain(ctx, b.ledger.Trim(ctx, keepLosses))
 			}
 		case <-ctx.Done():
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -181,10 +181,10 @@ func endGaps(ctx context.Context, tx *sql.Tx, subject string, at time.Time) erro
 	return nil
 }
 
-// Trim deletes the oldest losses that are over, past what the table may hold.
-func (g *Ledger) Trim(ctx context.Context) error {
+// Trim deletes the oldest losses that are over, past the newest most rows.
+func (g *Ledger) Trim(ctx context.Context, most int) error {
 	return g.db.Update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM losses WHERE open = 0 AND id <= (SELECT id FROM losses ORDER BY id DESC LIMIT 1 OFFSET ?)`, keepLosses)
+		_, err := tx.ExecContext(ctx, `DELETE FROM losses WHERE open = 0 AND id <= (SELECT id FROM losses ORDER BY id DESC LIMIT 1 OFFSET ?)`, most)
 		return err
 	})
 }

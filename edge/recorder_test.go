@@ -22,6 +22,7 @@ type logOf struct {
 	recs     []timeseries.Record
 	cursor   map[string]uint64
 	caughtUp func() // called when a cursor has reached the end
+	idle     func() // called when somebody waits for more
 }
 
 func (l *logOf) Durable() uint64 { return uint64(len(l.recs)) }
@@ -29,6 +30,9 @@ func (l *logOf) Durable() uint64 { return uint64(len(l.recs)) }
 func (l *logOf) Wait(ctx context.Context, after uint64) error {
 	if after < l.Durable() {
 		return nil
+	}
+	if l.idle != nil {
+		l.idle()
 	}
 	<-ctx.Done()
 	return context.Cause(ctx)
