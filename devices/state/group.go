@@ -24,6 +24,7 @@ type group struct {
 	tx    *sql.Tx
 	began time.Time
 	size  int           // callers whose work is in it
+	after []func()      // called once it is committed
 	done  chan struct{} // closed when err stands
 	err   error
 }
@@ -48,6 +49,16 @@ func (db *DB) Update(ctx context.Context, fn func(tx *sql.Tx) error) error {
 	return &devices.Problem{
 		Kind: devices.ErrUnavailable, Code: "state_busy", Cause: err,
 		ZH: "数据库写入多次被打断，请稍后重试", EN: "writing to the database was broken off several times; try again shortly",
+	}
+}
+
+// AfterCommit has then called once the transaction tx is committed, and not when
+// the caller's work in it is undone. Only the fn of an [DB.Update] may call it,
+// with the transaction it was given. then must not block: the next transaction
+// waits for it.
+func (db *DB) AfterCommit(tx *sql.Tx, then func()) {
+	if g := db.group; g != nil && g.tx == tx {
+		g.after = append(g.after, then)
 	}
 }
 
@@ -108,9 +119,10 @@ func (db *DB) work(fn func(tx *sql.Tx) error) (_ *group, err error) {
 		db.breakOff(err)
 		return nil, errAgain
 	}
-	kept := false
+	kept, after := false, len(g.after)
 	defer func() {
 		if !kept {
+			g.after = g.after[:after]
 			db.undo(g)
 		}
 	}()
@@ -181,4 +193,9 @@ func (db *DB) commit() {
 		db.reopen()
 	}
 	close(g.done)
+	if g.err == nil {
+		for _, then := range g.after {
+			then()
+		}
+	}
 }

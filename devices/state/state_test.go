@@ -249,3 +249,25 @@ func TestAfterCloseNothingIsTaken(t *testing.T) {
 		t.Errorf("second close: %v", err)
 	}
 }
+
+func TestAfterCommitFollowsTheCommitAndNothingElse(t *testing.T) {
+	db := open(t, t.TempDir())
+	var seen []int
+	look := func() { seen = append(seen, count(t, db)) }
+	undone := errors.New("thought better of it")
+	for _, err := range []error{nil, undone, nil} {
+		got := db.Update(t.Context(), func(tx *sql.Tx) error {
+			db.AfterCommit(tx, look)
+			return errors.Join(put("x")(tx), err)
+		})
+		if !errors.Is(got, err) {
+			t.Fatal(got)
+		}
+	}
+	if err := db.Update(t.Context(), func(*sql.Tx) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{1, 2}, seen); diff != "" {
+		t.Errorf("rows seen after each commit: %s", diff)
+	}
+}

@@ -37,7 +37,6 @@ func BenchmarkPutToDelivery(b *testing.B) {
 		if err := db.Update(ctx, func(tx *sql.Tx) error { return o.Put(ctx, tx, m) }); err != nil {
 			b.Fatal(err)
 		}
-		o.Wake()
 		<-delivered
 	}
 	cancel()

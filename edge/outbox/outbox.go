@@ -129,8 +129,9 @@ func Open(ctx context.Context, db *state.DB, cfg Config) (*Outbox, error) {
 	return &Outbox{db: db, cfg: cfg, wake: make(chan struct{}, 1), resume: make(chan struct{}, 1)}, nil
 }
 
-// Put adds m in the caller's transaction. A key that was put before changes
-// nothing. The caller calls Wake after the commit.
+// Put adds m in the caller's transaction, an Update of the state that the
+// Outbox stands on; its delivery begins with the commit. A key that was put
+// before changes nothing.
 func (o *Outbox) Put(ctx context.Context, tx *sql.Tx, m Message) error {
 	if m.Key == "" || m.Lane == "" || m.After == m.Key {
 		return fmt.Errorf("outbox: message %q in lane %q after %q: needs a key and a lane, and cannot wait for itself", m.Key, m.Lane, m.After)
@@ -148,10 +149,11 @@ func (o *Outbox) Put(ctx context.Context, tx *sql.Tx, m Message) error {
 	if _, err := tx.ExecContext(ctx, sqlPut, m.Key, m.Lane, m.After, m.Kind, m.Event, m.Body, string(blobs), m.Created.UnixMilli()); err != nil {
 		return fmt.Errorf("outbox: put %s: %w", m.Key, err)
 	}
+	o.db.AfterCommit(tx, o.Wake)
 	return nil
 }
 
-// Wake says that something was put and committed.
+// Wake has waiting messages looked for at once.
 func (o *Outbox) Wake() { signal(o.wake) }
 
 // Resume ends a pause at once, for instance after a new enrolment.

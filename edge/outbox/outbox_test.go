@@ -76,7 +76,6 @@ func (b *bench) put(ms ...Message) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.o.Wake()
 }
 
 // run delivers for a span of time and notes each try.
