@@ -24,6 +24,7 @@ export interface Facts {
   periodMs: number // of the device; 0 if it is not polled
   events: Event[]
   now: number // by the gateway's clock
+  deaf?: boolean // the console hears nothing from the gateway, so that nothing is known of now
 }
 
 /**
@@ -37,7 +38,7 @@ export function condition(point: string, f: Facts): Condition {
   if (f.device && !f.device.online) return { state: 'offline' }
   if (!f.last) return { state: 'none' }
   if (f.last.quality.startsWith('bad')) return { state: 'bad' }
-  if (f.now - Date.parse(f.last.at) > Math.max(leastStale, 3 * f.periodMs)) return { state: 'stale' }
+  if (f.deaf || f.now - Date.parse(f.last.at) > Math.max(leastStale, 3 * f.periodMs)) return { state: 'stale' }
   if (f.last.quality.startsWith('uncertain')) return { state: 'uncertain' }
   return { state: 'normal' }
 }

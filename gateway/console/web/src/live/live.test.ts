@@ -74,6 +74,7 @@ test.each<[string, Partial<Facts>, ReturnType<typeof condition>]>([
   ['bad', { last: value(0, 1, 'bad/clock') }, { state: 'bad' }],
   ['out of range', { last: value(0, 1, 'uncertain/range') }, { state: 'uncertain' }],
   ['stale', { now: now + 61_000 }, { state: 'stale' }],
+  ['console cut off', { deaf: true }, { state: 'stale' }],
   ['slow poll', { now: now + 61_000, periodMs: 30_000 }, { state: 'normal' }],
 ])('condition: %s', (_, f, want) => expect(condition('a.b', { ...facts, ...f })).toEqual(want))
 

@@ -19,6 +19,8 @@ interface Head {
 const behind = 2.5 // seconds behind the end before the player jumps
 const calm = 0.8 // seconds behind the end up to which it plays at its own pace; beyond, a little faster
 const keep = 20 // seconds kept behind the picture
+const margin = 0.5 // seconds before the end where the player joins
+const hold = 3 // half-seconds without progress before it jumps over whatever holds it
 const patience = 3 // failures in a row before stills take over
 
 /**
@@ -33,7 +35,7 @@ export class Player {
   private address = ''
   private queue: ArrayBuffer[] = []
   private retry?: ReturnType<typeof setTimeout>
-  private readonly watch = setInterval(() => this.follow(), 500)
+  private readonly watch = setInterval(() => this.follow(true), 500)
   private failures = 0
   private stopped = false
   private stuck = 0
@@ -109,7 +111,7 @@ export class Player {
       if (source !== this.source) return
       this.buffer = source.addSourceBuffer(type)
       this.buffer.onupdateend = () => {
-        this.follow()
+        this.follow(false)
         this.pump()
       }
       this.pump()
@@ -142,16 +144,17 @@ export class Player {
 
   // Keeps the picture at the end of what has come: after joining, after the tab
   // was hidden, and over a gap that would hold it for ever.
-  private follow(): void {
+  private follow(timed: boolean): void {
     const b = this.video.buffered
     if (!this.buffer || !b.length) return
     const end = b.end(b.length - 1)
     const begin = b.start(b.length - 1)
-    const held = this.video.currentTime === this.lastTime
-    this.stuck = held ? this.stuck + 1 : 0
-    this.lastTime = this.video.currentTime
-    if (this.video.currentTime < begin || end - this.video.currentTime > behind || this.stuck > 10) {
-      this.video.currentTime = Math.max(begin, end - 0.3)
+    if (timed) {
+      this.stuck = this.video.currentTime === this.lastTime ? this.stuck + 1 : 0
+      this.lastTime = this.video.currentTime
+    }
+    if (this.video.currentTime < begin || end - this.video.currentTime > behind || this.stuck > hold) {
+      this.video.currentTime = Math.max(begin, end - margin)
       this.stuck = 0
     }
     this.video.playbackRate = end - this.video.currentTime > calm ? 1.1 : 1

@@ -16,5 +16,6 @@ export function conditionOf(point: string): Condition {
     periodMs: device?.driver === 'modbus' && device.period ? milliseconds(device.period) || 0 : 0,
     events: live.state.events,
     now: live.now,
+    deaf: live.link === 'lost' && live.now - live.lastHeard > 5000,
   })
 }
