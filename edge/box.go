@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
@@ -50,6 +51,7 @@ type Box struct {
 	started   time.Time
 	logger    *slog.Logger
 	openers   map[string]devices.Opener
+	disk      vfs.FS // of the readings' store; nil is the machine's own, tests give others
 	condition *condition
 	recording chan struct{}                   // closed when the log can first be written
 	contact   atomic.Pointer[dispatch.Report] // the platform's last coming or going

@@ -170,6 +170,7 @@ func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition
 		return fmt.Errorf("commit judgement: %w", err)
 	}
 	j.engine.Saved()
+	j.ledger.count(LossDeadLetter, int64(len(letters)))
 	if j.failures > 0 {
 		j.failures = 0
 		j.report(nil)
@@ -178,7 +179,7 @@ func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition
 		j.outbox.Wake()
 		j.evidence.Wake()
 		for _, t := range found {
-			j.logger.InfoContext(ctx, "alarm "+t.Step, "event", t.Event.ID, "point", t.Event.Point, "limit", t.Event.Limit)
+			j.logger.InfoContext(ctx, "alarm", "step", t.Step, "event", t.Event.ID, "point", t.Event.Point, "limit", t.Event.Limit)
 			j.live.Tell(Update{Event: &t})
 		}
 	}

@@ -181,3 +181,53 @@ func TestDurationsAreSpoken(t *testing.T) {
 		}
 	}
 }
+
+func TestPipelineTakesAgainWhatDidNotReachTheDisk(t *testing.T) {
+	r := newRoad()
+	retained := func() devices.Delivery {
+		return devices.Delivery{Received: ms(9), Readings: []devices.Reading{{Point: "o.p", Value: 7, At: ms(1), Repeat: true}}}
+	}
+	r.log.err = devices.ErrUnavailable
+	r.Accept(retained(), func(error) {})
+	r.log.err = nil
+	r.Accept(retained(), func(error) {})
+	r.Accept(retained(), func(error) {})
+	var kept []int
+	for _, d := range r.log.got {
+		kept = append(kept, len(d.Readings))
+	}
+	if diff := cmp.Diff([]int{1, 1, 0}, kept); diff != "" {
+		t.Errorf("readings that went to the log, the first of which failed: %s", diff)
+	}
+}
+
+func TestPipelineKeepsARetainedValueOfAWrongClockOnce(t *testing.T) {
+	r := newRoad()
+	for range 3 {
+		r.Accept(devices.Delivery{Received: ms(9), Readings: []devices.Reading{{Point: "o.p", Value: 7, At: noon.Add(time.Hour), Repeat: true}}}, func(error) {})
+	}
+	if kept := len(r.log.got[0].Readings) + len(r.log.got[1].Readings) + len(r.log.got[2].Readings); kept != 1 {
+		t.Errorf("kept %d times", kept)
+	}
+	for _, shown := range r.refreshed {
+		if shown.Quality != devices.BadClock || !shown.At.Equal(ms(9)) {
+			t.Errorf("shown as %+v", shown)
+		}
+	}
+}
+
+func TestPipelineGoesOnFromWhatTheDiskHolds(t *testing.T) {
+	r := newRoad()
+	r.prime("o.p", ms(50))
+	r.prime("o.p", ms(20))
+	r.Accept(devices.Delivery{Received: ms(10), Readings: []devices.Reading{
+		{Point: "o.p", At: ms(10), Stamped: true}, {Point: "o.p", At: ms(50), Repeat: true}, {Point: "o.q", At: ms(10), Stamped: true},
+	}}, func(error) {})
+	var got []time.Time
+	for _, rd := range r.log.got[0].Readings {
+		got = append(got, rd.At)
+	}
+	if diff := cmp.Diff([]time.Time{ms(51), ms(10)}, got); diff != "" {
+		t.Error(diff)
+	}
+}

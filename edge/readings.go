@@ -38,29 +38,29 @@ type openReadings struct {
 	history timeseries.Store
 }
 
-// openReadingsIn opens the log and the history.
-func openReadingsIn(dir string, cfg Config, judged uint64, lost func(spool.Loss) error, logger *slog.Logger) (*openReadings, error) {
-	dir = filepath.Join(dir, "readings")
+// openReadings opens the log and the history.
+func (b *Box) openReadings() (*openReadings, error) {
+	dir := filepath.Join(b.cfg.State, "readings")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", dir, err)
 	}
 	db, err := pebble.Open(dir, &pebble.Options{
-		MemTableSize: 16 << 20, Logger: pebbleLog{logger}, FormatMajorVersion: pebble.FormatNewest,
+		FS: b.disk, MemTableSize: 16 << 20, Logger: pebbleLog{b.logger}, FormatMajorVersion: pebble.FormatNewest,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
 	r := &openReadings{db: db}
 	remote := ""
-	if cfg.History.Store == "influx" {
+	if b.cfg.History.Store == "influx" {
 		remote = followHistory
 	}
 	r.log, err = spool.Open(db, prefixLog, spool.Config{
-		Followers: []string{followHistory, followJudging}, Backlog: backlog(cfg, dir), Remote: remote, Lost: lost,
-		Above: judged, Room: spool.DiskRoom(dir, 0), Log: logger,
+		Followers: []string{followHistory, followJudging}, Backlog: backlog(b.cfg, dir), Remote: remote, Lost: b.lost,
+		Above: b.Events.Cursor(), Log: b.logger,
 	})
 	if err == nil {
-		r.history, err = openHistory(db, cfg.History, r.log.Commit, logger)
+		r.history, err = openHistory(db, b.cfg.History, r.log.Commit, b.logger)
 	}
 	if err == nil {
 		err = r.prove()
@@ -176,7 +176,7 @@ func (h *History) Last(ctx context.Context, s timeseries.Series) (timeseries.Sam
 // ctx ends or the storage fails. Each call is one epoch of the store: what it
 // opened is closed when it returns, and nothing of it is used afterwards.
 func (b *Box) keepReadings(ctx context.Context) (err error) {
-	r, err := openReadingsIn(b.cfg.State, b.cfg, b.Events.Cursor(), b.lost, b.logger)
+	r, err := b.openReadings()
 	if err != nil {
 		b.condition.set(noticeStorage, devices.AllProblems(err)[0])
 		return err
@@ -210,10 +210,10 @@ func (b *Box) begin(ctx context.Context, r *openReadings) error {
 		}
 	}
 	b.Live.from(r.log.Durable())
-	b.condition.set(noticeStorage, nil)
 	b.History.swap(r.history)
 	b.readings.Store(r)
 	b.Pipeline.open(r.log)
+	b.condition.set(noticeStorage, nil)
 	if first {
 		close(b.recording)
 	}
