@@ -45,17 +45,18 @@ type Box struct {
 	Board    *Board
 	Cameras  *Cameras
 
-	id        string // of this installation
-	cfg       Config
-	version   string
-	started   time.Time
-	logger    *slog.Logger
-	openers   map[string]devices.Opener
-	disk      vfs.FS // of the readings' store; nil is the machine's own, tests give others
-	condition *condition
-	recording chan struct{}                   // closed when the log can first be written
-	contact   atomic.Pointer[dispatch.Report] // the platform's last coming or going
-	readings  atomic.Pointer[openReadings]    // nil while the store is closed
+	id          string // of this installation
+	cfg         Config
+	version     string
+	started     time.Time
+	logger      *slog.Logger
+	openers     map[string]devices.Opener
+	disk        vfs.FS // of the readings' store; nil is the machine's own, tests give others
+	condition   *condition
+	recording   chan struct{}                   // closed when the log can first be written
+	undelivered atomic.Int32                    // tries to deliver since the last that succeeded
+	contact     atomic.Pointer[dispatch.Report] // the platform's last coming or going
+	readings    atomic.Pointer[openReadings]    // nil while the store is closed
 }
 
 // Parts is what the Box is given besides its configuration.
@@ -110,7 +111,7 @@ func (b *Box) openState(ctx context.Context) (err error) {
 	if b.Vault, err = evidence.OpenVault(filepath.Join(b.cfg.State, "evidence")); err != nil {
 		return err
 	}
-	b.Evidence, err = evidence.Open(ctx, b.DB, b.Vault, evidence.Config{Log: b.logger})
+	b.Evidence, err = evidence.Open(ctx, b.DB, b.Vault, evidence.Config{Told: b.Outbox.Wake, Log: b.logger})
 	return err
 }
 
@@ -210,7 +211,7 @@ var _ devices.Sink = sink{}
 // lost writes what fell out of the log before a remote store could take it.
 func (b *Box) lost(l spool.Loss) error {
 	p := &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "backlog_full",
+		Kind: devices.ErrUnavailable, Code: "backlog_full", Field: "readings_log.backlog",
 		ZH: "历史库离线时间超过积压上限，最旧的读数未能写入历史库（判定不受影响）；请恢复 InfluxDB 或加大 readings_log.backlog",
 		EN: "the history store was away for longer than the backlog holds; its oldest readings never reached it (judging is not affected); bring InfluxDB back or raise readings_log.backlog",
 	}

@@ -18,16 +18,17 @@ const (
 	noticeBroker   = "broker"   // the embedded broker does not listen
 	noticeInsecure = "insecure" // plain MQTT off loopback
 	noticePlatform = "platform" // the platform is away or refuses
+	noticeDelivery = "delivery" // messages to the platform do not arrive although it is there
 	noticeOutbox   = "outbox"   // messages to the platform are held or were given up
 )
 
 var notices = [...]string{
-	noticeStorage, noticeHistory, noticeJudging, noticeBroker, noticeInsecure, noticePlatform, noticeOutbox,
+	noticeStorage, noticeHistory, noticeJudging, noticeBroker, noticeInsecure, noticePlatform, noticeDelivery, noticeOutbox,
 }
 
 // Notice is something about the gateway itself that people must see while it holds.
 type Notice struct {
-	Name    string // storage, history, judging, broker, insecure, platform, outbox
+	Name    string // storage, history, judging, broker, insecure, platform, delivery, outbox
 	Since   time.Time
 	Problem *devices.Problem
 }
@@ -63,15 +64,27 @@ func (c *condition) set(name string, p *devices.Problem) {
 	}
 }
 
-// list gives the notices that hold, by name.
+// list gives the notices that hold, by name. What is known of the platform
+// itself explains undelivered messages too, and is told once.
 func (c *condition) list() []Notice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list := make([]Notice, 0, len(c.holds))
+	_, away := c.holds[noticePlatform]
 	for _, name := range slices.Sorted(maps.Keys(c.holds)) {
+		if name == noticeDelivery && away {
+			continue
+		}
 		list = append(list, c.holds[name])
 	}
 	return list
+}
+
+// why gives the problem of a notice that holds, else nil.
+func (c *condition) why(name string) *devices.Problem {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holds[name].Problem
 }
 
 // Notices gives what holds about the gateway itself, by name.
@@ -99,12 +112,25 @@ func (b *Box) Condition() Condition {
 	return c
 }
 
+// refusing tells why no reading is taken now; nil while they are.
+func (b *Box) refusing() *devices.Problem {
+	r := b.readings.Load()
+	if r == nil {
+		if why := b.condition.why(noticeStorage); why != nil {
+			return why
+		}
+		return errNoLog
+	}
+	if err := r.log.Refusing(); err != nil {
+		return devices.AllProblems(err)[0]
+	}
+	return nil
+}
+
 // Ready tells what keeps the gateway from recording, all at once; nil if nothing.
 func (b *Box) Ready() error {
 	var ps devices.Problems
-	if b.readings.Load() == nil {
-		ps.Add(errNoLog)
-	}
+	ps.Add(b.refusing())
 	if b.Broker.Addr() == nil {
 		ps.Add(&devices.Problem{Kind: devices.ErrUnavailable, Code: "broker_closed", ZH: "内置 MQTT 代理尚未监听", EN: "the embedded broker does not listen yet"})
 	}

@@ -185,13 +185,31 @@ func evidenceBody(r evidence.Result) dispatch.Evidence {
 // deliver hands one message to the platform: blobs first, then the message
 // that names them.
 func (b *Box) deliver(ctx context.Context, m outbox.Message) outbox.Verdict {
+	a := b.handOver(ctx, m)
+	b.delivered(ctx, a)
+	return verdict(a)
+}
+
+// delivered shows why messages do not arrive although the platform is there.
+// One failure that the next try heals is not worth a notice.
+func (b *Box) delivered(ctx context.Context, a dispatch.Answer) {
+	switch {
+	case a.Class == dispatch.Done:
+		b.undelivered.Store(0)
+		b.condition.set(noticeDelivery, nil)
+	case a.Class == dispatch.Retry && a.Problem != nil && ctx.Err() == nil && b.undelivered.Add(1) > 1:
+		b.condition.set(noticeDelivery, a.Problem)
+	}
+}
+
+func (b *Box) handOver(ctx context.Context, m outbox.Message) dispatch.Answer {
 	for _, sha := range m.Blobs {
 		open := func() (dispatch.Blob, error) { return platformSite{b}.Blob(sha) }
 		if a := b.Platform.PutBlob(ctx, sha, open); a.Class != dispatch.Done {
-			return verdict(a)
+			return a
 		}
 	}
-	return verdict(b.Platform.PostEvent(ctx, m.Key, m.Body))
+	return b.Platform.PostEvent(ctx, m.Key, m.Body)
 }
 
 // verdict is what the outbox makes of an answer.

@@ -285,6 +285,7 @@ func (b *Box) follow(ctx context.Context, r *openReadings) error {
 	})
 	all.Go(func() error {
 		g, ctx := errgroup.WithContext(followCtx)
+		g.Go(func() error { return b.watchRoom(ctx, r) })
 		g.Go(func() error { return b.recorderOn(r).run(ctx) })
 		g.Go(func() error { return b.judgeOn(r).run(ctx) })
 		g.Go(func() error { return b.Live.follow(ctx, r.log) })
@@ -293,6 +294,25 @@ func (b *Box) follow(ctx context.Context, r *openReadings) error {
 		return err
 	})
 	return all.Wait()
+}
+
+// watchRoom shows within a second when the log takes nothing although it runs:
+// the disk is nearly full, or stands still.
+func (b *Box) watchRoom(ctx context.Context, r *openReadings) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		var why *devices.Problem
+		if err := r.log.Refusing(); err != nil {
+			why = devices.AllProblems(err)[0]
+		}
+		b.condition.set(noticeStorage, why)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (b *Box) recorderOn(r *openReadings) *recorder {

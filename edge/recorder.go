@@ -57,6 +57,10 @@ func (r *recorder) run(ctx context.Context) error {
 		if len(recs) > 0 {
 			rest := recs
 			err := r.insist(ctx, func() (timeseries.Written, error) {
+				rest = r.left(rest)
+				if len(rest) == 0 {
+					return timeseries.Written{}, nil
+				}
 				w, err := r.write(ctx, rest)
 				for err != nil && len(rest) > 0 && rest[0].Seq <= w.Durable {
 					rest = rest[1:]
@@ -83,6 +87,17 @@ func (r *recorder) run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// left gives those of recs that the log has not given up in the meantime,
+// because the store was away for longer than the backlog holds: they are told
+// as lost, and must not be there all the same.
+func (r *recorder) left(recs []timeseries.Record) []timeseries.Record {
+	given := r.log.Cursor(followHistory)
+	for len(recs) > 0 && recs[0].Seq <= given {
+		recs = recs[1:]
+	}
+	return recs
 }
 
 // retainEvery is how often history past its age is deleted.

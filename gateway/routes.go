@@ -144,7 +144,11 @@ func (s *Server) ready(condition api.Condition) echo.HandlerFunc {
 			return c.String(http.StatusOK, "ok\n")
 		}
 		if s.mayLook(c) {
-			return c.String(http.StatusServiceUnavailable, err.Error()+"\n")
+			var why strings.Builder
+			for _, p := range devices.AllProblems(err) {
+				why.WriteString(p.Bilingual() + "\n")
+			}
+			return c.String(http.StatusServiceUnavailable, why.String())
 		}
 		return c.String(http.StatusServiceUnavailable, "not ready\n")
 	}

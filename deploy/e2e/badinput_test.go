@@ -241,6 +241,10 @@ func TestBadInput(t *testing.T) {
 	t.Run("JSON without the path", p.pathMissing)
 	t.Run("NaN and infinity", p.notFinite)
 	t.Run("time in the future", p.farFuture)
+	t.Run("camera with a bad password", p.badCamera)
+	t.Run("retained value at each reconnect", p.retainedAgain)
+	t.Run("device that never reads", p.deafDevice)
+	t.Run("platform answers garbage", p.platformGarbage)
 	t.Run("second process", p.secondProcess)
 }
 

@@ -49,14 +49,19 @@ type thing = map[string]any
 // enrols it with a platform of its own.
 func startProgram(t *testing.T, yaml string) *program {
 	t.Helper()
+	return startProgramIn(t, filepath.Join(t.TempDir(), "state"), yaml)
+}
+
+// startProgramIn is startProgram with a state directory of the test's choice.
+func startProgramIn(t *testing.T, state, yaml string) *program {
+	t.Helper()
 	binary, err := programBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &program{t: t}
 	address := p.startPlatform()
-	dir := t.TempDir()
-	if p.Offsite, err = peers.StartOffsite(t.Context(), binary, dir, filepath.Join(dir, "state"), yaml); err != nil {
+	if p.Offsite, err = peers.StartOffsite(t.Context(), binary, t.TempDir(), state, yaml); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -72,7 +72,7 @@ func (i *Influx) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return Await(ctx, func() error { return i.get(ctx, "/ping", nil) })
+	return Await(ctx, func() error { return getJSON(ctx, http.DefaultClient, http.MethodGet, i.URL+"/ping", nil, nil, nil) })
 }
 
 // Exec sends a statement to the server's own query interface.

@@ -52,7 +52,8 @@ func classify(status int, header http.Header, body []byte, readErr error, into a
 		if err := readable(header, body, readErr, into); err != nil {
 			a.Problem = &devices.Problem{
 				Kind: devices.ErrUnavailable, Code: "platform_garbled", Cause: err,
-				ZH: "监管平台的应答不完整或无法解析，将自动重发", EN: "the platform's answer is cut short or cannot be read; it will be sent again",
+				ZH: "监管平台的应答不完整或无法解析，将自动重发；若持续出现，请核对平台地址，并检查途中是否有代理或登录页代为应答",
+				EN: "the platform's answer is cut short or cannot be read; it will be sent again. If this lasts, check the platform's address, and whether a proxy or a sign-in page answers in its place",
 			}
 			return a
 		}

@@ -36,6 +36,7 @@ type Config struct {
 	Deadline time.Duration // for all tries of one camera together; 0 means 15 s
 	Attempt  time.Duration // for one try; 0 means 6 s
 	Oldest   time.Duration // how long after it was wanted a picture is still taken; 0 means 10 min
+	Told     func()        // called when what Tell wrote is committed; it must not block
 	Log      *slog.Logger  // nil means silence
 }
 
@@ -48,6 +49,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Oldest <= 0 {
 		c.Oldest = 10 * time.Minute
+	}
+	if c.Told == nil {
+		c.Told = func() {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -209,6 +209,7 @@ func (c *Collector) settle(ctx context.Context, list []wanted, out outcome, tell
 		if err != nil {
 			return err
 		}
+		c.cfg.Told()
 	}
 	return nil
 }

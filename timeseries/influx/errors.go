@@ -37,7 +37,8 @@ func (s *Store) classify(ctx context.Context, err error) (class, error) {
 		}
 		return refine, &devices.Problem{
 			Kind: devices.ErrInvalid, Code: "line_refused", Field: "value",
-			ZH: "InfluxDB 拒绝该数据：" + message, EN: "InfluxDB refuses this reading: " + message,
+			ZH: "InfluxDB 拒绝该读数，其余照常写入；请核对库中 reading 的字段类型（v 为 float，q 为 integer）和保存期：" + message,
+			EN: "InfluxDB refuses this reading, all others are stored; check the field types of reading there (v is float, q is integer) and the retention: " + message,
 		}
 	case http.StatusRequestEntityTooLarge:
 		return refine, &devices.Problem{

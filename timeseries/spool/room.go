@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"syscall"
@@ -50,6 +51,13 @@ func (l *Log) checkRoom() {
 	case changed:
 		l.cfg.Log.Info("readings are taken again")
 	}
+}
+
+// Refusing tells why Append takes nothing now; nil while it does.
+func (l *Log) Refusing() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return cmp.Or(l.err, l.stuck, l.full)
 }
 
 // checkStuck tells the devices when a write stands still. Their records stay
