@@ -51,13 +51,23 @@ func TestReadings(t *testing.T) {
 		{"bad window", "point=gate-a.pm10&window=1w", "bad_window"},
 		{"bad function", "point=gate-a.pm10&window=1h&fn=median", "not_one_of"},
 		{"function without window", "point=gate-a.pm10&fn=mean", "missing"},
-		{"too many", "point=gate-a.pm10&max=10001", "out_of_range"},
+		{"too many", "point=gate-a.pm10&max=100001", "out_of_range"},
 		{"misspelt", "point=gate-a.pm10&form=2026-03-02T00:00:00Z", "unknown_parameter"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { b.call("GET", "/api/v1/readings?"+tt.query, h, nil).problem(400, tt.code) })
 	}
 	b.call("GET", "/api/v1/readings?point=gate-b.pm10", h, nil).problem(404, "not_found")
+
+	root := b.token(accounts.Administrator)
+	b.call("DELETE", "/api/v1/limits/lim-a", bearer(root), nil).want(204)
+	b.call("DELETE", "/api/v1/points/gate-a.pm10", bearer(root), nil).want(204)
+	got = api.Readings{}
+	b.call("GET", query, h, nil).want(200).into2(&got)
+	if len(*got.Samples) != 6 {
+		t.Errorf("history of a retired point: %+v", got)
+	}
+	b.call("GET", query, bearer(b.token(accounts.Viewer, "b")), nil).problem(404, "not_found")
 	b.site.away = true
 	if a := b.call("GET", query, h, nil); a.problem(503, "history_closed").Code == "" || a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
@@ -131,7 +141,7 @@ func TestEvents(t *testing.T) {
 	if !strings.Contains(string(a.body), `"distance":"-300ms"`) {
 		t.Errorf("pictures: %s", a.body)
 	}
-	a = b.call("POST", "/api/v1/events/al-1:acknowledge", staff, map[string]string{"note": "已派人"}).want(200)
+	a = b.call("POST", "/api/v1/events/al-1%3Aacknowledge", staff, map[string]string{"note": "已派人"}).want(200)
 	if !strings.Contains(string(a.body), `"state":"acknowledged"`) {
 		t.Errorf("acknowledged: %s", a.body)
 	}

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -149,7 +150,7 @@ func (a *API) Register(g *echo.Group, guard func(*Operation) echo.MiddlewareFunc
 		if verb != "" {
 			handler = withVerb(verb, handler)
 		}
-		g.Add(o.Method, path, handler)
+		g.Add(o.Method, path, unescaped(handler))
 		paths = append(paths, parameter.ReplaceAllString(regexp.QuoteMeta(o.Path), "[^/]+"))
 	}
 	pattern, err := regexp.Compile("^" + regexp.QuoteMeta(Base) + "(" + strings.Join(paths, "|") + ")$")
@@ -161,6 +162,22 @@ func (a *API) Register(g *echo.Group, guard func(*Operation) echo.MiddlewareFunc
 
 // parameter is a quoted {name} in a path.
 var parameter = regexp.MustCompile(`\\\{[^}]*\\\}`)
+
+// unescaped decodes the path's parameters: echo leaves them as they came, and
+// many clients write the colon of a verb as %3A.
+func unescaped(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		values := slices.Clone(c.ParamValues())
+		for i, v := range values {
+			var err error
+			if values[i], err = url.PathUnescape(v); err != nil {
+				return echo.ErrNotFound
+			}
+		}
+		c.SetParamValues(values...)
+		return next(c)
+	}
+}
 
 // withVerb takes ":verb" off the last path parameter, which echo cannot.
 func withVerb(verb string, next echo.HandlerFunc) echo.HandlerFunc {

@@ -17,18 +17,42 @@ import (
 	"offsite/timeseries"
 )
 
-// point gives the live point that is named, with its site.
-func (a *API) point(c echo.Context, id string) (*devices.Point, string, error) {
+// pointEver gives the point that is named, with its site, also one that has been
+// retired: its history stays.
+func (a *API) pointEver(c echo.Context, id string) (*devices.Point, string, error) {
 	s := a.Registry.Snapshot()
 	t, err := visible(Who(c), s, devices.KindPoint, id)
-	if err != nil {
-		return nil, "", err
+	if err == nil {
+		return t.(*devices.Point), s.SiteOf(id), nil
 	}
-	return t.(*devices.Point), s.SiteOf(id), nil
+	ctx := c.Request().Context()
+	point, failed := retired[*devices.Point](ctx, a.Registry, devices.KindPoint, id)
+	if point == nil || failed != nil {
+		return nil, "", errors.Join(failed, err)
+	}
+	outlet := s.Outlets[point.Outlet()]
+	if outlet == nil {
+		outlet, failed = retired[*devices.Outlet](ctx, a.Registry, devices.KindOutlet, point.Outlet())
+	}
+	if outlet == nil || failed != nil || !Who(c).Sees(outlet.Site) {
+		return nil, "", errors.Join(failed, err)
+	}
+	return point, outlet.Site, nil
+}
+
+// retired gives a retired thing, nil where there is none.
+func retired[T devices.Thing](ctx context.Context, r *registry.Registry, kind devices.Kind, id string) (found T, err error) {
+	list, err := r.Retired(ctx, kind)
+	for _, t := range list {
+		if t.Key() == id {
+			found = t.(T)
+		}
+	}
+	return found, err
 }
 
 func (a *API) getLast(c echo.Context) error {
-	p, site, err := a.point(c, c.Param("id"))
+	p, site, err := a.pointEver(c, c.Param("id"))
 	if err != nil {
 		return err
 	}
@@ -134,7 +158,7 @@ var allFunctions = []string{"mean", "min", "max", "count", "first", "last"}
 const mostWindows = 10000
 
 func spanOf(q *query) span {
-	sp := span{from: q.time("from"), to: q.time("to"), most: q.number("max", 1000, 10000)}
+	sp := span{from: q.time("from"), to: q.time("to"), most: q.number("max", 10000, 100000)}
 	if sp.to.IsZero() {
 		sp.to = time.Now()
 	}
@@ -191,7 +215,7 @@ func (a *API) listReadings(c echo.Context) error {
 	if err := q.ps.Err(); err != nil {
 		return err
 	}
-	p, site, err := a.point(c, q.text("point"))
+	p, site, err := a.pointEver(c, q.text("point"))
 	if err != nil {
 		return err
 	}
