@@ -58,7 +58,15 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	case err != nil:
 		return fmt.Errorf("%w; %w", err, errUsage)
 	}
-	return command.Run()
+	return asked(ctx, command.Run())
+}
+
+// asked gives err, or nil when it only says that ctx has ended as it was asked to.
+func asked(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
 }
 
 // explain gives what a person reads on the terminal: every Problem in both

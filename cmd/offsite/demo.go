@@ -55,11 +55,7 @@ func (c *demoCommand) Run(ctx context.Context, s streamsOut) error {
 		defer os.RemoveAll(dir)
 		state = dir
 	}
-	err := c.show(ctx, s, state)
-	if errors.Is(err, context.DeadlineExceeded) && c.For > 0 {
-		return nil
-	}
-	return err
+	return c.show(ctx, s, state)
 }
 
 func (c *demoCommand) check() error {
@@ -78,55 +74,64 @@ func (c *demoCommand) check() error {
 
 // show composes the demo on state and runs it until ctx ends.
 func (c *demoCommand) show(ctx context.Context, s streamsOut, state string) (err error) {
-	world, err := demo.NewWorld(ctx, demo.Size{Sensors: c.Sensors, Cameras: c.Cameras, Period: c.Period})
-	if err != nil {
+	sc := scene{tell: &teller{out: s.out, json: c.JSON}, code: rand.Text()}
+	if sc.world, err = demo.NewWorld(ctx, demo.Size{Sensors: c.Sensors, Cameras: c.Cameras, Period: c.Period}); err != nil {
 		return err
 	}
-	tell := &teller{out: s.out, json: c.JSON}
-	code := rand.Text()
-	platform, err := platformtest.Open(platformtest.Config{Codes: []string{code}, OnEvent: tell.event})
-	if err != nil {
+	if sc.platform, err = platformtest.Open(platformtest.Config{Codes: []string{sc.code}, OnEvent: sc.tell.event}); err != nil {
 		return err
 	}
-	defer platform.Close()
-	listener, err := platformtest.Listen(ctx, c.Platform)
-	if err != nil {
+	defer sc.platform.Close()
+	if sc.listener, err = platformtest.Listen(ctx, c.Platform); err != nil {
 		return fmt.Errorf("reference platform: %w", err)
 	}
-	st, err := c.open(ctx, s, state)
-	if err != nil {
+	if sc.station, err = c.open(ctx, s, state); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.close()) }()
-	if err := register(ctx, st, world.Things()); err != nil {
+	defer func() { err = errors.Join(err, sc.station.close()) }()
+	if err := register(ctx, sc.station, sc.world.Things()); err != nil {
 		return err
 	}
+	return asked(ctx, sc.run(ctx))
+}
 
+// scene is the gateway with all that stands around it.
+type scene struct {
+	station  *station
+	world    *demo.World
+	platform *platformtest.Platform
+	listener net.Listener // of the platform
+	code     string       // that enrols the gateway
+	tell     *teller
+}
+
+// run runs all of it until ctx ends.
+func (s *scene) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return platform.Run(ctx, listener) })
+	g.Go(func() error { return s.platform.Run(ctx, s.listener) })
 	listens := make(chan gateway.Addresses, 1)
 	g.Go(func() error {
-		return st.run(ctx, func(at gateway.Addresses) {
+		return s.station.run(ctx, func(at gateway.Addresses) {
 			select {
-			case <-st.box.Broker.Ready():
+			case <-s.station.box.Broker.Ready():
 				listens <- at
 			case <-ctx.Done():
 			}
 		})
 	})
 	g.Go(func() error {
-		if err := st.box.Enrol(ctx, "http://"+listener.Addr().String(), code); err != nil {
+		if err := s.station.box.Enrol(ctx, "http://"+s.listener.Addr().String(), s.code); err != nil {
 			return err
 		}
 		select {
 		case at := <-listens:
-			if err := tell.ready(ctx, st, at.URL(), listener.Addr()); err != nil {
+			if err := s.tell.ready(ctx, s.station, at.URL(), s.listener.Addr()); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		return world.Run(ctx, st.box.Broker.Addr().String())
+		return s.world.Run(ctx, s.station.box.Broker.Addr().String())
 	})
 	return g.Wait()
 }

@@ -41,7 +41,7 @@ func (c *serveCommand) Run(ctx context.Context, s streamsOut) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	return st.run(ctx, func(at gateway.Addresses) { greet(s.out, st, at) })
+	return asked(ctx, st.run(ctx, func(at gateway.Addresses) { greet(s.out, st, at) }))
 }
 
 // greet says where the gateway is and how the first person comes in.

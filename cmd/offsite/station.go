@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -30,7 +31,7 @@ type Config struct {
 
 // defaults is the Config of a gateway without a file.
 func defaults() Config {
-	return Config{Config: edge.Defaults()}
+	return Config{Config: edge.Defaults(), Gateway: gateway.Config{Idle: devices.Duration(15 * time.Minute)}}
 }
 
 // Validate tells every fault at once.
