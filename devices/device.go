@@ -1,14 +1,13 @@
 package devices
 
 import (
-	"fmt"
 	"math"
 	"time"
 )
 
 // Drivers that this gateway has.
 const (
-	DriverModbus = "modbus" // Modbus TCP, or RTU frames over TCP
+	DriverModbus = "modbus" // Modbus TCP; RTU and ASCII over TCP or a serial port
 	DriverMQTT   = "mqtt"   // a session with an external broker
 	DriverBroker = "broker" // the device is a client of the embedded broker
 )
@@ -19,7 +18,7 @@ type Device struct {
 	Site     string          `json:"site"`
 	Name     string          `json:"name"`
 	Driver   string          `json:"driver"`             // modbus, mqtt, broker
-	Endpoint string          `json:"endpoint,omitempty"` // modbus://host:502, modbus+rtu://host:4001 (RTU over TCP), mqtt://host:1883, mqtts://host:8883; empty for broker
+	Endpoint string          `json:"endpoint,omitempty"` // modbus://host:502, modbus+rtu://host:4001 and modbus+ascii://host:4001 (over TCP), modbus+rtu:///dev/ttyUSB0 and modbus+ascii:///dev/ttyUSB0 (serial ports), mqtt://host:1883, mqtts://host:8883; empty for broker
 	Username string          `json:"username,omitempty"` // external broker; a client of the embedded broker signs in with its device id
 	Password Secret          `json:"password,omitempty"`
 	Period   Duration        `json:"period,omitempty"`  // between two polls; zero means 1 s
@@ -31,23 +30,20 @@ type Device struct {
 
 // ModbusSettings are a Modbus device's own.
 type ModbusSettings struct {
-	Unit uint8 `json:"unit"`          // unit id, 1 to 247; 0 and 255 address a TCP device itself
-	Gap  int   `json:"gap,omitempty"` // unused registers that one request may read over; zero means 8
+	Unit   uint8       `json:"unit"`             // unit id, 1 to 247; 0 and 255 address a TCP device itself
+	Gap    int         `json:"gap,omitempty"`    // unused registers that one request may read over; zero means 8, -1 none
+	Size   int         `json:"size,omitempty"`   // most registers that one request may ask for; zero means 125
+	Pause  Duration    `json:"pause,omitempty"`  // that the bus rests between an answer and the next request, whoever's
+	Settle Duration    `json:"settle,omitempty"` // that the bus rests after connecting
+	Serial *SerialLine `json:"serial,omitempty"` // of a serial port; nil means 9600 8N1
 }
 
-// widestGap leaves room for one register at each end of a request, which reads
-// at most 125 (Modbus Application Protocol V1.1b3, section 6.3).
-const widestGap = 125 - 2
-
-func (m *ModbusSettings) check(ps *Problems) {
-	if m.Unit > 247 && m.Unit < 255 {
-		ps.Add(Invalid("modbus.unit", "out_of_range", "单元号须为 1 至 247；0 或 255 表示 TCP 设备自身", "a unit id is 1 to 247; 0 or 255 means the TCP device itself"))
-	}
-	if m.Gap < 0 || m.Gap > widestGap {
-		ps.Add(Invalid("modbus.gap", "register_span",
-			fmt.Sprintf("一次请求最多读 125 个寄存器，允许跨过的空寄存器须为 0 至 %d 个", widestGap),
-			fmt.Sprintf("one request reads at most 125 registers; let it read over 0 to %d unused ones", widestGap)))
-	}
+// SerialLine is how a serial port speaks. All devices of one port have the same.
+type SerialLine struct {
+	Baud     int    `json:"baud,omitempty"`      // bits a second; zero means 9600
+	Parity   string `json:"parity,omitempty"`    // none (the default), even, odd
+	DataBits int    `json:"data_bits,omitempty"` // 7 (ASCII only) or 8; zero means 8
+	StopBits int    `json:"stop_bits,omitempty"` // 1 or 2; zero means 1
 }
 
 // MQTTSettings are those of a session with an external broker.
@@ -71,12 +67,7 @@ func (d *Device) Check() error {
 	ps.Add(checkName(d.Name))
 	switch d.Driver {
 	case DriverModbus:
-		ps.Add(checkURL("endpoint", d.Endpoint, "modbus", "modbus+rtu"))
-		if d.Modbus == nil {
-			ps.Add(Invalid("modbus", "missing", "请填写 Modbus 单元号", "give the Modbus unit id"))
-		} else {
-			d.Modbus.check(&ps)
-		}
+		d.checkModbus(&ps)
 	case DriverMQTT:
 		ps.Add(checkURL("endpoint", d.Endpoint, "mqtt", "mqtts"))
 		if d.MQTT != nil && d.MQTT.QoS != nil && *d.MQTT.QoS > 1 {
@@ -111,29 +102,6 @@ type Binding struct {
 	Scale    float64    `json:"scale,omitempty"`    // value = raw × scale + offset; zero means 1
 	Offset   float64    `json:"offset,omitempty"`
 	Meta
-}
-
-// Register is a place in a Modbus device.
-type Register struct {
-	Table   string `json:"table"`           // holding or input
-	Address uint16 `json:"address"`         // as in the request, counted from 0
-	Type    string `json:"type"`            // int16 uint16 int32 uint32 float32 float64 bit
-	Order   string `json:"order,omitempty"` // ABCD (the default), CDAB, BADC, DCBA: the bytes of a 32-bit value as they arrive
-	Bit     uint8  `json:"bit,omitempty"`   // 0 (least significant) to 15, for type bit
-}
-
-// Words is the number of 16-bit registers that the type takes, 0 if unknown.
-func (r *Register) Words() int {
-	switch r.Type {
-	case "int16", "uint16", "bit":
-		return 1
-	case "int32", "uint32", "float32":
-		return 2
-	case "float64":
-		return 4
-	default:
-		return 0
-	}
 }
 
 // Topic is a place in a stream of MQTT messages.
@@ -171,18 +139,4 @@ func (b *Binding) Check() error {
 		b.Register.check(&ps)
 	}
 	return ps.Err()
-}
-
-func (r *Register) check(ps *Problems) {
-	ps.Add(checkOneOf("register.table", r.Table, "holding", "input"))
-	ps.Add(checkOneOf("register.type", r.Type, "int16", "uint16", "int32", "uint32", "float32", "float64", "bit"))
-	if r.Order != "" {
-		ps.Add(checkOneOf("register.order", r.Order, "ABCD", "CDAB", "BADC", "DCBA"))
-	}
-	if r.Bit > 15 {
-		ps.Add(Invalid("register.bit", "out_of_range", "位号须为 0 至 15", "a register has bits 0 to 15"))
-	}
-	if last := int(r.Address) + r.Words() - 1; last > 65535 {
-		ps.Add(Invalid("register.address", "out_of_range", fmt.Sprintf("寄存器超出 65535（末地址 %d）", last), fmt.Sprintf("the value would end at register %d; the last one is 65535", last)))
-	}
 }

@@ -3,6 +3,7 @@ package devices
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/url"
 	"time"
 )
@@ -141,9 +142,19 @@ type Point struct {
 	Unit   string   `json:"unit"`
 	Min    *float64 `json:"min,omitempty"` // of the instrument's range, in Unit
 	Max    *float64 `json:"max,omitempty"`
-	Digits int      `json:"digits"` // decimals to show
+	Digits int      `json:"digits"`           // decimals to show
+	Labels []Label  `json:"labels,omitempty"` // of an enumeration: what its values mean
 	Meta
 }
+
+// Label says what one value of an enumeration means: 1 is "running".
+type Label struct {
+	Value float64 `json:"value"`
+	Text  string  `json:"text"`
+}
+
+// mostLabels is how many values of an enumeration have names.
+const mostLabels = 256
 
 // Kind is KindPoint.
 func (*Point) Kind() Kind { return KindPoint }
@@ -174,7 +185,35 @@ func (p *Point) Check() error {
 	if p.Digits < 0 || p.Digits > 9 {
 		ps.Add(Invalid("digits", "out_of_range", "小数位数须为 0 至 9", "show 0 to 9 decimals"))
 	}
+	p.checkLabels(&ps)
 	return ps.Err()
+}
+
+func (p *Point) checkLabels(ps *Problems) {
+	if len(p.Labels) > mostLabels {
+		ps.Add(Invalid("labels", "too_many", fmt.Sprintf("枚举最多 %d 个值", mostLabels), fmt.Sprintf("an enumeration has at most %d values", mostLabels)))
+		return
+	}
+	seen := make(map[float64]bool, len(p.Labels))
+	for i, l := range p.Labels {
+		if seen[l.Value] || math.IsNaN(l.Value) || math.IsInf(l.Value, 0) {
+			ps.Add(Invalid(fmt.Sprintf("labels[%d].value", i), "ambiguous", "每个值只能有一个名称", "give each value one name"))
+		}
+		if n := len([]rune(l.Text)); n == 0 || n > 64 {
+			ps.Add(Invalid(fmt.Sprintf("labels[%d].text", i), "bad_name", "请填写名称，最长 64 个字", "give a name of at most 64 characters"))
+		}
+		seen[l.Value] = true
+	}
+}
+
+// Label gives the name of a value of an enumeration, "" if it has none.
+func (p *Point) Label(v float64) string {
+	for _, l := range p.Labels {
+		if l.Value == v {
+			return l.Text
+		}
+	}
+	return ""
 }
 
 // Camera 摄像机 belongs to a site and watches outlets.

@@ -82,13 +82,36 @@ func TestCheckNamesEveryFault(t *testing.T) {
 			[]string{"id bad_point_id", "name bad_name", "factor bad_factor", "unit too_long", "max empty_range", "digits out_of_range"},
 		},
 		{"point, two dots", &devices.Point{ID: "o.p.q", Name: "n", Factor: "f"}, []string{"id bad_point_id"}},
+		{"point, an enumeration", &devices.Point{ID: "o.p", Name: "n", Factor: "run", Labels: []devices.Label{{Value: 0, Text: "停"}, {Value: 1, Text: "运行"}}}, nil},
+		{"point, labels wrong", &devices.Point{ID: "o.p", Name: "n", Factor: "run", Labels: []devices.Label{{Value: 1, Text: "a"}, {Value: 1, Text: ""}}}, []string{"labels[1].value ambiguous", "labels[1].text bad_name"}},
 		{"modbus", modbus(func(*devices.Device) {}), nil},
 		{"modbus, unit 255 and rtu", modbus(func(d *devices.Device) { d.Modbus.Unit, d.Endpoint = 255, "modbus+rtu://h:4001" }), nil},
 		{"modbus without settings", modbus(func(d *devices.Device) { d.Modbus = nil }), []string{"modbus missing"}},
 		{"modbus, reserved unit", modbus(func(d *devices.Device) { d.Modbus.Unit = 248 }), []string{"modbus.unit out_of_range"}},
 		{"modbus, widest gap", modbus(func(d *devices.Device) { d.Modbus.Gap = 123 }), nil},
 		{"modbus, gap too wide", modbus(func(d *devices.Device) { d.Modbus.Gap = 124 }), []string{"modbus.gap register_span"}},
-		{"modbus, negative gap", modbus(func(d *devices.Device) { d.Modbus.Gap = -1 }), []string{"modbus.gap register_span"}},
+		{"modbus, no gap", modbus(func(d *devices.Device) { d.Modbus.Gap = -1 }), nil},
+		{"modbus, negative gap", modbus(func(d *devices.Device) { d.Modbus.Gap = -2 }), []string{"modbus.gap register_span"}},
+		{"modbus, all settings wrong", modbus(func(d *devices.Device) {
+			d.Modbus.Size, d.Modbus.Pause, d.Modbus.Settle = 126, -1, devices.Duration(time.Hour)
+			d.Modbus.Serial = &devices.SerialLine{Baud: 96, Parity: "mark", DataBits: 5, StopBits: 3}
+		}), []string{
+			"modbus.size out_of_range", "modbus.pause out_of_range", "modbus.settle out_of_range", "modbus.serial.baud out_of_range",
+			"modbus.serial.parity not_one_of", "modbus.serial.data_bits out_of_range", "modbus.serial.stop_bits out_of_range", "modbus.serial not_used",
+		}},
+		{"serial port", modbus(func(d *devices.Device) {
+			d.Endpoint, d.Modbus.Serial = "modbus+rtu:///dev/serial/by-id/usb-FTDI_1-if00", &devices.SerialLine{Baud: 19200, Parity: "even", StopBits: 1}
+		}), nil},
+		{"serial port, seven bits in RTU", modbus(func(d *devices.Device) {
+			d.Endpoint, d.Modbus.Serial = "modbus+rtu:///dev/ttyS0", &devices.SerialLine{DataBits: 7}
+		}), []string{"modbus.serial.data_bits out_of_range"}},
+		{"serial port, seven bits in ASCII", modbus(func(d *devices.Device) {
+			d.Endpoint, d.Modbus.Serial = "modbus+ascii:///dev/ttyS0", &devices.SerialLine{DataBits: 7}
+		}), nil},
+		{"serial port with two slashes", modbus(func(d *devices.Device) { d.Endpoint = "modbus+rtu://dev/ttyUSB0" }), []string{"endpoint bad_address"}},
+		{"serial port outside /dev", modbus(func(d *devices.Device) { d.Endpoint = "modbus+rtu:///etc/passwd" }), []string{"endpoint bad_address"}},
+		{"serial port by a detour", modbus(func(d *devices.Device) { d.Endpoint = "modbus+rtu:///dev/../etc/passwd" }), []string{"endpoint bad_address"}},
+		{"serial port with its baud rate in the address", modbus(func(d *devices.Device) { d.Endpoint = "modbus+rtu:///dev/ttyS0?baud=9600" }), []string{"endpoint bad_address"}},
 		{"modbus, address of another driver", modbus(func(d *devices.Device) { d.Endpoint = "mqtt://h" }), []string{"endpoint bad_address"}},
 		{"password in the address", modbus(func(d *devices.Device) { d.Endpoint = "modbus://u:p@h:502" }), []string{"endpoint password_in_url"}},
 		{"address without host", modbus(func(d *devices.Device) { d.Endpoint = "modbus://" }), []string{"endpoint bad_address"}},
@@ -102,9 +125,28 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		{"binding that ends before it starts", binding(func(b *devices.Binding) { b.To = &t0 }), []string{"to empty_span"}},
 		{"binding, not finite", binding(func(b *devices.Binding) { b.Scale, b.Offset = math.NaN(), math.Inf(1) }), []string{"scale not_finite", "offset not_finite"}},
 		{"binding, register", binding(func(b *devices.Binding) {
-			b.Register = &devices.Register{Table: "coil", Type: "int8", Order: "ABDC", Bit: 16}
+			b.Register = &devices.Register{Table: "coils", Type: "int8", Order: "ABDC", Bit: 16}
 		}), []string{"register.table not_one_of", "register.type not_one_of", "register.order not_one_of", "register.bit out_of_range"}},
 		{"binding beyond the last register", binding(func(b *devices.Binding) { b.Register.Address, b.Register.Type = 65533, "float64" }), []string{"register.address out_of_range"}},
+		{"a coil is a bit", binding(func(b *devices.Binding) {
+			b.Register = &devices.Register{Table: "coil", Type: "uint16", Order: "CDAB", Bit: 1}
+		}), []string{"register.type not_one_of", "register.bit not_used"}},
+		{"a coil", binding(func(b *devices.Binding) {
+			b.Register = &devices.Register{Table: "discrete", Address: 65535, Type: "bit"}
+		}), nil},
+		{"bits beyond the register", binding(func(b *devices.Binding) {
+			b.Register = &devices.Register{Table: "input", Type: "bits", Bit: 12, Width: 5}
+		}), []string{"register.width out_of_range"}},
+		{"bits without width", binding(func(b *devices.Binding) { b.Register = &devices.Register{Table: "input", Type: "bits"} }), []string{"register.width out_of_range"}},
+		{"text without length", binding(func(b *devices.Binding) {
+			b.Register = &devices.Register{Table: "input", Type: "string", Order: "CDAB"}
+		}), []string{"register.order not_one_of", "register.length out_of_range"}},
+		{"text at the end", binding(func(b *devices.Binding) {
+			b.Register = &devices.Register{Table: "input", Address: 65530, Type: "string", Length: 7}
+		}), []string{"register.address out_of_range"}},
+		{"width and length of a number", binding(func(b *devices.Binding) {
+			b.Register = &devices.Register{Table: "input", Type: "int16", Width: 3, Length: 4}
+		}), []string{"register.width not_used", "register.length not_used"}},
 		{"binding at the last register", binding(func(b *devices.Binding) { b.Register.Address, b.Register.Type = 65532, "float64" }), nil},
 		{"camera", camera(func(*devices.Camera) {}), nil},
 		{
@@ -151,7 +193,7 @@ func TestUSCC(t *testing.T) {
 }
 
 func TestRegisterWords(t *testing.T) {
-	want := map[string]int{"int16": 1, "uint16": 1, "bit": 1, "int32": 2, "uint32": 2, "float32": 2, "float64": 4, "x": 0}
+	want := map[string]int{"int16": 1, "uint16": 1, "bit": 1, "int32": 2, "uint32": 2, "float32": 2, "float64": 4, "int64": 4, "uint64": 4, "bcd16": 1, "bcd32": 2, "bits": 1, "string": 0, "x": 0}
 	for kind, words := range want {
 		if got := (&devices.Register{Type: kind}).Words(); got != words {
 			t.Errorf("%s has %d words", kind, got)

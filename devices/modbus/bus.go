@@ -3,6 +3,7 @@ package modbus
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goburrow/modbus"
+
+	"offsite/devices"
 )
 
 // Numbers of the connection.
@@ -29,11 +32,44 @@ const (
 // query is one request for registers.
 type query struct {
 	unit     uint8
-	table    string
+	function byte
 	start    uint16
-	quantity uint16
+	quantity uint16        // of registers or bits
+	values   []byte        // to write, as they travel
 	timeout  time.Duration // for the answer
 	patience time.Duration // that neighbours have with it
+}
+
+// size is how many bytes of values answer a read, 0 for a write.
+func (q query) size() int {
+	switch q.function {
+	case readCoils, readDiscrete:
+		return (int(q.quantity) + 7) / 8
+	case readHolding, readInput:
+		return 2 * int(q.quantity)
+	default:
+		return 0
+	}
+}
+
+// ask puts the query to goburrow's client. A write gives nothing that counts.
+func (q query) ask(c modbus.Client) ([]byte, error) {
+	switch q.function {
+	case readCoils:
+		return c.ReadCoils(q.start, q.quantity)
+	case readDiscrete:
+		return c.ReadDiscreteInputs(q.start, q.quantity)
+	case readInput:
+		return c.ReadInputRegisters(q.start, q.quantity)
+	case writeCoil:
+		return c.WriteSingleCoil(q.start, binary.BigEndian.Uint16(q.values))
+	case writeRegister:
+		return c.WriteSingleRegister(q.start, binary.BigEndian.Uint16(q.values))
+	case writeRegisters:
+		return c.WriteMultipleRegisters(q.start, q.quantity, q.values)
+	default:
+		return c.ReadHoldingRegisters(q.start, q.quantity)
+	}
 }
 
 // bus is one physical endpoint. Whoever has the turn in queue owns the fields
@@ -71,8 +107,8 @@ type unit struct {
 }
 
 type owed struct {
-	quantity uint16
-	at       time.Time
+	size int // of the values
+	at   time.Time
 }
 
 func newBus(addr string, rtu bool, cfg *Config) *bus {
@@ -99,7 +135,7 @@ func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duratio
 		t.give()
 		held = t.spent
 	}()
-	if b.rtu {
+	if b.rtu && q.size() > 0 {
 		if err := b.catchUp(ctx, t, q); err != nil {
 			return nil, 0, err
 		}
@@ -114,8 +150,8 @@ func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duratio
 }
 
 // catchUp makes sure that nothing a unit still owes can be taken for the
-// answer to q: it asks for a number of registers that no unanswered request
-// asked for. The answer itself is thrown away.
+// answer to q: it asks for so many registers or bits that no unanswered request
+// has an answer of that length. The answer itself is thrown away.
 func (b *bus) catchUp(ctx context.Context, t *turn, q query) error {
 	b.mu.Lock()
 	debts := slices.Clone(b.unit(q.unit).owed)
@@ -124,7 +160,7 @@ func (b *bus) catchUp(ctx context.Context, t *turn, q query) error {
 		return nil
 	}
 	probe := q
-	probe.quantity = otherQuantity(q.quantity, debts)
+	probe.quantity = otherQuantity(q, debts)
 	_, err := b.attempt(ctx, t, probe)
 	var exception *modbus.ModbusError
 	if errors.As(err, &exception) {
@@ -133,13 +169,20 @@ func (b *bus) catchUp(ctx context.Context, t *turn, q query) error {
 	return err
 }
 
-// otherQuantity is the one nearest to n that no debt has.
-func otherQuantity(n uint16, debts []owed) uint16 {
-	for step := uint16(1); ; step++ {
-		for _, candidate := range []uint16{n - step, n + step} {
-			taken := slices.ContainsFunc(debts, func(o owed) bool { return o.quantity == candidate })
-			if !taken && candidate >= 1 && candidate <= maxRegisters {
-				return candidate
+// otherQuantity is one near that of q, which no debt has the length of.
+func otherQuantity(q query, debts []owed) uint16 {
+	stride, most := 1, mostPlaces(q.function)
+	if most == devices.MostCoils {
+		stride = 8 // bits in a byte
+	}
+	for step := stride; ; step += stride {
+		for _, candidate := range []int{int(q.quantity) - step, int(q.quantity) + step} {
+			if candidate < 1 || candidate > most {
+				continue
+			}
+			other := query{function: q.function, quantity: uint16(candidate)}
+			if !slices.ContainsFunc(debts, func(o owed) bool { return o.size == other.size() }) {
+				return other.quantity
 			}
 		}
 	}
@@ -163,13 +206,9 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 		}
 		return b.sendTCP(ctx, t, q, request)
 	}))
-	ask := client.ReadHoldingRegisters
-	if q.table == "input" {
-		ask = client.ReadInputRegisters
-	}
-	data, err := ask(q.start, q.quantity)
-	if err == nil && len(data) != 2*int(q.quantity) {
-		err = &fault{kind: wrong, err: fmt.Errorf("%d bytes for %d registers", len(data), q.quantity)}
+	data, err := q.ask(client)
+	if size := q.size(); err == nil && size > 0 && len(data) != size {
+		err = &fault{kind: wrong, err: fmt.Errorf("%d bytes of values, want %d", len(data), size)}
 	}
 	return data, b.settle(ctx, q, number, sent, err)
 }
@@ -188,7 +227,10 @@ func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, e
 	if b.rtu {
 		b.spoilt = max(b.spoilt, number)
 		u.quiet = now.Add(q.timeout)
-		if u.owed = append(u.owed, owed{q.quantity, now}); len(u.owed) == owedMost {
+		if q.size() > 0 {
+			u.owed = append(u.owed, owed{q.size(), now})
+		}
+		if len(u.owed) == owedMost {
 			u.quiet = now.Add(owedFor) // it may be deaf to lengths that its registers do not allow
 		}
 	}

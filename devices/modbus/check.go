@@ -62,7 +62,7 @@ func overlaps(bindings []*devices.Binding) devices.Problems {
 	for i, b := range sorted {
 		for j := i - 1; j >= 0 && j >= i-64; j-- {
 			a := sorted[j]
-			if a.Register.Table != b.Register.Table || int(a.Register.Address)+4 <= int(b.Register.Address) {
+			if a.Register.Table != b.Register.Table || int(a.Register.Address)+devices.MostRegisters <= int(b.Register.Address) {
 				break
 			}
 			if int(a.Register.Address)+a.Register.Words() <= int(b.Register.Address) || sameValue(a.Register, b.Register) {
@@ -82,8 +82,11 @@ func sameValue(a, b *devices.Register) bool {
 	if a.Address != b.Address || a.Words() != b.Words() {
 		return false
 	}
-	if a.Words() == 1 && (a.Type == "bit" || b.Type == "bit") {
+	if a.Words() == 1 && (partial(a) || partial(b)) {
 		return true
 	}
 	return a.Type == b.Type && cmp.Or(a.Order, "ABCD") == cmp.Or(b.Order, "ABCD")
 }
+
+// partial says that the type takes some bits of its register only.
+func partial(r *devices.Register) bool { return r.Type == "bit" || r.Type == "bits" }

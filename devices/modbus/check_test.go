@@ -34,7 +34,7 @@ func TestOpenTellsEveryFaultAtOnce(t *testing.T) {
 		{"unit 255 on TCP", with(func(d *devices.Device) { d.Modbus.Unit = 255 }), nil, nil},
 		{"unit 0 on TCP", with(func(d *devices.Device) { d.Modbus.Unit = 0 }), nil, nil},
 		{"unit 0 on RTU", with(func(d *devices.Device) { d.Endpoint, d.Modbus.Unit = "modbus+rtu://h:4001", 0 }), nil, []string{"modbus.unit: out_of_range"}},
-		{"several at once", with(func(d *devices.Device) { d.Modbus.Unit, d.Modbus.Gap, d.Endpoint = 250, 125, "http://x" }), []devices.Bound{noRegister, reg("p.a", "coil", 65535, "float32")}, []string{
+		{"several at once", with(func(d *devices.Device) { d.Modbus.Unit, d.Modbus.Gap, d.Endpoint = 250, 125, "http://x" }), []devices.Bound{noRegister, reg("p.a", "coils", 65535, "float32")}, []string{
 			"endpoint: bad_address", "modbus.unit: out_of_range", "modbus.gap: register_span", "bindings.b-p-none.register: missing",
 			"bindings.b-p-a.register.table: not_one_of", "bindings.b-p-a.register.address: out_of_range",
 		}},

@@ -185,7 +185,7 @@ func (r *round) ask(ctx context.Context, b *block) []*block {
 		return nil
 	}
 	timeout := r.d.dev.Timeout.D()
-	q := query{unit: r.d.dev.Modbus.Unit, table: b.table, start: b.start, quantity: b.quantity, timeout: timeout}
+	q := query{unit: r.d.dev.Modbus.Unit, function: reads(b.table), start: b.start, quantity: b.quantity, timeout: timeout}
 	short, others := r.d.bus.patience(r.d, q)
 	q.patience = short
 	if r.d.rtu && (r.d.breaker.long(now, timeout) || b.breaker.long(now, timeout)) {

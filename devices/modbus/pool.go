@@ -105,10 +105,6 @@ func (p *Pool) Open(dev devices.Device, bounds []devices.Bound) (devices.Driver,
 	if dev.Timeout == 0 {
 		dev.Timeout = devices.Duration(defaultTimeout)
 	}
-	gap := dev.Modbus.Gap
-	if gap == 0 {
-		gap = defaultGap
-	}
 	bounds = slices.Clone(bounds)
 	pointers := make([]*devices.Bound, len(bounds))
 	for i := range bounds {
@@ -121,7 +117,7 @@ func (p *Pool) Open(dev devices.Device, bounds []devices.Bound) (devices.Driver,
 	return &Driver{
 		pool: p, dev: dev, rtu: u.Scheme == "modbus+rtu",
 		addr:   net.JoinHostPort(strings.ToLower(u.Hostname()), port),
-		blocks: plan(pointers, gap),
+		blocks: plan(pointers, capsOf(dev.Modbus)),
 		log:    p.cfg.Log.With("device", dev.ID),
 	}, nil
 }

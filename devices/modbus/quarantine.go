@@ -87,7 +87,7 @@ func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int)
 	case slowest > 0:
 		patience = max(2*floor, 8*slowest)
 	default:
-		patience = max(shortest/4, mostPatience) + time.Duration(13+2*int(q.quantity))*rtuByte
+		patience = max(shortest/4, mostPatience) + time.Duration(13+q.size())*rtuByte
 	}
 	if leftOut == len(b.members)-1 {
 		leftOut = 0 // nobody is there to be protected

@@ -152,10 +152,10 @@ func (b *bus) sendRTU(ctx context.Context, q query, request []byte) ([]byte, err
 		if misfit = fits(request[:2], frame[:2]); misfit != nil {
 			continue
 		}
-		if exception := frame[1]&0x80 != 0; exception || int(frame[2]) == 2*int(q.quantity) {
+		if exception, size := frame[1]&0x80 != 0, q.size(); exception || size == 0 || int(frame[2]) == size {
 			return frame, nil
 		}
-		misfit = fmt.Errorf("%d bytes for %d registers", frame[2], q.quantity)
+		misfit = fmt.Errorf("%d bytes of values, want %d", frame[2], q.size())
 	}
 }
 

@@ -408,6 +408,9 @@ type Function string
 // ID defines model for Id.
 type ID = string
 
+// Label What one value of an enumeration means: 1 is running
+type Label = devices.Label
+
 // LastValue defines model for LastValue.
 type LastValue struct {
 	// At When it was true, by the device
@@ -753,6 +756,9 @@ type Sample struct {
 
 // Secret Write only: read as "[redacted]" where one is set; sent back so, or left out, it stays
 type Secret = devices.Secret
+
+// SerialLine How a serial port speaks; all devices of one port have the same. Absent means 9600 8N1
+type SerialLine = devices.SerialLine
 
 // SetupRequest defines model for SetupRequest.
 type SetupRequest struct {
