@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -181,13 +182,20 @@ func TestConsole(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got struct {
-			IDFault, Typed, PointID, LastValue, Event, RetireAsks string
-			LimitGone                                             bool
-			Faults                                                []string
+			IDFault, Typed, Unreachable, PointID, LastValue, Event, RetireAsks string
+			LimitGone                                                          bool
+			Still                                                              int
+			Restored, Faults                                                   []string
 		}
 		browse(t, "register.mjs", phone, &got)
 		if got.IDFault == "" || got.Typed != "码头堆场" {
 			t.Errorf("beside the wrong field: %q; kept: %q", got.IDFault, got.Typed)
+		}
+		if want := []string{"码头堆场", "dock-yard", "other"}; !strings.Contains(got.Unreachable, "无法连接网关") || !slices.Equal(got.Restored, want) {
+			t.Errorf("without network: %q; after the session ended: %q, want %q", got.Unreachable, got.Restored, want)
+		}
+		if got.Still != 640 {
+			t.Errorf("the new camera's still is %d pixels wide, want 640", got.Still)
 		}
 		if got.PointID != "pm10" || got.LastValue != "87" {
 			t.Errorf("point %q has last value %q, want pm10 and 87", got.PointID, got.LastValue)

@@ -3,9 +3,9 @@
 import { execFileSync } from 'node:child_process'
 import { run, shot, task } from './browser.mjs'
 
-// Requests that are meant to be refused: nobody is signed in at first, a field
-// is wrong, an older version is saved.
-const expected = [/status of 401.*\/api\/v1\/me/, /status of 4(00|22).*\/api\/v1\/(sites|points)/, /status of 409/]
+// Requests that are meant to fail: nobody is signed in, a field is wrong, an
+// older version is saved, the network is away, a new camera has no picture yet.
+const expected = [/status of 401/, /ERR_FAILED.*\/api\/v1\/sites/, /status of 503.*still\.jpg/, /status of 4(00|22).*\/api\/v1\/(sites|points)/, /status of 409/]
 const [host, port] = task.broker.split(':')
 const publish = (value) =>
   execFileSync('mosquitto_pub', ['-h', host, '-p', port, '-u', 'yard-meter', '-P', 'Yard-Meter-7', '-i', 'yard-meter', '-q', '1', '-t', 'offsite/yard-meter/pm10', '-m', String(value)])
@@ -38,11 +38,15 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   }
   const onTo = (kind) => page.click(`a[href*="/register/${kind}/+?"]`)
 
+  const signIn = async (password) => {
+    await page.fill('input[autocomplete=username]', task.person)
+    await page.fill('input[type=password]', password)
+    await fitsHand('sign-in')
+    await page.click('button.primary')
+  }
+
   await page.goto(task.base + '/')
-  await page.fill('input[autocomplete=username]', task.person)
-  await page.fill('input[type=password]', task.password)
-  await fitsHand('sign-in')
-  await page.click('button.primary')
+  await signIn(task.password)
   await page.waitForSelector('input[autocomplete=new-password]')
   await page.fill('input[autocomplete=current-password]', task.password)
   for (const e of await page.locator('input[autocomplete=new-password]').all()) await e.fill(task.nextPassword)
@@ -58,7 +62,19 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   report.idFault = (await page.locator('[data-field=id] .error').textContent()).trim()
   report.typed = await field('name').inputValue()
   await shot(page, 'phone-fault')
-  await save('site', [['id', 'dock-yard']])
+
+  // The network is away, then the session ends: what was typed stays.
+  await set('id', 'dock-yard')
+  await page.route('**/api/v1/sites', (r) => r.abort())
+  await page.click('[data-test=save]')
+  report.unreachable = (await page.locator('main .message.grave').textContent()).trim()
+  await page.unroute('**/api/v1/sites')
+  await page.context().clearCookies()
+  await page.click('[data-test=save]')
+  await signIn(task.nextPassword)
+  await page.waitForSelector('[data-test=save]')
+  report.restored = [await field('name').inputValue(), await field('id').inputValue(), await field('kind').inputValue()]
+  await save('site', [])
   await onTo('outlets')
   await save('outlet', [['name', '堆场扬尘点'], ['kind', 'dust'], ['id', 'yard-dust']])
   await onTo('points')
@@ -73,7 +89,15 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   await last.waitFor()
   report.lastValue = await last.textContent()
   await shot(page, 'phone-last-value')
-  await onTo('limits')
+  await page.goto(task.base + '/#/register/cameras/+')
+  const shown = await (await fetch(task.api + '/cameras/cam-1', { headers: { Authorization: 'Bearer ' + task.token } })).json()
+  await save('camera', [['site', 'dock-yard'], ['name', '堆场摄像机'], ['url', shown.url], ['id', 'yard-cam']])
+  const still = page.locator('[data-test=still]')
+  await still.waitFor()
+  await page.waitForFunction((p) => p.complete && p.naturalWidth > 0, await still.elementHandle())
+  report.still = await still.evaluate((p) => p.naturalWidth)
+  await shot(page, 'phone-camera')
+  await page.goto(task.base + '/#/register/limits/+?point=yard-dust.pm10')
   await save('limit', [['point', 'yard-dust.pm10'], ['level', 'H'], ['value', '100']])
   publish(143)
   await page.goto(task.base + '/#/events?site=dock-yard')

@@ -1092,6 +1092,8 @@ export interface components {
             max?: number | null;
             /** @description Decimals to show */
             digits: number;
+            /** @description Of an enumeration: what its values mean */
+            labels?: components["schemas"]["Label"][];
             /**
              * Format: int64
              * @description 1 at creation, one more at each replacement; sent back in PUT
@@ -1107,6 +1109,12 @@ export interface components {
              */
             readonly retired_at?: string;
         };
+        /** @description What one value of an enumeration means: 1 is running */
+        Label: {
+            /** Format: double */
+            value: number;
+            text: string;
+        };
         /** @description What has a connection: instrument, PLC, data logger, gateway */
         Device: {
             id: components["schemas"]["Id"];
@@ -1117,7 +1125,7 @@ export interface components {
              * @enum {string}
              */
             driver: "modbus" | "mqtt" | "broker";
-            /** @description modbus://host:502, modbus+rtu://host:4001 (RTU over TCP), mqtt://host:1883, mqtts://host:8883; empty for broker */
+            /** @description modbus://host:502, modbus+rtu://host:4001 and modbus+ascii://host:4001 (over TCP), modbus+rtu:///dev/ttyUSB0 and modbus+ascii:///dev/ttyUSB0 (serial ports), mqtt://host:1883, mqtts://host:8883; empty for broker */
             endpoint?: string;
             username?: string;
             password?: components["schemas"]["Secret"];
@@ -1146,8 +1154,35 @@ export interface components {
         ModbusSettings: {
             /** @description Unit id, 1 to 247; 0 and 255 address a TCP device itself */
             unit: number;
-            /** @description Unused registers that one request may read over; absent means 8 */
+            /** @description Unused registers that one request may read over; absent means 8, -1 none */
             gap?: number;
+            /** @description Most registers that one request may ask for; absent means 125 */
+            size?: number;
+            /** @description That the bus rests between an answer and the next request, 0 to 10s */
+            pause?: components["schemas"]["Duration"];
+            /** @description That the bus rests after connecting, 0 to 1m */
+            settle?: components["schemas"]["Duration"];
+            serial?: components["schemas"]["SerialLine"];
+        };
+        /** @description How a serial port speaks; all devices of one port have the same. Absent means 9600 8N1 */
+        SerialLine: {
+            /** @description Absent means 9600 */
+            baud?: number;
+            /**
+             * @description Absent means none
+             * @enum {string}
+             */
+            parity?: "none" | "even" | "odd";
+            /**
+             * @description Absent means 8; 7 with ASCII only
+             * @enum {integer}
+             */
+            data_bits?: 7 | 8;
+            /**
+             * @description Absent means 1
+             * @enum {integer}
+             */
+            stop_bits?: 1 | 2;
         };
         /** @description Of a session with an external broker */
         MQTTSettings: {
@@ -1196,18 +1231,25 @@ export interface components {
         /** @description A place in a Modbus device */
         Register: {
             /** @enum {string} */
-            table: "holding" | "input";
+            table: "holding" | "input" | "coil" | "discrete";
             /** @description As in the request, counted from 0 */
             address: number;
-            /** @enum {string} */
-            type: "int16" | "uint16" | "int32" | "uint32" | "float32" | "float64" | "bit";
             /**
-             * @description The bytes of a 32-bit value as they arrive; absent means ABCD
+             * @description bit for coil and discrete. string is a text that spells a number. 64-bit integers beyond 2^53 are rounded
+             * @enum {string}
+             */
+            type: "int16" | "uint16" | "int32" | "uint32" | "int64" | "uint64" | "float32" | "float64" | "bcd16" | "bcd32" | "string" | "bit" | "bits";
+            /**
+             * @description The bytes of a 32-bit value as they arrive; absent means ABCD; for string ABCD or BADC
              * @enum {string}
              */
             order?: "ABCD" | "CDAB" | "BADC" | "DCBA";
-            /** @description 0 is the least significant, for type bit */
+            /** @description 0 is the least significant, for types bit and bits, whose lowest it is */
             bit?: number;
+            /** @description Number of bits, for type bits */
+            width?: number;
+            /** @description Registers that the text takes, two characters each, for type string */
+            length?: number;
         };
         /** @description A place in a stream of MQTT messages */
         Topic: {
