@@ -73,11 +73,11 @@ func (b *Board) run(ctx context.Context) error {
 				b.complain(ctx, b.ledger.Trim(ctx, keepLosses))
 			}
 		case <-ctx.Done():
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			b.write(ctx)
-			b.complain(ctx, b.ledger.Alive(ctx, time.Now(), true))
-			return context.Canceled
+			b.write(last)
+			b.complain(last, b.ledger.Alive(last, time.Now(), true))
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -275,9 +275,16 @@ func (b *Board) warn(device string, at time.Time, count int64, p *devices.Proble
 func (b *Board) heard(device string, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if d := b.devices[device]; d != nil && at.After(d.Heard) {
-		d.Heard = at
+	if d := b.devices[device]; d != nil {
+		d.Heard, d.expected = latest(at, d.Heard), time.Time{}
 	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (d *device) copied() DeviceStatus {

@@ -145,12 +145,13 @@ func (b *Box) Close() error { return b.DB.Close() }
 // Run runs the site until ctx ends. What acquires stops first, so that all it
 // took is recorded and judged before the end.
 func (b *Box) Run(ctx context.Context) error {
-	later, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+	later, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
 	var g errgroup.Group
 	g.Go(func() error {
-		defer stop()
-		return b.acquire(ctx)
+		err := b.acquire(ctx)
+		stop(err) // the others then end with the same error, whichever is seen first
+		return err
 	})
 	keep := func(name string, most time.Duration, task func(context.Context) error) {
 		g.Go(func() error {

@@ -32,10 +32,15 @@ func (b *Box) openBroker() (*broker.Broker, error) {
 	return broker.New(cfg)
 }
 
+// brokerSettles is how long the broker must run for its notice to end.
+const brokerSettles = time.Second
+
 // runBroker is the task of the embedded broker.
 func (b *Box) runBroker(ctx context.Context) error {
-	b.condition.set(noticeBroker, nil)
+	// It fails at once where it cannot listen, and says nothing when it can.
+	listens := time.AfterFunc(brokerSettles, func() { b.condition.set(noticeBroker, nil) })
 	err := b.Broker.Run(ctx, sink{b, ctx})
+	listens.Stop()
 	if err != nil && ctx.Err() == nil {
 		b.condition.set(noticeBroker, devices.AllProblems(err)[0])
 	}

@@ -84,13 +84,18 @@ func construction(size Size, password devices.Secret) []devices.Thing {
 		point(outletDust+".pm10", "PM10", "a34002", "ug/m3", 0, 2000, 0),
 		point(outletDust+".pm25", "PM2.5", "a34004", "ug/m3", 0, 1000, 0),
 		point(outletDust+".tsp", "TSP", "a34001", "ug/m3", 0, 5000, 0),
-		point(outletNoise+".leq", "等效声级", "Leq", "dB(A)", 20, 140, 1),
 		&devices.Device{ID: deviceDust, Site: siteConstruction, Name: "扬尘在线监测仪", Driver: devices.DriverBroker, Password: password},
-		&devices.Device{ID: deviceNoise, Site: siteConstruction, Name: "噪声监测仪", Driver: devices.DriverBroker, Password: password},
 		json("dust-pm10", outletDust+".pm10", "pm10"),
 		json("dust-pm25", outletDust+".pm25", "pm25"),
 		json("dust-tsp", outletDust+".tsp", "tsp"),
-		&devices.Binding{ID: "noise-leq", Point: outletNoise + ".leq", Device: deviceNoise},
+	}
+	if size.Sensors > 1 {
+		list = append(list,
+			point(outletNoise+".leq", "等效声级", "Leq", "dB(A)", 20, 140, 1),
+			&devices.Device{ID: deviceNoise, Site: siteConstruction, Name: "噪声监测仪", Driver: devices.DriverBroker, Password: password},
+			&devices.Binding{ID: "noise-leq", Point: outletNoise + ".leq", Device: deviceNoise},
+			&devices.Limit{ID: "noise-leq-h", Point: outletNoise + ".leq", Level: "H", Value: 85, Unit: "dB(A)", Averaging: devices.AveragingInstant, Deadband: 1},
+		)
 	}
 	for i := 3; i <= size.Sensors; i++ {
 		id := fmt.Sprintf("dust-sensor-%d", i)
@@ -150,7 +155,6 @@ func limits() []devices.Thing {
 	const gas = "GB/T 50493-2019"
 	return []devices.Thing{
 		&devices.Limit{ID: "dust-pm10-h", Point: outletDust + ".pm10", Level: "H", Value: pm10Limit, Unit: "ug/m3", Averaging: devices.AveragingInstant, Deadband: 10},
-		&devices.Limit{ID: "noise-leq-h", Point: outletNoise + ".leq", Level: "H", Value: 85, Unit: "dB(A)", Averaging: devices.AveragingInstant, Deadband: 1},
 		&devices.Limit{ID: "tank-level-h", Point: outletTank + ".level", Level: "H", Value: 12.5, Unit: "m", Averaging: devices.AveragingInstant, Deadband: 0.1},
 		&devices.Limit{ID: "tank-level-hh", Point: outletTank + ".level", Level: "HH", Value: 13.5, Unit: "m", Averaging: devices.AveragingInstant, Deadband: 0.1},
 		&devices.Limit{ID: "gas-lel-h", Point: outletGas + ".lel", Level: "H", Value: gasLimit, Unit: "%LEL", Averaging: devices.AveragingInstant, Deadband: 2, Standard: gas},
