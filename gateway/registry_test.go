@@ -255,7 +255,7 @@ func TestBadBodies(t *testing.T) {
 		{"deep", "sites", strings.Repeat("[", 100000), 400, "bad_json", nil},
 		{"large", "sites", `{"name":"` + strings.Repeat("x", api.MaxBody) + `"}`, 413, "body_too_large", nil},
 		{"USCC", "entities", `{"id":"x","name":"n","uscc":"91350211M000100Y40","region_code":"310115"}`, 400, "uscc_check", []string{"uscc"}},
-		{"every fault at once", "limits", `{"id":"No","level":"X","averaging":"day","deadband":-1}`, 400, "invalid", []string{"id", "point", "level", "averaging", "deadband"}},
+		{"every fault at once", "limits", `{"id":"No","level":"X","averaging":"day","deadband":-1}`, 400, "invalid", []string{"value", "id", "point", "level", "averaging", "deadband"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -85,7 +85,7 @@ func decodeStrictly(body []byte, v any) error {
 	if err := json.Unmarshal(body, v); err != nil {
 		return devices.Invalid("", "bad_body", "请求体不符合格式", "the body does not fit: "+err.Error())
 	}
-	return nil
+	return forgotten(body, v)
 }
 
 func malformed(body []byte) *devices.Problem {
@@ -196,6 +196,45 @@ func checkObject(ps *devices.Problems, raw json.RawMessage, t reflect.Type, path
 		checkJSON(ps, members[name], field.Type, at)
 	}
 }
+
+// forgotten tells the required numbers that the body leaves out and that would
+// pass for a legal 0: a limit of 0 alarms for ever, register 0 is another
+// quantity. What else is wrong with the thing is told with them.
+func forgotten(body []byte, v any) error {
+	var said struct {
+		Value    json.RawMessage `json:"value"`
+		Register *struct {
+			Address json.RawMessage `json:"address"`
+		} `json:"register"`
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		return err
+	}
+	field := ""
+	switch v := v.(type) {
+	case *devices.Limit:
+		if absent(said.Value) {
+			field = "value"
+		}
+	case *devices.Binding:
+		if v.Register != nil && absent(said.Register.Address) {
+			field = "register.address"
+		}
+	}
+	t, ok := v.(devices.Thing)
+	if field == "" || !ok {
+		return nil
+	}
+	ps := devices.Problems{devices.Invalid(field, "missing", "请填写；0 也须写明", "give it; 0 must be written too")}
+	for _, p := range devices.AllProblems(t.Check()) {
+		if p.Field != field && (p.Field != "id" || t.Key() != "") { // an id left out is made at creation
+			ps.Add(p)
+		}
+	}
+	return ps.Err()
+}
+
+func absent(raw json.RawMessage) bool { return raw == nil || string(raw) == "null" }
 
 // fieldOf finds the field with this JSON name, also in embedded structs.
 func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
