@@ -2,6 +2,7 @@ package devices
 
 import (
 	"math"
+	"strings"
 	"time"
 )
 
@@ -72,6 +73,9 @@ func (d *Device) Check() error {
 		ps.Add(checkURL("endpoint", d.Endpoint, "mqtt", "mqtts"))
 		if d.MQTT != nil && d.MQTT.QoS != nil && *d.MQTT.QoS > 1 {
 			ps.Add(Invalid("mqtt.qos", "out_of_range", "订阅 QoS 须为 0 或 1", "subscribe with QoS 0 or 1"))
+		}
+		if d.MQTT != nil && strings.ContainsAny(d.MQTT.Share, "/+#") {
+			ps.Add(Invalid("mqtt.share", "bad_share", "共享组名不得含 /、+ 或 #", "the name of a shared group holds no /, + or #"))
 		}
 	case DriverBroker:
 		if d.Endpoint != "" {

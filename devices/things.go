@@ -296,6 +296,6 @@ func checkURL(field, raw string, schemes ...string) *Problem {
 			}
 		}
 	}
-	example := schemes[0] + "://192.168.1.64:554/…"
+	example := schemes[0] + "://192.168.1.64" + map[string]string{"rtsp": ":554/…", "http": "/…", "mqtt": ":1883"}[schemes[0]]
 	return Invalid(field, "bad_address", "地址须形如 "+example, "write the address like "+example)
 }

@@ -119,6 +119,7 @@ func TestCheckNamesEveryFault(t *testing.T) {
 			d.Period, d.Timeout = devices.Duration(time.Millisecond), devices.Duration(time.Hour)
 		}), []string{"period out_of_range", "timeout out_of_range"}},
 		{"mqtt, qos", &devices.Device{ID: "d", Site: "s", Name: "n", Driver: "mqtt", Endpoint: "mqtts://h", MQTT: &devices.MQTTSettings{QoS: ptr(byte(2))}}, []string{"mqtt.qos out_of_range"}},
+		{"mqtt, share", &devices.Device{ID: "d", Site: "s", Name: "n", Driver: "mqtt", Endpoint: "mqtts://h", MQTT: &devices.MQTTSettings{Share: "a/b"}}, []string{"mqtt.share bad_share"}},
 		{"broker with an address", &devices.Device{ID: "d", Site: "s", Name: "n", Driver: "broker", Endpoint: "mqtt://h"}, []string{"endpoint not_used"}},
 		{"no such driver", &devices.Device{ID: "d", Site: "s", Name: "n", Driver: "opc"}, []string{"driver not_one_of"}},
 		{"binding", binding(func(*devices.Binding) {}), nil},
