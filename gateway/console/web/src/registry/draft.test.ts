@@ -66,6 +66,7 @@ test('suggested ids are free and speak', () => {
   const lists = { ...nothing, sites: [{ id: 'site-1' }, { id: 'dock-a' }], points: [{ id: 'gate.pm10' }] } as Lists
   expect(suggestId('sites', { name: '码头' }, lists)).toBe('site-2')
   expect(suggestId('sites', { name: 'Dock A' }, lists)).toBe('dock-a-2')
+  expect(suggestId('sites', { name: 'Dock A' }, lists, new Set(['dock-a-2']))).toBe('dock-a-3')
   expect(suggestId('points', { name: 'PM10', '~outlet': 'gate' }, lists)).toBe('pm10-2')
   expect(suggestId('points', { name: 'PM10', '~outlet': 'yard' }, lists)).toBe('pm10')
   expect(suggestId('points', { name: '液位', factor: 'level', '~outlet': 'tank' }, lists)).toBe('level')

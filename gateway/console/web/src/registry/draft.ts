@@ -103,8 +103,11 @@ const stems: Record<Kind, string> = {
 
 const slug = (s: string) => s.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 48)
 
-/** An id that is free and says something, so that nobody must think of one in the field. */
-export function suggestId(kind: Kind, d: Draft, lists: Lists): string {
+/**
+ * An id that is free and says something, so that nobody must think of one in the
+ * field. refused are those that the gateway did not take: retired things keep theirs.
+ */
+export function suggestId(kind: Kind, d: Draft, lists: Lists, refused: ReadonlySet<string> = new Set()): string {
   const outlet = String(d['~outlet'] ?? '')
   const taken = new Set(lists[kind].filter((x) => kind !== 'points' || outletOf(x.id) === outlet).map((x) => (kind === 'points' ? x.id.slice(outlet.length + 1) : x.id)))
   const text = (path: string) => String(d[path] ?? '')
@@ -119,6 +122,6 @@ export function suggestId(kind: Kind, d: Draft, lists: Lists): string {
   const numbered = stem === stems[kind]
   for (let n = 1; ; n++) {
     const id = n === 1 && !numbered ? stem : `${stem}-${n}`
-    if (!taken.has(id)) return id
+    if (!taken.has(id) && !refused.has(id)) return id
   }
 }
