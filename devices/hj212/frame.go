@@ -1,0 +1,473 @@
+package hj212
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+
+	"offsite/devices"
+)
+
+// Sizes of a frame, in bytes.
+const (
+	longestSegment = 1024 // HJ 212-2017, section 6.3.1
+	headSize       = 6    // "##" and four digits
+	crcSize        = 4
+	keepRaw        = 2048 // of a refused frame
+)
+
+// CRC is the check of HJ 212-2017 Annex A. It is not CRC-16/Modbus: the high
+// byte of the register is shifted down before each byte comes in.
+func CRC(segment []byte) uint16 {
+	reg := uint16(0xffff)
+	for _, b := range segment {
+		reg = reg>>8 ^ uint16(b)
+		for range 8 {
+			out := reg & 1
+			if reg >>= 1; out == 1 {
+				reg ^= 0xa001
+			}
+		}
+	}
+	return reg
+}
+
+// AppendFrame puts segment into a frame at the end of dst. crc is that of the
+// plain segment, which differs from segment where an area of it is encrypted.
+func AppendFrame(dst, segment []byte, crc uint16) []byte {
+	dst = fmt.Appendf(dst, "##%04d", len(segment))
+	dst = append(dst, segment...)
+	return fmt.Appendf(dst, "%04X\r\n", crc)
+}
+
+// Frame is what was found in a stream: a packet, or a refusal with the bytes it
+// is about. Both are there where the frame is whole but what it says is not.
+type Frame struct {
+	Packet  *Packet
+	Refused *devices.Problem
+	Raw     []byte // valid until the next call of Write; at most 2,048 bytes of a refused frame
+}
+
+// Decoder finds frames in a stream however it is cut. The zero Decoder is
+// strict. It is not safe for use by several goroutines.
+type Decoder struct {
+	Tolerant bool                    // accept the dialects that loggers in the field speak
+	Text     bool                    // the stream is a text: LF, or its end, may stand for CR LF
+	Key      func(mn string) *Cipher // of the logger's encrypted area, nil if it has none; may itself be nil
+
+	buf   []byte
+	start int  // what lies before it has been given
+	last  int  // where the last frame began, for again
+	ended bool // nothing more will come
+	lost  bool // the last bytes were refused: what follows up to the next frame belongs to them
+}
+
+// Write adds p to the stream. It never fails.
+func (d *Decoder) Write(p []byte) (int, error) {
+	if d.start > 0 {
+		d.buf = d.buf[:copy(d.buf, d.buf[d.start:])]
+		d.start, d.last = 0, 0
+	}
+	d.buf = append(d.buf, p...)
+	return len(p), nil
+}
+
+// End says that nothing more will come.
+func (d *Decoder) End() { d.ended = true }
+
+// again gives the last frame once more, by rules that have changed meanwhile.
+// Nothing was written since.
+func (d *Decoder) again() { d.start = d.last }
+
+// Next gives the next frame, and false when there is none before more is written.
+func (d *Decoder) Next() (Frame, bool) {
+	for {
+		d.skipLineEnds()
+		b := d.buf[d.start:]
+		at := findStart(b)
+		if at == 0 {
+			d.last = d.start
+			return d.take(b)
+		}
+		if at < 0 {
+			at = len(b) - trailingHash(b)
+			if d.ended {
+				at = len(b)
+			}
+		}
+		if at == 0 {
+			return Frame{}, false
+		}
+		told := d.lost
+		f := d.refuse(b, at, garbage(at))
+		if !told {
+			return f, true
+		}
+	}
+}
+
+// take reads the frame at the start of b. It gives no Raw where more must come.
+func (d *Decoder) take(b []byte) (Frame, bool) {
+	f := d.try(b)
+	switch {
+	case f.problem != nil && f.packet == nil:
+		return d.refuse(b, 2+findAfter(b[2:]), f.problem), true
+	case f.size > 0:
+		d.start += f.size
+		d.lost = false
+		return Frame{Packet: f.packet, Refused: f.problem, Raw: b[:f.size]}, true
+	case d.ended:
+		return d.refuse(b, 2+findAfter(b[2:]), d.whyNot(b, truncated())), true
+	}
+	// A logger that lost its breath in the middle of a frame begins anew: the
+	// whole frame behind must not wait for the rest that never comes.
+	for at := 2 + findAfter(b[2:]); at+2 <= len(b); at += 2 + findAfter(b[at+2:]) {
+		if inner := d.try(b[at:]); inner.size > 0 && inner.problem == nil {
+			return d.refuse(b, at, d.whyNot(b[:at], truncated())), true
+		}
+	}
+	return Frame{}, false
+}
+
+// refuse gives up the first n bytes of b.
+func (d *Decoder) refuse(b []byte, n int, problem *devices.Problem) Frame {
+	n = min(n, len(b))
+	d.start += n
+	d.lost = true
+	return Frame{Refused: problem, Raw: b[:min(n, keepRaw)]}
+}
+
+// skipLineEnds passes over what may stand between two frames.
+func (d *Decoder) skipLineEnds() {
+	for d.start < len(d.buf) {
+		switch c := d.buf[d.start]; {
+		case c == '\r' || c == '\n':
+		case (d.Text || d.Tolerant) && (c == ' ' || c == '\t' || c == 0):
+		default:
+			return
+		}
+		d.start++
+	}
+}
+
+// findStart gives the place of the first "##" that a digit follows, or could
+// follow once more has come; -1 if there is none.
+func findStart(b []byte) int {
+	for from := 0; ; {
+		at := bytes.Index(b[from:], []byte("##"))
+		if at < 0 {
+			return -1
+		}
+		at += from
+		if at+2 >= len(b) || digit(b[at+2]) || at == 0 && b[at+2] != '#' {
+			return at
+		}
+		from = at + 1
+	}
+}
+
+// findAfter gives the place of the next start, or the length of what certainly
+// is none.
+func findAfter(b []byte) int {
+	for from := 0; ; {
+		at := bytes.Index(b[from:], []byte("##"))
+		if at < 0 {
+			return len(b) - trailingHash(b)
+		}
+		at += from
+		if at+2 >= len(b) || digit(b[at+2]) {
+			return at
+		}
+		from = at + 1
+	}
+}
+
+func trailingHash(b []byte) int {
+	if len(b) > 0 && b[len(b)-1] == '#' {
+		return 1
+	}
+	return 0
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// tried is what the bytes at a start are: a frame of size bytes, no frame with
+// the problem why, or neither yet.
+type tried struct {
+	size    int
+	packet  *Packet
+	problem *devices.Problem
+}
+
+func (d *Decoder) try(b []byte) tried {
+	digits := 0
+	for digits < 4 && 2+digits < len(b) && digit(b[2+digits]) {
+		digits++
+	}
+	if digits < 4 && 2+digits == len(b) {
+		return tried{}
+	}
+	if digits == 0 || digits < 4 && !d.Tolerant {
+		return tried{problem: devices.Invalid("length", "bad_length", "包头 ## 之后须为 4 位十进制长度", "four decimal digits of length follow ##")}
+	}
+	declared, _ := strconv.Atoi(string(b[2 : 2+digits])) // at most four digits
+	if d.Tolerant {
+		return d.tryTolerant(b, 2+digits, declared)
+	}
+	return d.tryStrict(b, declared)
+}
+
+func (d *Decoder) tryStrict(b []byte, declared int) tried {
+	end := headSize + declared
+	if declared > longestSegment {
+		return tried{problem: tooLong(declared)}
+	}
+	if len(b) < end+crcSize {
+		return tried{}
+	}
+	segment, stated := b[headSize:end], b[end:end+crcSize]
+	if !bytes.HasSuffix(segment, []byte("&&")) {
+		return tried{problem: d.whyNot(b, wrongLength(declared))}
+	}
+	s := d.check(segment, stated)
+	if s.problem != nil {
+		return tried{problem: d.whyNot(b[:end], s.problem)}
+	}
+	close, whole := d.closing(b[end+crcSize:])
+	if !whole {
+		return tried{}
+	}
+	if close < 0 {
+		return tried{problem: noLineEnd()}
+	}
+	return d.finish(s, end+crcSize+close, declared)
+}
+
+// closing gives the size of the CR LF at the start of b, -1 if something else
+// stands there, and whether that is certain.
+func (d *Decoder) closing(b []byte) (size int, certain bool) {
+	switch {
+	case bytes.HasPrefix(b, []byte("\r\n")):
+		return 2, true
+	case d.Text && bytes.HasPrefix(b, []byte("\n")):
+		return 1, true
+	case d.Text && d.ended && len(b) == 0:
+		return 0, true
+	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
+		return 0, false
+	default:
+		return -1, true
+	}
+}
+
+// tryTolerant believes the length first, and then whatever place the CRC fits.
+func (d *Decoder) tryTolerant(b []byte, from, declared int) tried {
+	var failed sealed
+	end := from + declared
+	if declared <= longestSegment && len(b) >= end+crcSize && bytes.HasSuffix(b[from:end], []byte("&&")) {
+		if failed = d.check(b[from:end], b[end:end+crcSize]); failed.problem == nil {
+			if from < headSize {
+				failed.dialects = append(failed.dialects, "length_digits")
+			}
+			return d.finishTolerant(failed, b, end+crcSize, declared)
+		}
+	}
+	limit := min(len(b), from+longestSegment+crcSize)
+	open := bytes.Index(b[from:limit], []byte("CP=&&"))
+	for at := from + open + len("CP=&&"); open >= 0 && at+2+crcSize <= limit; at++ {
+		if b[at] != '&' || b[at+1] != '&' {
+			continue
+		}
+		if s := d.check(b[from:at+2], b[at+2:at+2+crcSize]); s.problem == nil {
+			s.dialects = append(s.dialects, "length_wrong")
+			return d.finishTolerant(s, b, at+2+crcSize, declared)
+		} else if failed.problem == nil {
+			failed = s
+		}
+	}
+	return d.giveUp(b, from, declared, failed)
+}
+
+// giveUp says why no frame ends in b, or that one still may.
+func (d *Decoder) giveUp(b []byte, from, declared int, failed sealed) tried {
+	full := len(b) >= from+longestSegment+crcSize
+	ended := d.ended || bytes.ContainsAny(b[from:], "\r\n") || bytes.Contains(b[from:], []byte("##"))
+	if !full && (!ended || declared <= longestSegment && len(b) < from+declared+crcSize) {
+		return tried{}
+	}
+	why := failed.problem
+	switch {
+	case why != nil:
+	case declared > longestSegment:
+		why = tooLong(declared)
+	default:
+		why = wrongLength(declared)
+	}
+	return tried{problem: d.whyNot(b, why)}
+}
+
+func (d *Decoder) finishTolerant(s sealed, b []byte, size, declared int) tried {
+	if close, certain := d.closing(b[size:]); close > 0 {
+		size += close
+	} else if certain && close < 0 {
+		s.dialects = append(s.dialects, "no_crlf")
+	}
+	return d.finish(s, size, declared)
+}
+
+// sealed is a segment whose check fits, or the problem that it does not.
+type sealed struct {
+	plain     []byte
+	crc       uint16
+	encrypted bool
+	dialects  []string
+	problem   *devices.Problem
+}
+
+// check compares the CRC of a segment with the four digits that state it. An
+// area that is no text is decrypted first where the logger has a key: one in
+// 256 encrypted areas fits the CRC as it stands.
+func (d *Decoder) check(segment, stated []byte) sealed {
+	var digits [2]byte
+	if _, err := hex.Decode(digits[:], stated); err != nil {
+		return sealed{problem: devices.Invalid("crc", "bad_crc",
+			"数据段之后须为 4 位十六进制 CRC", "four hexadecimal digits of CRC follow the segment")}
+	}
+	s := sealed{plain: segment, crc: uint16(digits[0])<<8 | uint16(digits[1])}
+	c := d.cipher(segment)
+	if c != nil && area(segment) != nil && !ascii(area(segment)) {
+		if plain := c.open(segment); CRC(plain) == s.crc {
+			s.plain, s.encrypted = plain, true
+			return s
+		}
+	}
+	if right := CRC(segment); right != s.crc {
+		s.problem = wrongCRC(segment, s.crc, right)
+	} else if c != nil && area(segment) != nil {
+		s.dialects = append(s.dialects, "not_encrypted")
+	}
+	return s
+}
+
+func (d *Decoder) cipher(segment []byte) *Cipher {
+	if d.Key == nil {
+		return nil
+	}
+	head, _, _ := bytes.Cut(segment, []byte("CP=&&"))
+	for field := range bytes.SplitSeq(head, []byte(";")) {
+		if mn, ok := bytes.CutPrefix(field, []byte("MN=")); ok {
+			return d.Key(string(mn))
+		}
+	}
+	return nil
+}
+
+// finish reads what a segment says.
+func (d *Decoder) finish(s sealed, size, declared int) tried {
+	p, ps := parse(s.plain, d.Tolerant)
+	p.CRC, p.Length, p.Encrypted = s.crc, declared, s.encrypted
+	p.Dialects = append(s.dialects, p.Dialects...)
+	if len(ps) == 0 && !d.Tolerant && len(s.dialects) > 0 {
+		ps.Add(devices.Invalid("cp", "not_encrypted", "该数采仪配置了 SM4 密钥，但数据区未加密；请检查数采仪的加密设置", "the logger has an SM4 key but its data area is plain; check its encryption"))
+	}
+	t := tried{size: size, packet: p}
+	if len(ps) > 0 {
+		t.problem = ps[0]
+	}
+	return t
+}
+
+// whyNot looks at the place where the frame at the start of b seems to end
+// instead of where its length says, and tells of a wrong CRC or of the right
+// length; where there is no such place it gives other.
+func (d *Decoder) whyNot(b []byte, other *devices.Problem) *devices.Problem {
+	if next := 2 + findAfter(b[2:]); next < len(b) {
+		b, other = b[:next], truncated()
+	}
+	open := bytes.Index(b, []byte("CP=&&"))
+	if open < headSize || open > headSize+longestSegment || !digits(string(b[2:headSize]), 4) {
+		return other
+	}
+	open += len("CP=&&")
+	shut := bytes.Index(b[open:], []byte("&&"))
+	if end := open + shut + 2; shut >= 0 && end+crcSize <= len(b) {
+		declared, _ := strconv.Atoi(string(b[2:headSize])) // digits
+		zh, en := fmt.Sprintf("长度写作 %d，实为 %d 字节", declared, end-headSize), fmt.Sprintf("the length says %d, the segment has %d bytes", declared, end-headSize)
+		if s := d.check(b[headSize:end], b[end:end+crcSize]); s.problem != nil {
+			if end == headSize+declared {
+				return s.problem
+			}
+			return devices.Invalid("crc", "bad_crc", s.problem.ZH+"；且"+zh, s.problem.EN+"; and "+en)
+		}
+		if end == headSize+declared {
+			return noLineEnd()
+		}
+		return devices.Invalid("length", "bad_length", zh, en)
+	}
+	return other
+}
+
+func tooLong(declared int) *devices.Problem {
+	return devices.Invalid("length", "too_long",
+		fmt.Sprintf("数据段长度 %d 超过 %d 字节", declared, longestSegment),
+		fmt.Sprintf("a segment of %d bytes exceeds %d", declared, longestSegment))
+}
+
+func wrongLength(declared int) *devices.Problem {
+	return devices.Invalid("length", "bad_length",
+		fmt.Sprintf("长度 %d 与数据段不符：数据段不在该处以 && 结束", declared),
+		fmt.Sprintf("length %d does not fit: the segment does not end there with &&", declared))
+}
+
+func garbage(n int) *devices.Problem {
+	return devices.Invalid("", "garbage",
+		fmt.Sprintf("%d 个字节不属于任何数据包（包头须为 ##）；请检查数采仪的协议设置", n),
+		fmt.Sprintf("%d bytes belong to no frame, which begins with ##; check the logger's protocol", n))
+}
+
+func noLineEnd() *devices.Problem {
+	return devices.Invalid("", "no_crlf", "数据包须以 CR LF 结束", "a frame ends with CR LF")
+}
+
+func truncated() *devices.Problem {
+	return devices.Invalid("", "truncated", "数据包不完整", "the frame is cut short")
+}
+
+func wrongCRC(segment []byte, stated, right uint16) *devices.Problem {
+	zh, en := "", ""
+	switch {
+	case modbusCRC(segment) == stated:
+		zh, en = "；该值为 CRC-16/MODBUS，请更换数采仪的校验算法", "; that is CRC-16/MODBUS, set the logger to the algorithm of Annex A"
+	case !ascii(segment):
+		zh, en = "；数据区可能已用 SM4 加密，请填写密钥", "; the area may be encrypted with SM4: give its key"
+	}
+	return devices.Invalid("crc", "bad_crc",
+		fmt.Sprintf("CRC 为 %04X，按 HJ 212 附录 A 应为 %04X%s", stated, right, zh),
+		fmt.Sprintf("CRC is %04X, by HJ 212 Annex A it must be %04X%s", stated, right, en))
+}
+
+// modbusCRC is the check that HJ 212 is often mistaken to use.
+func modbusCRC(b []byte) uint16 {
+	reg := uint16(0xffff)
+	for _, c := range b {
+		reg ^= uint16(c)
+		for range 8 {
+			out := reg & 1
+			if reg >>= 1; out == 1 {
+				reg ^= 0xa001
+			}
+		}
+	}
+	return reg
+}
+
+// ascii says that b is plain text. Of encrypted areas not one in a million is.
+func ascii(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
