@@ -245,17 +245,18 @@ func (p *program) deafDevice(t *testing.T) {
 func (p *program) platformGarbage(t *testing.T) {
 	p = p.in(t)
 	publish := p.sensor(t, "told")
-	for _, kind := range []platformtest.Misbehaviour{platformtest.Garbage, platformtest.CommitGarbage} {
+	for i, kind := range []platformtest.Misbehaviour{platformtest.Garbage, platformtest.CommitGarbage} {
 		heal := p.platform.Inject(platformtest.Fault{Kind: kind, Route: "postEvent"})
 		defer heal()
-		publish("offsite/told/v", at(-time.Second, 150))
+		before := time.Duration(i-2) * time.Minute
+		publish("offsite/told/v", at(before, 150))
 		var n api.FieldProblem
 		p.await("notice", func() (err error) {
 			n, err = p.notice("platform_garbled")
 			return err
 		})
 		said(t, n, "platform_garbled", "", "核对平台地址", "address")
-		publish("offsite/told/v", at(0, 50))
+		publish("offsite/told/v", at(before+time.Second, 50))
 		heal()
 		p.await("notice gone", func() error {
 			if n, err := p.notice("platform_garbled"); err == nil {
@@ -341,6 +342,14 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 	row := p.lost("refused", "point/far.v", 1)
 	said(t, row.Why, "line_refused", "value", "InfluxDB", "float")
 	p.await("neighbours of the refused line", have("w", 20))
+
+	p.await("the answers to all writes", func() error {
+		st, err := p.status()
+		if err == nil && st.Backlog.HistoryBehind > 0 {
+			err = fmt.Errorf("%d deliveries behind", st.Backlog.HistoryBehind)
+		}
+		return err
+	})
 
 	influx.Kill()
 	const each = 500

@@ -236,14 +236,26 @@ func TestMalformedConfigurationIsToldWhole(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t, "")
-	t.Run("register map", p.badRegisters)
-	t.Run("unknown topic", p.unknownTopic)
-	t.Run("JSON without the path", p.pathMissing)
-	t.Run("NaN and infinity", p.notFinite)
-	t.Run("time in the future", p.farFuture)
-	t.Run("camera with a bad password", p.badCamera)
-	t.Run("retained value at each reconnect", p.retainedAgain)
-	t.Run("device that never reads", p.deafDevice)
+	t.Run("beside each other", func(t *testing.T) {
+		for _, tt := range []struct {
+			name string
+			run  func(*testing.T)
+		}{
+			{"register map", p.badRegisters},
+			{"unknown topic", p.unknownTopic},
+			{"JSON without the path", p.pathMissing},
+			{"NaN and infinity", p.notFinite},
+			{"time in the future", p.farFuture},
+			{"camera with a bad password", p.badCamera},
+			{"retained value at each reconnect", p.retainedAgain},
+			{"device that never reads", p.deafDevice},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				tt.run(t)
+			})
+		}
+	})
 	t.Run("platform answers garbage", p.platformGarbage)
 	t.Run("second process", p.secondProcess)
 }
