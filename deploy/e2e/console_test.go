@@ -157,6 +157,10 @@ func TestConsole(t *testing.T) {
 				Frames int
 			}
 			Picture struct{ Width, Shown float64 }
+			Instead struct {
+				Width int
+				Why   string
+			}
 		}
 		browse(t, "watch.mjs", task, &got)
 		if !strings.HasSuffix(got.Address, "/#/") {
@@ -167,6 +171,9 @@ func TestConsole(t *testing.T) {
 		}
 		if got.Picture.Width <= 0 || got.Picture.Shown <= 0 || len(got.Hash) != 64 {
 			t.Errorf("picture of the event: %+v, hash %q", got.Picture, got.Hash)
+		}
+		if got.Instead.Width != 640 || !strings.Contains(got.Instead.Why, "静态画面") {
+			t.Errorf("instead of a stream that cannot be played: %+v", got.Instead)
 		}
 		if got.Note != "已电话通知现场，正在洒水" || got.Language != "en" || got.English != "Overview" {
 			t.Errorf("note %q, language %q, front page %q", got.Note, got.Language, got.English)
@@ -182,10 +189,10 @@ func TestConsole(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got struct {
-			IDFault, Typed, Unreachable, PointID, LastValue, Event, RetireAsks string
-			LimitGone                                                          bool
-			Still                                                              int
-			Restored, Faults                                                   []string
+			IDFault, Typed, Unreachable, PointID, LastValue, Event, RetireAsks, NextID string
+			LimitGone                                                                  bool
+			Still                                                                      int
+			Restored, Faults                                                           []string
 		}
 		browse(t, "register.mjs", phone, &got)
 		if got.IDFault == "" || got.Typed != "码头堆场" {
@@ -200,11 +207,14 @@ func TestConsole(t *testing.T) {
 		if got.PointID != "pm10" || got.LastValue != "87" {
 			t.Errorf("point %q has last value %q, want pm10 and 87", got.PointID, got.LastValue)
 		}
-		if !strings.Contains(got.Event, "143") || !strings.Contains(got.Event, "高报 H") {
+		if !strings.Contains(got.Event, "143") || !strings.Contains(got.Event, "高报 H") || !strings.Contains(got.Event, "<img src=x") {
 			t.Errorf("the alarm reads %q", got.Event)
 		}
 		if !strings.Contains(got.RetireAsks, "停止判定") || !got.LimitGone {
 			t.Errorf("retiring asks %q; gone: %v", got.RetireAsks, got.LimitGone)
+		}
+		if got.NextID != "yard-dust-pm10-h-2" {
+			t.Errorf("after the first was retired the same limit gets id %q", got.NextID)
 		}
 		for _, f := range got.Faults {
 			t.Error(f)

@@ -35,6 +35,16 @@ await run({ width: 1280, height: 800 }, [], async (page, report) => {
   report.note = await page.locator('[data-test=note]').textContent()
   await shot(page, 'event')
 
+  // Where the browser cannot play what the camera sends, stills take its place.
+  const poor = await page.context().newPage()
+  await poor.addInitScript(() => { MediaSource.isTypeSupported = () => false })
+  await poor.goto(task.base + '/#/cameras/cam-1')
+  const still = poor.locator('[data-test=still]')
+  await still.waitFor()
+  await poor.waitForFunction((p) => p.complete && p.naturalWidth > 0, await still.elementHandle())
+  report.instead = { width: await still.evaluate((p) => p.naturalWidth), why: await poor.locator('figcaption').textContent() }
+  await poor.close()
+
   await page.click('[data-test=account]')
   await page.selectOption('[data-test=language]', 'en')
   await page.selectOption('[data-test=theme]', 'dark')
