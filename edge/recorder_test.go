@@ -248,3 +248,27 @@ func TestDeadLettersAreToldOnce(t *testing.T) {
 		t.Errorf("losses %+v, %v", losses, err)
 	}
 }
+
+func TestRecorderWritesNothingThatTheLogHasGivenUp(t *testing.T) {
+	store := newShelf()
+	store.fail = 2
+	log := &logOf{recs: records([2]float64{1, 5}, [2]float64{2, 7}, [2]float64{3, 6}), cursor: map[string]uint64{}}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	log.caughtUp = cancel
+	r := &recorder{
+		log: log, store: store, ledger: openLedger(t), logger: quiet, flush: time.Millisecond,
+		pause: func(int) time.Duration {
+			log.cursor[followHistory] = 2 // while the recorder waits, the backlog overflows
+			return time.Millisecond
+		},
+		report: func(*devices.Problem) {},
+	}
+	if err := r.run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the recorder ended with %v", err)
+	}
+	held := store.held[timeseries.Series{Site: "s", Point: "o.p"}]
+	if _, ok := held[ms(3).UnixMilli()]; len(held) != 1 || !ok {
+		t.Errorf("the store holds %v, want the reading that was not given up", held)
+	}
+}
