@@ -11,6 +11,7 @@ const (
 	DriverModbus = "modbus" // Modbus TCP; RTU and ASCII over TCP or a serial port
 	DriverMQTT   = "mqtt"   // a session with an external broker
 	DriverBroker = "broker" // the device is a client of the embedded broker
+	DriverHJ212  = "hj212"  // a data logger that connects to the gateway
 )
 
 // Device is what has a connection: instrument, PLC, data logger, gateway.
@@ -18,14 +19,15 @@ type Device struct {
 	ID       string          `json:"id"`
 	Site     string          `json:"site"`
 	Name     string          `json:"name"`
-	Driver   string          `json:"driver"`             // modbus, mqtt, broker
-	Endpoint string          `json:"endpoint,omitempty"` // modbus://host:502, modbus+rtu://host:4001 and modbus+ascii://host:4001 (over TCP), modbus+rtu:///dev/ttyUSB0 and modbus+ascii:///dev/ttyUSB0 (serial ports), mqtt://host:1883, mqtts://host:8883; empty for broker
+	Driver   string          `json:"driver"`             // modbus, mqtt, broker, hj212
+	Endpoint string          `json:"endpoint,omitempty"` // modbus://host:502, modbus+rtu://host:4001 and modbus+ascii://host:4001 (over TCP), modbus+rtu:///dev/ttyUSB0 and modbus+ascii:///dev/ttyUSB0 (serial ports), mqtt://host:1883, mqtts://host:8883; empty for broker and hj212
 	Username string          `json:"username,omitempty"` // external broker; a client of the embedded broker signs in with its device id
 	Password Secret          `json:"password,omitempty"`
 	Period   Duration        `json:"period,omitempty"`  // between two polls; zero means 1 s
 	Timeout  Duration        `json:"timeout,omitempty"` // for one answer; zero means 1 s
 	Modbus   *ModbusSettings `json:"modbus,omitempty"`
 	MQTT     *MQTTSettings   `json:"mqtt,omitempty"`
+	HJ212    *HJ212Settings  `json:"hj212,omitempty"`
 	Meta
 }
 
@@ -81,8 +83,10 @@ func (d *Device) Check() error {
 		if d.Endpoint != "" {
 			ps.Add(Invalid("endpoint", "not_used", "接入内置代理的设备没有地址，请留空", "a client of the embedded broker has no address; leave it empty"))
 		}
+	case DriverHJ212:
+		d.checkHJ212(&ps)
 	default:
-		ps.Add(checkOneOf("driver", d.Driver, DriverModbus, DriverMQTT, DriverBroker))
+		ps.Add(checkOneOf("driver", d.Driver, DriverModbus, DriverMQTT, DriverBroker, DriverHJ212))
 	}
 	if p := d.Period.D(); p != 0 && (p < 50*time.Millisecond || p > 24*time.Hour) {
 		ps.Add(Invalid("period", "out_of_range", "采集周期须在 50ms 与 24h 之间", "poll every 50ms to 24h"))
@@ -96,22 +100,25 @@ func (d *Device) Check() error {
 // Binding ties a point to a device and an address in it for a span of time. A
 // point has at most one binding at any instant.
 type Binding struct {
-	ID       string     `json:"id"`
-	Point    string     `json:"point"`  // point id
-	Device   string     `json:"device"` // device id
-	From     time.Time  `json:"from"`   // zero at creation means now
-	To       *time.Time `json:"to,omitempty"`
-	Register *Register  `json:"register,omitempty"` // for modbus
-	Topic    *Topic     `json:"topic,omitempty"`    // for mqtt and broker; nil means the default topic
-	Scale    float64    `json:"scale,omitempty"`    // value = raw × scale + offset; zero means 1
-	Offset   float64    `json:"offset,omitempty"`
+	ID       string       `json:"id"`
+	Point    string       `json:"point"`  // point id
+	Device   string       `json:"device"` // device id
+	From     time.Time    `json:"from"`   // zero at creation means now
+	To       *time.Time   `json:"to,omitempty"`
+	Register *Register    `json:"register,omitempty"` // for modbus
+	Topic    *Topic       `json:"topic,omitempty"`    // for mqtt and broker; nil means the default topic
+	Factor   *FactorPlace `json:"factor,omitempty"`   // for hj212
+	Scale    float64      `json:"scale,omitempty"`    // value = raw × scale + offset; zero means 1
+	Offset   float64      `json:"offset,omitempty"`
 	Meta
 }
 
 // Topic is a place in a stream of MQTT messages.
 type Topic struct {
-	Topic      string `json:"topic,omitempty"`       // empty: offsite/{device} if Path is set, else offsite/{device}/{point local to its outlet}
-	Path       string `json:"path,omitempty"`        // gjson path of the value; empty: the payload is the number, or an object with "value" or "v"
+	Topic      string `json:"topic,omitempty"`       // with wildcards if need be, {device} stands for Instance; empty: offsite/{device} if Path or Each is set, else offsite/{device}/{point local to its outlet}
+	Instance   string `json:"instance,omitempty"`    // what the instrument is called in the topic; empty: the device's id
+	Each       string `json:"each,omitempty"`        // gjson path of an array whose elements are measurements, each with its own time; "@this" is the whole payload
+	Path       string `json:"path,omitempty"`        // gjson path of the value, in an element where there is Each; empty: the payload is the number, or an object with "value" or "v"
 	TimePath   string `json:"time_path,omitempty"`   // gjson path of the time; empty: "time", "ts" or "t" beside a value object, else receipt
 	TimeFormat string `json:"time_format,omitempty"` // rfc3339, unix, unix_ms; empty: by its looks
 }
@@ -141,6 +148,9 @@ func (b *Binding) Check() error {
 	}
 	if b.Register != nil {
 		b.Register.check(&ps)
+	}
+	if b.Factor != nil {
+		b.Factor.check(&ps)
 	}
 	return ps.Err()
 }

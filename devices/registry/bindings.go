@@ -113,15 +113,34 @@ func fits(b *devices.Binding, driver string) (ps devices.Problems) {
 		if b.Topic != nil {
 			ps.Add(devices.Invalid("topic", "not_used", "Modbus 设备没有主题，请留空", "a Modbus device has no topics; leave it empty"))
 		}
+		ps.Add(factorUnused(b))
 	case devices.DriverMQTT, devices.DriverBroker:
 		if b.Register != nil {
 			ps.Add(devices.Invalid("register", "not_used", "MQTT 设备没有寄存器，请留空", "an MQTT device has no registers; leave it empty"))
 		}
+		ps.Add(factorUnused(b))
 		if _, err := devices.NewMapping([]devices.Bound{{Binding: *b}}); err != nil {
 			ps = append(ps, devices.AllProblems(err)...)
 		}
+	case devices.DriverHJ212:
+		if b.Factor == nil {
+			ps.Add(devices.Invalid("factor.code", "missing", "数采仪的绑定须填写监测因子编码", "a binding to a data logger needs the factor's code"))
+		}
+		if b.Register != nil {
+			ps.Add(devices.Invalid("register", "not_used", "数采仪没有寄存器，请留空", "a data logger has no registers; leave it empty"))
+		}
+		if b.Topic != nil {
+			ps.Add(devices.Invalid("topic", "not_used", "数采仪没有主题，请留空", "a data logger has no topics; leave it empty"))
+		}
 	}
 	return ps
+}
+
+func factorUnused(b *devices.Binding) *devices.Problem {
+	if b.Factor == nil {
+		return nil
+	}
+	return devices.Invalid("factor", "not_used", "只有 HJ 212 数采仪的绑定填写因子编码，请留空", "only bindings to HJ 212 data loggers have a factor code; leave it empty")
 }
 
 // overlap says that both bindings are in force at some instant.
@@ -141,6 +160,9 @@ func span(b *devices.Binding) string {
 func clash(b, other *devices.Binding) *devices.Problem {
 	if b.Register != nil && other.Register != nil {
 		return registerClash(b.Register, other)
+	}
+	if b.Factor != nil || other.Factor != nil {
+		return factorClash(b, other)
 	}
 	if b.Register == nil && other.Register == nil {
 		return topicClash(b, other)
@@ -181,6 +203,18 @@ func describe(r *devices.Register) string {
 		return fmt.Sprintf("%s %d (%s)", r.Table, r.Address, r.Type)
 	}
 	return fmt.Sprintf("%s %d–%d (%s %s)", r.Table, r.Address, last(r), r.Type, order(r))
+}
+
+// factorClash refuses two points at the same place of a logger's packets: one
+// of the two was meant to be another factor, kind or property.
+func factorClash(b, other *devices.Binding) *devices.Problem {
+	if b.Factor == nil || other.Factor == nil || b.Factor.Full() != other.Factor.Full() {
+		return nil
+	}
+	f := b.Factor.Full()
+	return devices.Invalid("factor.code", "factor_bound",
+		fmt.Sprintf("该数采仪的 %s（%s，%s）已由绑定“%s”接到测点“%s”；请核对因子、数据类型和数据项", f.Code, f.Kind, f.Field, other.ID, other.Point),
+		fmt.Sprintf("%s (%s, %s) of this logger is already bound to point %q by binding %q; check factor, kind and field", f.Code, f.Kind, f.Field, other.Point, other.ID))
 }
 
 // topicClash refuses two points that listen to the same value of the same topic

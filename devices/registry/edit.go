@@ -69,7 +69,10 @@ func (e *Edit) Create(t devices.Thing) error {
 		return err
 	}
 	if p := password(t); p != nil && p.Kept() {
-		return hiddenPassword()
+		return hiddenPassword("password")
+	}
+	if p := sm4Key(t); p != nil && p.Kept() {
+		return hiddenPassword(fieldSM4)
 	}
 	if err := e.check(t, nil); err != nil {
 		return err
@@ -86,8 +89,8 @@ func (e *Edit) Create(t devices.Thing) error {
 }
 
 // Replace puts t in the place of the live thing with its kind and id, of which
-// the caller saw version. A secret that is empty or as the API shows it keeps
-// the stored one. It returns Problems of kind ErrInvalid, or a Problem of kind
+// the caller saw version. A password that is empty, and any secret as the API
+// shows it, keeps the stored one. It returns Problems of kind ErrInvalid, or a Problem of kind
 // ErrNotFound, or of kind ErrConflict with code version_changed.
 func (e *Edit) Replace(t devices.Thing, version int64) error {
 	old := e.Get(t.Kind(), t.Key())
@@ -99,6 +102,12 @@ func (e *Edit) Replace(t devices.Thing, version int64) error {
 	}
 	if p := password(t); p != nil && (*p == "" || p.Kept()) {
 		*p = *password(old)
+	}
+	if p := sm4Key(t); p != nil && p.Kept() { // an empty one ends the encryption
+		*p = ""
+		if was := sm4Key(old); was != nil {
+			*p = *was
+		}
 	}
 	if b, ok := t.(*devices.Binding); ok {
 		trimBinding(b, old.(*devices.Binding).From)

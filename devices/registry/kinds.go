@@ -91,8 +91,25 @@ func password(t devices.Thing) *devices.Secret {
 type secrets map[string]devices.Secret
 
 func secretsOf(t devices.Thing) secrets {
-	if p := password(t); p != nil && *p != "" {
-		return secrets{"password": *p}
+	var s secrets
+	for field, p := range map[string]*devices.Secret{"password": password(t), fieldSM4: sm4Key(t)} {
+		if p == nil || *p == "" {
+			continue
+		}
+		if s == nil {
+			s = secrets{}
+		}
+		s[field] = *p
+	}
+	return s
+}
+
+const fieldSM4 = "hj212.sm4_key"
+
+// sm4Key gives the key of a data logger's encrypted area, nil for other things.
+func sm4Key(t devices.Thing) *devices.Secret {
+	if d, ok := t.(*devices.Device); ok && d.HJ212 != nil {
+		return &d.HJ212.SM4Key
 	}
 	return nil
 }
@@ -147,6 +164,9 @@ func decode(kind devices.Kind, body []byte, meta devices.Meta, s secrets) (devic
 	*t.Life() = meta
 	if p := password(t); p != nil {
 		*p = s["password"]
+	}
+	if p := sm4Key(t); p != nil {
+		*p = s[fieldSM4]
 	}
 	return t, nil
 }

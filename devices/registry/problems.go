@@ -10,9 +10,9 @@ import (
 // mostNamed is how many users of a thing a Problem names.
 const mostNamed = 5
 
-func hiddenPassword() *devices.Problem {
-	return devices.Invalid("password", "password_hidden",
-		"显示的密码只是占位符，请重新填写密码", "what was shown is a placeholder, not the password; enter the password")
+func hiddenPassword(field string) *devices.Problem {
+	return devices.Invalid(field, "password_hidden",
+		"显示的密码或密钥只是占位符，请重新填写", "what was shown is a placeholder, not the password or key; enter it")
 }
 
 func notFound(kind devices.Kind, id string) *devices.Problem {

@@ -43,6 +43,7 @@ func (e *Edit) checkReferences(t, old devices.Thing) (ps devices.Problems, err e
 		ps = append(ps, e.checkUnits("unit", t, e.kindOf(t.Outlet()))...)
 	case *devices.Device:
 		ps.Add(e.known("site", devices.KindSite, t.Site))
+		ps.Add(e.checkMN(t))
 		ps = append(ps, e.checkDeviceBindings(t)...)
 	case *devices.Binding:
 		return e.checkBinding(t), nil
@@ -63,6 +64,22 @@ func (e *Edit) known(field string, kind devices.Kind, id string) *devices.Proble
 	return devices.Invalid(field, "unknown_"+string(kind),
 		fmt.Sprintf("没有编号为“%s”的%s；请先登记，或更正编号", id, zh),
 		fmt.Sprintf("there is no %s %q; register it first or correct the id", en, id))
+}
+
+// checkMN keeps loggers apart: a packet's MN is all that says whose it is.
+func (e *Edit) checkMN(d *devices.Device) *devices.Problem {
+	if d.Driver != devices.DriverHJ212 || d.HJ212 == nil {
+		return nil
+	}
+	for _, t := range e.things[devices.KindDevice] {
+		other := t.(*devices.Device)
+		if other.ID != d.ID && other.Driver == devices.DriverHJ212 && other.HJ212 != nil && other.HJ212.MN == d.HJ212.MN {
+			return devices.Invalid("hj212.mn", "mn_used",
+				fmt.Sprintf("MN 已由设备“%s”使用；请核对数采仪的设备唯一标识", other.ID),
+				fmt.Sprintf("device %q has this MN already; check the logger's identity", other.ID))
+		}
+	}
+	return nil
 }
 
 // checkOutlet keeps an outlet in its site once it has had points: their

@@ -392,6 +392,9 @@ type EventList struct {
 // EvidenceState none: there is no picture; the pictures of the event say why
 type EvidenceState string
 
+// FactorPlace A place in the packets of an HJ 212 data logger
+type FactorPlace = devices.FactorPlace
+
 // FieldProblem defines model for FieldProblem.
 type FieldProblem struct {
 	Code string `json:"code"`
@@ -404,6 +407,9 @@ type FieldProblem struct {
 
 // Function defines model for Function.
 type Function string
+
+// HJ212Settings Of a data logger that speaks HJ 212 and connects to the gateway
+type HJ212Settings = devices.HJ212Settings
 
 // ID defines model for Id.
 type ID = string
