@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,18 +39,22 @@ func NewInbox(device string, bounds []Bound) (*Inbox, error) {
 // Filters gives the topics to subscribe to, sorted.
 func (in *Inbox) Filters() []string { return in.mapping.Filters() }
 
+// Subscribed says whether filter is among those of Filters.
+func (in *Inbox) Subscribed(filter string) bool {
+	_, found := slices.BinarySearch(in.mapping.filters, filter)
+	return found
+}
+
 // Bound says whether any point is bound to topic.
 func (in *Inbox) Bound(topic string) bool { return in.mapping.Bound(topic) }
 
-// Points gives the ids of the points that are bound to topic.
-func (in *Inbox) Points(topic string) []string {
-	places := in.mapping.topics[topic]
-	points := make([]string, len(places))
-	for i := range places {
-		points[i] = places[i].point
-	}
-	return points
-}
+// Names says whether a binding has just this topic or filter, rather than a
+// wildcard that takes it in.
+func (in *Inbox) Names(filter string) bool { return in.mapping.names(filter) }
+
+// Points gives the ids of the points that are bound to a topic, or to the
+// topics that a filter takes in.
+func (in *Inbox) Points(filter string) []string { return in.mapping.points(filter) }
 
 // Open decodes m. The reports, seldom any, tell which points have become
 // unreadable or readable again by it.
@@ -80,7 +85,7 @@ func (in *Inbox) changes(m Message, readings []Reading, letter *DeadLetter) []Re
 		read[readings[i].Point] = true
 	}
 	var worse, better []string
-	for _, p := range in.mapping.topics[m.Topic] {
+	for _, p := range in.mapping.places(m.Topic) {
 		switch was := in.faulty[p.point]; {
 		case read[p.point] && was:
 			delete(in.faulty, p.point)

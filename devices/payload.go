@@ -3,6 +3,7 @@ package devices
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -36,12 +37,25 @@ func Fingerprint(topic string, payload []byte) uint64 {
 //	23.5                                     a number (or true, false: 1, 0)
 //	{"value": 23.5, "time": "2026-…+08:00"}  an object with "value" or "v", and "time", "ts" or "t" if it likes
 //	any JSON                                 with a gjson path for the value and, if wanted, one for the time
+//	[{"v": 23.5, "t": 1767225600}, …]        a batch: an array of any of these, each with its own time
+//	{"at": [1767225600, …], "pm10": [81, …]} a batch in columns: the paths of value and time lead to arrays of one length
 //
 // A number in quotes counts as a number. Times are RFC 3339 with a zone, Unix
-// seconds or Unix milliseconds.
+// seconds or Unix milliseconds. The readings of a batch come in order of time.
+//
+// A topic may hold the wildcards of MQTT: + is any one level, # any number of
+// levels at the end. {device} in it is the instrument's name, so that
+// plant/{device}/+/data picks one instrument of many by the second level.
 type Mapping struct {
-	topics  map[string][]place
+	topics  map[string][]place // by topic without wildcards
+	wild    []wildcard         // sorted by filter
 	filters []string
+}
+
+// wildcard is a filter with the places that listen to it.
+type wildcard struct {
+	filter string
+	places []place
 }
 
 // NewMapping checks the topics and paths of bounds and gives their mapping.
@@ -49,31 +63,48 @@ type Mapping struct {
 // a topic. All faults are told at once as Problems.
 func NewMapping(bounds []Bound) (*Mapping, error) {
 	m := &Mapping{topics: make(map[string][]place)}
+	wild := make(map[string][]place)
 	var ps Problems
 	for i := range bounds {
 		topic := bounds[i].Binding.fullTopic()
 		before := len(ps)
 		checkTopic(&ps, &bounds[i].Binding, topic)
-		if len(ps) == before {
+		switch {
+		case len(ps) > before:
+		case strings.ContainsAny(topic, "+#"):
+			wild[topic] = append(wild[topic], newPlace(&bounds[i]))
+		default:
 			m.topics[topic] = append(m.topics[topic], newPlace(&bounds[i]))
 		}
 	}
 	for topic := range m.topics {
 		m.filters = append(m.filters, topic)
 	}
+	for filter, places := range wild {
+		m.filters = append(m.filters, filter)
+		m.wild = append(m.wild, wildcard{filter, places})
+	}
 	sort.Strings(m.filters)
+	sort.Slice(m.wild, func(i, j int) bool { return m.wild[i].filter < m.wild[j].filter })
+	m.filters = withoutCovered(m.filters)
 	return m, ps.Err()
 }
 
-// fullTopic is the topic that the binding listens to.
+// fullTopic is the topic, or filter, that the binding listens to.
 func (b *Binding) fullTopic() string {
-	if b.Topic != nil && b.Topic.Topic != "" {
-		return b.Topic.Topic
-	}
-	if b.Topic != nil && b.Topic.Path != "" {
-		return "offsite/" + b.Device
+	t := b.Topic
+	if t == nil {
+		t = &Topic{}
 	}
 	_, local := SplitPoint(b.Point)
+	switch {
+	case t.Topic != "" && t.Instance != "":
+		return strings.ReplaceAll(t.Topic, devicePlace, t.Instance)
+	case t.Topic != "":
+		return strings.ReplaceAll(t.Topic, devicePlace, b.Device)
+	case t.Path != "" || t.Each != "":
+		return "offsite/" + b.Device
+	}
 	return "offsite/" + b.Device + "/" + local
 }
 
@@ -82,8 +113,10 @@ func checkTopic(ps *Problems, b *Binding, topic string) {
 		ps.Add(Invalid(field, code, fmt.Sprintf("绑定 %s：%s", b.ID, zh), fmt.Sprintf("binding %s: %s", b.ID, en)))
 	}
 	switch {
-	case strings.ContainsAny(topic, "+#"):
-		bad("topic.topic", "wildcard", "主题不得含通配符 + 或 #，请为每个测点填写完整主题", "a topic holds no wildcard (+ or #); write out the topic of each point")
+	case b.Topic != nil && len(b.Topic.Instance) > 0 && !goodInstance(b.Topic):
+		bad("topic.instance", "bad_instance", "仪器在主题中的名称不得含 /、+、#，且主题须含 {device}", "the instrument's name in the topic holds no /, + or #, and the topic holds {device}")
+	case !goodFilter(topic):
+		bad("topic.topic", "wildcard", "通配符 + 须单独占一级，# 须单独占最后一级，例如 plant/+/data 或 plant/#", "a wildcard + stands for one whole level and # for the last ones, as in plant/+/data or plant/#")
 	case strings.HasPrefix(topic, "$share/"):
 		bad("topic.topic", "shared_topic", "请在设备的 mqtt.share 中填写共享组，主题中不写 $share", "put the group of a shared subscription into the device's mqtt.share, not into the topic")
 	case len(topic) > 1024 || !utf8.ValidString(topic) || strings.ContainsRune(topic, 0):
@@ -92,11 +125,14 @@ func checkTopic(ps *Problems, b *Binding, topic string) {
 	if b.Topic == nil {
 		return
 	}
-	if !goodPath(b.Topic.Path) {
-		bad("topic.path", "bad_path", "取值路径须为 UTF-8 文本，最长 256 字节", "a path is UTF-8 text of at most 256 bytes")
-	}
-	if !goodPath(b.Topic.TimePath) {
-		bad("topic.time_path", "bad_path", "时间路径须为 UTF-8 文本，最长 256 字节", "a path is UTF-8 text of at most 256 bytes")
+	for _, f := range [...]struct{ field, path, zh, en string }{
+		{"topic.path", b.Topic.Path, "取值路径", "a path"},
+		{"topic.time_path", b.Topic.TimePath, "时间路径", "a path"},
+		{"topic.each", b.Topic.Each, "数组路径", "a path"},
+	} {
+		if !goodPath(f.path) {
+			bad(f.field, "bad_path", f.zh+"须为 UTF-8 文本，最长 256 字节", f.en+" is UTF-8 text of at most 256 bytes")
+		}
 	}
 	switch b.Topic.TimeFormat {
 	case "", timeRFC3339, timeUnix, timeUnixMS:
@@ -105,23 +141,78 @@ func checkTopic(ps *Problems, b *Binding, topic string) {
 	}
 }
 
+func goodInstance(t *Topic) bool {
+	return strings.Contains(t.Topic, devicePlace) && !strings.ContainsAny(t.Instance, "/+#")
+}
+
 func goodPath(path string) bool { return len(path) <= 256 && utf8.ValidString(path) }
 
-// Filters gives the topics to subscribe to, sorted.
+// Filters gives the topic filters to subscribe to, sorted. What another one
+// takes in is left out.
 func (m *Mapping) Filters() []string { return append([]string(nil), m.filters...) }
 
 // Bound says whether any point is bound to topic.
 func (m *Mapping) Bound(topic string) bool {
-	_, ok := m.topics[topic]
-	return ok
+	if _, ok := m.topics[topic]; ok {
+		return true
+	}
+	for i := range m.wild {
+		if matches(m.wild[i].filter, topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// names says whether a binding has just this topic or filter.
+func (m *Mapping) names(filter string) bool {
+	_, ok := m.topics[filter]
+	return ok || slices.ContainsFunc(m.wild, func(w wildcard) bool { return w.filter == filter })
+}
+
+// places gives all that listen to topic. They must not be changed.
+func (m *Mapping) places(topic string) []place {
+	found := m.topics[topic]
+	for i := range m.wild {
+		if matches(m.wild[i].filter, topic) {
+			found = append(found[:len(found):len(found)], m.wild[i].places...)
+		}
+	}
+	return found
+}
+
+// points gives the ids of the points whose topics filter takes in.
+func (m *Mapping) points(filter string) []string {
+	var points []string
+	add := func(places []place) {
+		for i := range places {
+			points = append(points, places[i].point)
+		}
+	}
+	if places, ok := m.topics[filter]; ok {
+		add(places)
+		return points
+	}
+	for topic, places := range m.topics {
+		if matches(filter, topic) {
+			add(places)
+		}
+	}
+	for i := range m.wild {
+		if m.wild[i].filter == filter || covers(filter, m.wild[i].filter) {
+			add(m.wild[i].places)
+		}
+	}
+	sort.Strings(points)
+	return points
 }
 
 // Decode reads the values of all points bound to topic. What could not be read
 // comes as a letter, which holds a copy of payload; when some points could be
 // read and others could not there are both. Decode keeps nothing of payload.
 func (m *Mapping) Decode(topic string, payload []byte, received time.Time) ([]Reading, *DeadLetter) {
-	places, ok := m.topics[topic]
-	if !ok {
+	places := m.places(topic)
+	if len(places) == 0 {
 		return nil, newLetter(topic, payload, Problems{Invalid("topic", "unknown_topic",
 			fmt.Sprintf("没有测点绑定到主题 %s，请添加绑定或更正设备的主题", topic),
 			fmt.Sprintf("no point is bound to topic %s; add a binding or correct the topic in the device", topic))})
@@ -134,12 +225,10 @@ func (m *Mapping) Decode(topic string, payload []byte, received time.Time) ([]Re
 	readings := make([]Reading, 0, len(places))
 	var faults Problems
 	for i := range places {
-		r, p := places[i].read(doc, received)
-		if p != nil {
+		var p *Problem
+		if readings, p = places[i].read(doc, received, readings); p != nil {
 			faults = append(faults, p.at(topic))
-			continue
 		}
-		readings = append(readings, r)
 	}
 	if len(faults) > 0 {
 		return readings, newLetter(topic, payload, faults)

@@ -30,6 +30,7 @@ const endOfTime = 253402300800000
 // place is where one point's value stands in the messages of a topic.
 type place struct {
 	site, point   string
+	each          string
 	path          string
 	timePath      string
 	timeFormat    string
@@ -55,16 +56,37 @@ func newPlace(b *Bound) place {
 		p.high = *b.Point.Max
 	}
 	if t := b.Binding.Topic; t != nil {
-		p.path, p.timePath, p.timeFormat = t.Path, t.TimePath, t.TimeFormat
+		p.each, p.path, p.timePath, p.timeFormat = t.Each, t.Path, t.TimePath, t.TimeFormat
 	}
 	return p
 }
 
-func (p *place) read(doc document, received time.Time) (Reading, *Problem) {
-	raw, fault := p.value(doc)
-	if fault != nil {
-		return Reading{}, fault
+// read puts the readings of the point behind those of others. With a problem
+// there may be readings nevertheless: in a batch some can be good.
+func (p *place) read(doc document, received time.Time, into []Reading) ([]Reading, *Problem) {
+	if p.each != "" || (p.path == "" && doc.isArray()) {
+		return p.readEach(doc, received, into)
 	}
+	raw, fault := p.value(doc)
+	if fault == errColumn {
+		return p.readColumn(doc, received, into)
+	}
+	if fault != nil {
+		return into, fault
+	}
+	at, fault := p.time(doc)
+	if fault != nil {
+		return into, fault
+	}
+	r, fault := p.reading(raw, at, received)
+	if fault != nil {
+		return into, fault
+	}
+	return append(into, r), nil
+}
+
+// reading makes a reading of a raw value; at may be zero.
+func (p *place) reading(raw float64, at, received time.Time) (Reading, *Problem) {
 	v := raw*p.scale + p.offset
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return Reading{}, notFinite(strconv.FormatFloat(v, 'g', -1, 64))
@@ -73,15 +95,14 @@ func (p *place) read(doc document, received time.Time) (Reading, *Problem) {
 	if v < p.low || v > p.high {
 		r.Quality = UncertainRange
 	}
-	at, fault := p.time(doc)
-	if fault != nil {
-		return Reading{}, fault
-	}
 	if !at.IsZero() {
 		r.At, r.Stamped = at, false
 	}
 	return r, nil
 }
+
+// errColumn says that the path leads to an array. It is shown to nobody.
+var errColumn = Invalid("", "column", "数组", "array")
 
 // value finds the number, before scale and offset.
 func (p *place) value(doc document) (float64, *Problem) {
@@ -94,7 +115,11 @@ func (p *place) value(doc document) (float64, *Problem) {
 		return number("payload", doc.text)
 	}
 	if p.path != "" {
-		return p.found(p.path, gjson.Get(doc.text, p.path))
+		r := gjson.Get(doc.text, p.path)
+		if r.IsArray() {
+			return 0, errColumn
+		}
+		return p.found(p.path, r)
 	}
 	for _, name := range [...]string{"value", "v"} {
 		if r := gjson.Get(doc.text, name); r.Exists() {
@@ -191,6 +216,11 @@ func (p *place) time(doc document) (time.Time, *Problem) {
 	if p.path != "" || !doc.json {
 		return time.Time{}, nil
 	}
+	return p.timeBeside(doc)
+}
+
+// timeBeside looks for a time by the names that it usually has.
+func (p *place) timeBeside(doc document) (time.Time, *Problem) {
 	for _, name := range [...]string{"time", "ts", "t"} {
 		r := gjson.Get(doc.text, name)
 		if !r.Exists() || r.Type == gjson.Null {

@@ -367,7 +367,7 @@ func TestUpdateTakesEffectWithoutDisturbingOthers(t *testing.T) {
 	changed.Device.Password = "another"
 	_ = b.Update([]Client{changed})
 	two.wantEnd()
-	bad := member("dev-2", bound("dev-2", "out.q", nil), bound("dev-2", "out.r", &devices.Topic{Topic: "a/#"}))
+	bad := member("dev-2", bound("dev-2", "out.q", nil), bound("dev-2", "out.r", &devices.Topic{Topic: "a/#/b"}))
 	err := b.Update([]Client{bad})
 	if ps := devices.AllProblems(err); len(ps) != 1 || ps[0].Code != "wildcard" {
 		t.Errorf("Update: %v", err)

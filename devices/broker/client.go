@@ -52,14 +52,31 @@ func (b *Broker) signIn(name string, password []byte) (*client, *devices.Problem
 	return c, nil
 }
 
-// may says whether the device may publish to topic or subscribe to filter.
-func (c *client) may(topic string) bool {
-	if rest, ok := strings.CutPrefix(topic, "offsite/"); ok {
-		if rest, ok = strings.CutPrefix(rest, c.id); ok && (rest == "" || rest[0] == '/') {
-			return true
-		}
+// mayWrite says whether the device may publish to topic. A wildcard in one of
+// its bindings gives it no topic that is another device's own.
+func (c *client) mayWrite(topic string) bool {
+	return c.owns(topic) || (c.inbox.Bound(topic) && (!strings.HasPrefix(topic, ownPrefix) || c.inbox.Names(topic)))
+}
+
+// mayRead says whether the device may subscribe to filter.
+func (c *client) mayRead(filter string) bool {
+	if strings.ContainsAny(filter, "+#") {
+		return c.owns(filter) || (c.inbox.Names(filter) && !strings.HasPrefix(filter, ownPrefix) && filter[0] != '+' && filter[0] != '#')
 	}
-	return c.inbox.Bound(topic)
+	return c.mayWrite(filter)
+}
+
+// ownPrefix begins the topics that belong to devices.
+const ownPrefix = "offsite/"
+
+// owns says whether topic is, or lies below, offsite/{device}.
+func (c *client) owns(topic string) bool {
+	rest, ok := strings.CutPrefix(topic, ownPrefix)
+	if !ok {
+		return false
+	}
+	rest, ok = strings.CutPrefix(rest, c.id)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // unshared gives the filter behind $share/group/.

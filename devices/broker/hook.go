@@ -48,7 +48,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	}
 	name := string(pk.Connect.Username)
 	c, problem := h.host.broker.signIn(name, pk.Connect.Password)
-	if problem == nil && pk.Connect.WillFlag && (!c.may(pk.Connect.WillTopic) || !mqtt.IsValidFilter(pk.Connect.WillTopic, true)) {
+	if problem == nil && pk.Connect.WillFlag && (!c.mayWrite(pk.Connect.WillTopic) || !mqtt.IsValidFilter(pk.Connect.WillTopic, true)) {
 		problem = devices.Invalid("will.topic", "bad_will",
 			"设备的遗嘱主题不属于该设备；请改为 offsite/"+name+"/ 下的主题",
 			"the topic of the device's will is not its own; use one below offsite/"+name+"/")
@@ -103,17 +103,17 @@ func (h *hook) client(cl *mqtt.Client) *client {
 // such a message and drops it.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	c := h.client(cl)
-	if c != nil && c.may(unshared(topic)) {
-		return true
-	}
 	if c == nil {
 		return false // a session that its device has left behind
+	}
+	if (write && c.mayWrite(topic)) || (!write && c.mayRead(unshared(topic))) {
+		return true
 	}
 	h.host.broker.counts.forbidden.Add(1)
 	if write && h.host.broker.unbound.note(Unbound{Device: c.id, Topic: topic, Forbidden: true, At: time.Now().UTC()}) {
 		h.host.log.Warn("device publishes to a topic that is not its own", "device", c.id, "topic", topic)
 	}
-	return c != nil && write && cl.Properties.ProtocolVersion < 5
+	return write && cl.Properties.ProtocolVersion < 5
 }
 
 // OnPacketRead keeps account of what a client acknowledges, and lets a device
@@ -177,7 +177,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	o := owed{packet: pk.PacketID, qos: pk.FixedHeader.Qos, client: cl}
 	again := o.qos == 2 && l.again == pk.PacketID && l.again != 0
 	l.again = 0
-	if !c.may(pk.TopicName) { // OnACLCheck has told it
+	if !c.mayWrite(pk.TopicName) { // OnACLCheck has told it
 		if o.qos > 0 {
 			_ = l.owe(o) // a closed line owes nothing
 		}

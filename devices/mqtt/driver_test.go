@@ -334,7 +334,7 @@ func TestRefusedSubscriptionIsToldOfItsPoints(t *testing.T) {
 func TestOpenTellsAllFaults(t *testing.T) {
 	two := byte(2)
 	_, err := Open(devices.Device{ID: "dev-1", Endpoint: "tcp://host", MQTT: &devices.MQTTSettings{QoS: &two, Share: "a/b"}},
-		[]devices.Bound{bound("out.p", &devices.Topic{Topic: "plant/#"})}, Config{})
+		[]devices.Bound{bound("out.p", &devices.Topic{Topic: "plant/#/x"})}, Config{})
 	var codes []string
 	for _, p := range devices.AllProblems(err) {
 		codes = append(codes, p.Code)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +19,8 @@ import (
 )
 
 const (
-	filtersAtOnce = 64              // topics in one SUBSCRIBE
+	filtersAtOnce = 64              // topics in one SUBSCRIBE or UNSUBSCRIBE
+	mostLeft      = 256             // topics unsubscribed in one session: who publishes on new ones for ever must not keep us busy
 	farewell      = 2 * time.Second // for the acknowledgements that are due when the driver is stopped
 )
 
@@ -36,10 +38,11 @@ type session struct {
 	driver *Driver
 	sink   devices.Sink
 	client paho.Client
-	settle func(error) // done of every message; a field so that it is made once
-	lost   chan error  // the connection has ended
-	failed chan error  // the storage has failed
-	stray  chan string // topics that came and no longer are bound
+	settle func(error)     // done of every message; a field so that it is made once
+	lost   chan error      // the connection has ended
+	failed chan error      // the storage has failed
+	stray  chan string     // topics that came and no longer are bound
+	left   map[string]bool // those of them that were unsubscribed; serve's alone
 
 	connMu sync.Mutex
 	conn   net.Conn
@@ -66,7 +69,7 @@ type owed struct {
 func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
 	s := &session{
 		driver: d, sink: sink, lost: make(chan error, 1), failed: make(chan error, 1),
-		stray: make(chan string, 16),
+		stray: make(chan string, 16), left: make(map[string]bool),
 	}
 	s.wake.L, s.room.L = &s.mu, &s.mu
 	s.settle = s.stored
@@ -201,15 +204,68 @@ func (s *session) subscribe(ctx context.Context) error {
 	return nil
 }
 
-// unsubscribe ends a subscription that the broker's session still holds from
-// earlier bindings or settings.
+// unsubscribe ends the subscriptions that may have brought topic, which the
+// broker's session still holds from earlier bindings or settings. They are not
+// known any more, so all filters that take topic in are named.
 func (s *session) unsubscribe(topic string) {
-	topics := []string{topic}
-	if s.driver.share != "" {
-		topics = append(topics, s.driver.share+topic)
+	if s.left[topic] || len(s.left) >= mostLeft {
+		return
 	}
+	s.left[topic] = true
 	s.driver.cfg.Log.Info("topic is no longer bound", "device", s.driver.dev.ID, "topic", topic)
-	s.client.Unsubscribe(topics...)
+	var filters []string
+	for _, f := range filtersOf(topic) {
+		if !s.driver.inbox.Subscribed(f) {
+			filters = append(filters, f)
+			if s.driver.share != "" {
+				filters = append(filters, s.driver.share+f)
+			}
+		}
+	}
+	for part := range slices.Chunk(filters, filtersAtOnce) {
+		s.client.Unsubscribe(part...)
+	}
+}
+
+// filtersOf gives the topic and every filter with wildcards that takes it in; of
+// a deep topic, those with one + or one # only.
+func filtersOf(topic string) []string {
+	levels := strings.Split(topic, "/")
+	filters := []string{topic}
+	if len(levels) > 64 {
+		return filters
+	}
+	masks := []int{}
+	if len(levels) <= 5 {
+		for mask := 1; mask < 1<<len(levels); mask++ {
+			masks = append(masks, mask)
+		}
+	} else {
+		for i := range levels {
+			masks = append(masks, 1<<i)
+		}
+	}
+	seen := map[string]bool{topic: true}
+	add := func(filter string) {
+		if !seen[filter] {
+			seen[filter] = true
+			filters = append(filters, filter)
+		}
+	}
+	for _, mask := range append(masks, 0) {
+		some := slices.Clone(levels)
+		for i := range some {
+			if mask&(1<<i) != 0 {
+				some[i] = "+"
+			}
+		}
+		add(strings.Join(some, "/"))
+		for n := range len(some) {
+			add(strings.Join(append(slices.Clone(some[:n]), "#"), "/"))
+		}
+		add(strings.Join(some, "/") + "/#")
+	}
+	return filters
 }
 
 // take hands a message to the sink. It is called by paho's one reader and

@@ -51,7 +51,7 @@ func TestBadReferencesNameTheirField(t *testing.T) {
 		{"modbus without register", nil, bind("x", "gate.pm10", "plc", nil), []string{"register missing"}},
 		{"modbus with topic", nil, topic(bind("x", "gate.pm10", "plc", word(0, "int16")), "a/b", ""), []string{"topic not_used"}},
 		{"broker with register", nil, bind("x", "gate.pm10", "dust", word(0, "int16")), []string{"register not_used"}},
-		{"wildcard topic", nil, topic(bind("x", "gate.pm10", "dust", nil), "a/+", ""), []string{"topic.topic wildcard"}},
+		{"wildcard topic", nil, topic(bind("x", "gate.pm10", "dust", nil), "a/+x", ""), []string{"topic.topic wildcard"}},
 		{"default topic", nil, bind("x", "gate.pm10", "dust", nil), nil},
 		{"default topic taken", []devices.Thing{bind("a", "gate.pm10", "dust", nil)}, bind("x", "far.pm10", "dust", nil), []string{"topic.topic topic_collision"}},
 		{"default topic taken by one chosen", []devices.Thing{topic(bind("a", "gate.tsp", "dust", nil), "offsite/dust/pm10", "")}, bind("x", "far.pm10", "dust", nil), []string{"topic.topic topic_collision"}},
