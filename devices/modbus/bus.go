@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"offsite/devices"
+	"offsite/devices/modbus/wire"
 )
 
 // Numbers of the connection.
@@ -21,7 +21,6 @@ const (
 	dialTimeout   = 5 * time.Second
 	firstBackoff  = 100 * time.Millisecond
 	longestWait   = 10 * time.Second
-	rtuSilence    = 2 * time.Millisecond  // 3.5 characters at 19200 baud and above
 	rtuAfterFault = 20 * time.Millisecond // of silence for everybody
 	badInARow     = 3                     // faults of anybody without one good answer, before all wait: neighbours do not for the first
 	deafAfter     = 3                     // unanswered requests in a row, of any unit: the connection itself may be dead
@@ -38,6 +37,8 @@ type query struct {
 	values   []byte        // to write, as they travel
 	timeout  time.Duration // for the answer
 	patience time.Duration // that neighbours have with it
+	pause    time.Duration // of the bus before it
+	settle   time.Duration // of the bus between connecting and it
 }
 
 // size is how many bytes of values answer a read, 0 for a write.
@@ -75,18 +76,20 @@ func (q query) ask(c modbus.Client) ([]byte, error) {
 // bus is one physical endpoint. Whoever has the turn in queue owns the fields
 // below it; mu guards those below mu, and is never held while waiting.
 type bus struct {
-	addr string
-	rtu  bool
-	cfg  *Config
+	at       endpoint
+	untagged bool // frames do not tell which request they answer
+	cfg      *Config
+	users    int // of the bus; guarded by the pool's lock
 
 	queue    queue
-	conn     net.Conn
+	conn     Link
 	in       *bufio.Reader
 	packager modbus.Packager
 	setUnit  func(uint8)
 	number   int       // of the connection, from 1
 	retryAt  time.Time // no connecting before
 	hushTill time.Time
+	opened   time.Time // when the connection was
 
 	mu         sync.Mutex
 	members    map[*Driver]bool // true: left out
@@ -96,6 +99,7 @@ type bus struct {
 	failures   int                    // of connecting, or of answers, since the last good answer
 	last       *fault                 // what failed last, told to those who come before retryAt
 	unanswered int
+	ended      time.Time // the last exchange
 	revived    time.Time // when the first unit answered again after all were left out
 }
 
@@ -111,15 +115,9 @@ type owed struct {
 	at   time.Time
 }
 
-func newBus(addr string, rtu bool, cfg *Config) *bus {
-	b := &bus{addr: addr, rtu: rtu, cfg: cfg, members: map[*Driver]bool{}, units: map[uint8]*unit{}, parked: map[uint16]chan []byte{}}
-	if rtu {
-		h := modbus.NewRTUClientHandler(addr) // its packager only: nothing is opened
-		b.packager, b.setUnit = h, func(u uint8) { h.SlaveId = u }
-	} else {
-		h := modbus.NewTCPClientHandler(addr)
-		b.packager, b.setUnit = h, func(u uint8) { h.SlaveId = u }
-	}
+func newBus(at endpoint, cfg *Config) *bus {
+	b := &bus{at: at, untagged: at.framing.untagged(), cfg: cfg, members: map[*Driver]bool{}, units: map[uint8]*unit{}, parked: map[uint16]chan []byte{}}
+	b.packager, b.setUnit = at.framing.packager()
 	return b
 }
 
@@ -135,7 +133,11 @@ func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duratio
 		t.give()
 		held = t.spent
 	}()
-	if b.rtu && q.size() > 0 {
+	if b.at.serial { // we know how long the line needs
+		q.timeout += b.at.under(q)
+		q.patience += b.at.under(q)
+	}
+	if b.untagged && q.size() > 0 {
 		if err := b.catchUp(ctx, t, q); err != nil {
 			return nil, 0, err
 		}
@@ -143,7 +145,7 @@ func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duratio
 	used := b.conn != nil
 	data, err = b.attempt(ctx, t, q)
 	var f *fault
-	if used && !b.rtu && t.place != nil && errors.As(err, &f) && f.kind == closed {
+	if used && !b.untagged && q.size() > 0 && t.place != nil && errors.As(err, &f) && f.kind == closed {
 		data, err = b.attempt(ctx, t, q) // a connection that idled away says so only when used
 	}
 	return data, 0, err
@@ -193,7 +195,10 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 	if err := b.connect(ctx); err != nil {
 		return nil, err
 	}
-	if b.rtu {
+	if err := b.rest(ctx, q); err != nil {
+		return nil, err
+	}
+	if b.untagged {
 		if err := b.hush(ctx, time.Now().Add(q.timeout)); err != nil {
 			return nil, b.settle(ctx, q, b.number, time.Now(), err)
 		}
@@ -201,8 +206,8 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 	number, sent := b.number, time.Now()
 	b.setUnit(q.unit)
 	client := modbus.NewClient2(b.packager, transport(func(request []byte) ([]byte, error) {
-		if b.rtu {
-			return b.sendRTU(ctx, q, request)
+		if b.untagged {
+			return b.sendUntagged(ctx, q, request)
 		}
 		return b.sendTCP(ctx, t, q, request)
 	}))
@@ -213,18 +218,39 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 	return data, b.settle(ctx, q, number, sent, err)
 }
 
+// rest waits as long as the bus is to be left alone after connecting and
+// between an answer and the next request: as long as any of its devices asks.
+func (b *bus) rest(ctx context.Context, q query) error {
+	pause, settle := q.pause, q.settle
+	b.mu.Lock()
+	for m := range b.members {
+		pause = max(pause, m.dev.Modbus.Pause.D())
+		settle = max(settle, m.dev.Modbus.Settle.D())
+	}
+	until := b.ended.Add(pause)
+	b.mu.Unlock()
+	if settled := b.opened.Add(settle); settled.After(until) {
+		until = settled
+	}
+	if !sleep(ctx, time.Until(until)) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // settle draws the conclusions of an exchange for those that follow.
 func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	u, now := b.unit(q.unit), time.Now()
+	b.ended = now
 	var exception *modbus.ModbusError
 	if err == nil || errors.As(err, &exception) {
 		u.slowest = max(now.Sub(sent), u.slowest-u.slowest/16)
 		u.owed, b.failures, b.unanswered = nil, 0, 0
 		return err
 	}
-	if b.rtu {
+	if b.untagged {
 		b.spoilt = max(b.spoilt, number)
 		u.quiet = now.Add(q.timeout)
 		if q.size() > 0 {
@@ -271,7 +297,7 @@ func (b *bus) connect(ctx context.Context) error {
 	b.mu.Unlock()
 	if b.conn != nil && spoilt {
 		b.drop()
-		if b.rtu {
+		if b.untagged {
 			b.hushTill = time.Now().Add(rtuAfterFault)
 		}
 		if failures >= badInARow {
@@ -286,14 +312,14 @@ func (b *bus) connect(ctx context.Context) error {
 	}
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := b.cfg.Dial(dialling, "tcp", b.addr)
+	conn, err := b.at.open(dialling, b.cfg)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return b.noDial(&fault{kind: unreachable, err: err})
 	}
-	b.conn, b.in = conn, bufio.NewReaderSize(conn, frameRoom)
+	b.conn, b.in, b.opened = conn, bufio.NewReaderSize(conn, wire.Room), time.Now()
 	b.number++
 	return nil
 }

@@ -18,8 +18,8 @@ func check(dev *devices.Device, bounds []devices.Bound) error {
 	if dev.Driver != devices.DriverModbus {
 		ps.Add(devices.Invalid("driver", "not_modbus", "此设备的驱动不是 modbus", "the device's driver is not modbus"))
 	}
-	if m := dev.Modbus; m != nil && strings.HasPrefix(dev.Endpoint, "modbus+rtu:") && (m.Unit == 0 || m.Unit == 255) {
-		ps.Add(devices.Invalid("modbus.unit", "out_of_range", "RTU 从站的单元号须为 1 至 247", "an RTU device has a unit id of 1 to 247"))
+	if m := dev.Modbus; m != nil && strings.HasPrefix(dev.Endpoint, "modbus+") && (m.Unit == 0 || m.Unit == 255) {
+		ps.Add(devices.Invalid("modbus.unit", "out_of_range", "RTU 与 ASCII 从站的单元号须为 1 至 247", "an RTU or ASCII device has a unit id of 1 to 247"))
 	}
 	var placed []*devices.Binding
 	for i := range bounds {

@@ -1,14 +1,10 @@
 package modbus
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
-	"io"
 	"math"
 	"slices"
 	"testing"
-	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -184,6 +180,10 @@ func TestPlan(t *testing.T) {
 		want   []req
 	}{
 		{"nothing", 8, nil, nil},
+		{"coils", 8, at("coil", "bit", 0, 7, 136), []req{{"coil", 0, 137, 3}}},
+		{"coils too far apart", 8, at("discrete", "bit", 0, 130), []req{{"discrete", 0, 1, 1}, {"discrete", 130, 1, 1}}},
+		{"2000 coils", 0, at("coil", "bit", run(2000, 1)...), []req{{"coil", 0, 2000, 2000}}},
+		{"2001 coils", 0, at("coil", "bit", run(2001, 1)...), []req{{"coil", 0, 2000, 2000}, {"coil", 2000, 1, 1}}},
 		{"neighbours", 8, at("holding", "float32", 2, 0, 4), []req{{"holding", 0, 6, 3}}},
 		{"over a gap of 8", 8, at("holding", "uint16", 0, 9), []req{{"holding", 0, 10, 2}}},
 		{"not over 9", 8, at("holding", "uint16", 0, 10), []req{{"holding", 0, 1, 1}, {"holding", 10, 1, 1}}},
@@ -207,6 +207,44 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestCapsOfADevice(t *testing.T) {
+	var bounds []*devices.Bound
+	for i := range uint16(30) {
+		bounds = append(bounds,
+			&devices.Bound{Binding: devices.Binding{Register: &devices.Register{Table: "holding", Address: 2 * i, Type: "uint16"}}},
+			&devices.Bound{Binding: devices.Binding{Register: &devices.Register{Table: "coil", Address: 2 * i, Type: "bit"}}})
+	}
+	tests := []struct {
+		name     string
+		settings devices.ModbusSettings
+		want     []int // registers, then coils
+	}{
+		{"defaults", devices.ModbusSettings{}, []int{59, 59}},
+		{"at most 20", devices.ModbusSettings{Size: 20}, []int{19, 19, 19, 59}},
+		{"one at a time", devices.ModbusSettings{Size: 1}, append(slices.Repeat([]int{1}, 30), 15, 15, 15, 11)},
+		{"over none", devices.ModbusSettings{Gap: -1}, slices.Repeat([]int{1}, 60)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			registers, coils := []int{}, []int{}
+			for _, b := range plan(bounds, capsOf(&tt.settings)) {
+				if b.table == "coil" {
+					coils = append(coils, int(b.quantity))
+				} else {
+					registers = append(registers, int(b.quantity))
+				}
+			}
+			if diff := cmp.Diff(tt.want, append(registers, coils...)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	long := &devices.Bound{Binding: devices.Binding{Register: &devices.Register{Table: "input", Type: "float64"}}}
+	if b := plan([]*devices.Bound{long}, caps{size: 2}); len(b) != 1 || b[0].quantity != 4 {
+		t.Errorf("a value longer than the size was asked for by %v", b)
+	}
+}
+
 func TestOtherQuantity(t *testing.T) {
 	for _, function := range []byte{readCoils, readDiscrete, readHolding, readInput} {
 		for n := 1; n <= mostPlaces(function); n++ {
@@ -220,64 +258,5 @@ func TestOtherQuantity(t *testing.T) {
 				debts = append(debts, owed{size: asked.size()})
 			}
 		}
-	}
-}
-
-func TestCRC16(t *testing.T) {
-	if got := crc16([]byte("123456789")); got != 0x4b37 { // the check value of CRC-16/MODBUS
-		t.Errorf("crc16 = %04x", got)
-	}
-}
-
-func FuzzReadTCP(f *testing.F) {
-	f.Add([]byte{0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 7})
-	f.Add([]byte{0, 1, 0, 0, 0, 3, 1, 0x83, 2, 0, 2, 0, 0, 0, 5, 1, 3, 2, 0, 8})
-	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		frames(t, data, readTCP, func(frame []byte) bool {
-			return len(frame) >= 9 && len(frame) <= tcpLongest && int(frame[4])<<8+int(frame[5]) == len(frame)-6
-		})
-	})
-}
-
-func FuzzReadRTU(f *testing.F) {
-	f.Add([]byte{1, 3, 2, 0, 7, 0xf9, 0x86})
-	f.Add([]byte{1, 0x83, 2, 0xc0, 0xf1})
-	f.Add([]byte{1, 6, 0, 1, 0, 3, 0x98, 0x0b})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		frames(t, data, readRTU, func(frame []byte) bool {
-			n := len(frame) - 2
-			return n >= 3 && len(frame) <= rtuLongest && crc16(frame[:n]) == uint16(frame[n])|uint16(frame[n+1])<<8
-		})
-	})
-}
-
-// frames reads data to its end, once whole and once a byte at a time, which
-// must give the same frames, each of them right, and all of them in data.
-func frames(t *testing.T, data []byte, read func(*bufio.Reader) ([]byte, error), right func([]byte) bool) {
-	t.Helper()
-	all := func(r io.Reader) (fs [][]byte, err error) {
-		in := bufio.NewReaderSize(r, frameRoom)
-		for {
-			frame, err := read(in)
-			if err != nil {
-				return fs, err
-			}
-			if !right(frame) {
-				t.Errorf("took % x for a frame", frame)
-			}
-			fs = append(fs, frame)
-		}
-	}
-	whole, err := all(bytes.NewReader(data))
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, errGarbage) {
-		t.Errorf("ended by %v", err)
-	}
-	drops, _ := all(iotest.OneByteReader(bytes.NewReader(data)))
-	if diff := cmp.Diff(whole, drops); diff != "" {
-		t.Error(diff)
-	}
-	if !bytes.HasPrefix(data, slices.Concat(whole...)) {
-		t.Error("frames are not what was read")
 	}
 }

@@ -16,8 +16,7 @@ import (
 type Driver struct {
 	pool   *Pool
 	dev    devices.Device
-	addr   string
-	rtu    bool
+	at     endpoint
 	blocks []*block
 	log    *slog.Logger
 
@@ -40,7 +39,7 @@ type lost struct {
 // the same address with the other framing. A moment at which the previous poll
 // is still at work is missed, and told.
 func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
-	b, err := d.pool.join(d)
+	b, err := d.pool.join(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -188,7 +187,7 @@ func (r *round) ask(ctx context.Context, b *block) []*block {
 	q := query{unit: r.d.dev.Modbus.Unit, function: reads(b.table), start: b.start, quantity: b.quantity, timeout: timeout}
 	short, others := r.d.bus.patience(r.d, q)
 	q.patience = short
-	if r.d.rtu && (r.d.breaker.long(now, timeout) || b.breaker.long(now, timeout)) {
+	if r.d.at.framing.untagged() && (r.d.breaker.long(now, timeout) || b.breaker.long(now, timeout)) {
 		q.patience = timeout // on TCP it has its whole timeout anyway
 	}
 	data, held, err := r.d.bus.read(ctx, q)
@@ -243,12 +242,12 @@ func (r *round) refused(b *block, e *modbus.ModbusError, held time.Duration, oth
 // failed deals with an exchange that gave nothing. If the unit has answered in
 // this round only the block is at fault.
 func (r *round) failed(b *block, f *fault, held time.Duration, others int) {
-	problem := r.d.problem(f)
+	problem := f.problem(r.d.at.addr, r.d.dev.Modbus.Unit, r.d.dev.Timeout.D())
 	r.d.log.Debug("poll failed", "start", b.start, "err", f)
 	if r.answered && f.kind != unreachable {
 		b.breaker.fail(time.Now(), held, r.d.dev.Timeout.D(), others)
 		r.blame(b, problem)
-		r.over = r.d.rtu // a late answer of this unit may still come
+		r.over = r.d.at.framing.untagged() // a late answer of this unit may still come
 		return
 	}
 	r.over, r.problem = true, problem

@@ -140,8 +140,8 @@ func open(t *testing.T, pool *modbus.Pool, dev devices.Device, bounds ...devices
 
 var framings = []struct {
 	name string
-	rtu  bool
-}{{"TCP", false}, {"RTU over TCP", true}}
+	cfg  modbustest.Config
+}{{"TCP", modbustest.Config{}}, {"RTU over TCP", modbustest.Config{RTU: true}}, {"ASCII over TCP", modbustest.Config{ASCII: true}}}
 
 func TestEveryTypeInEveryOrder(t *testing.T) {
 	numbers := []struct {
@@ -156,11 +156,15 @@ func TestEveryTypeInEveryOrder(t *testing.T) {
 		{"float32", float32(-3.1415927), float64(float32(-3.1415927))},
 		{"float64", 2.718281828459045, 2.718281828459045},
 		{"float32", float32(math.MaxFloat32), float64(float32(math.MaxFloat32))},
+		{"int64", int64(-1234567890123456), -1234567890123456},
+		{"uint64", uint64(9007199254740991), 9007199254740991},
+		{"bcd16", uint16(0x9876), 9876},
+		{"bcd32", uint32(0x98765432), 98765432},
 	}
 	for _, f := range framings {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slave := modbustest.New(modbustest.Config{RTU: f.rtu})
+				slave := modbustest.New(f.cfg)
 				var bounds []devices.Bound
 				want := map[string]float64{}
 				addr := uint16(100)
@@ -173,6 +177,27 @@ func TestEveryTypeInEveryOrder(t *testing.T) {
 							want[point] = n.want
 							addr += 4
 						}
+					}
+				}
+				slave.Unit(9).Put(modbustest.Input, 20, "ABCD", " -12.75 ")
+				slave.Unit(9).Put(modbustest.Input, 24, "BADC", "31.4")
+				for point, text := range map[string]devices.Register{
+					"p.text": {Address: 20, Length: 4}, "p.text-badc": {Address: 24, Length: 2, Order: "BADC"},
+				} {
+					text.Table, text.Type = "input", "string"
+					bounds = append(bounds, bound(point, text))
+				}
+				want["p.text"], want["p.text-badc"] = -12.75, 31.4
+				bounds = append(bounds, bound("p.bits", devices.Register{Table: "holding", Address: 7, Type: "bits", Bit: 12, Width: 4}))
+				want["p.bits"] = 8
+				for table, at := range map[string]modbustest.Table{"coil": modbustest.Coil, "discrete": modbustest.Discrete} {
+					for i := range uint16(40) {
+						slave.Unit(9).Set(at, 3+i, i%3&1)
+					}
+					for i, v := range map[uint16]float64{0: 0, 1: 1, 9: 0, 10: 1, 39: 0} {
+						point := fmt.Sprintf("p.%s-%d", table, i)
+						bounds = append(bounds, bound(point, devices.Register{Table: table, Address: 3 + i, Type: "bit"}))
+						want[point] = v
 					}
 				}
 				slave.Unit(9).Set(modbustest.Holding, 7, 0x8001)
@@ -206,7 +231,7 @@ func TestEveryTypeInEveryOrder(t *testing.T) {
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Error(diff)
 				}
-				if n := len(slave.Unit(9).Seen()); n > 5 {
+				if n := len(slave.Unit(9).Seen()); n > 9 {
 					t.Errorf("%d requests for %d values", n, len(bounds))
 				}
 			})
@@ -321,7 +346,7 @@ func TestExceptionsConcernTheirPointsOnly(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slave := modbustest.New(modbustest.Config{RTU: f.rtu})
+				slave := modbustest.New(f.cfg)
 				u := slave.Unit(1)
 				u.Set(modbustest.Holding, 0, 11)
 				u.Set(modbustest.Holding, 3, 33)
@@ -386,15 +411,15 @@ func TestMisbehaviourNeverGivesAWrongValue(t *testing.T) {
 		for i, fault := range faults {
 			for _, times := range []int{1, 2, 5} {
 				t.Run(fmt.Sprintf("%s/%s/%d", f.name, names[i], times), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { misbehave(t, f.rtu, fault, times, timeout) })
+					synctest.Test(t, func(t *testing.T) { misbehave(t, f.cfg, fault, times, timeout) })
 				})
 			}
 		}
 	}
 }
 
-func misbehave(t *testing.T, rtu bool, fault modbustest.Fault, times int, timeout time.Duration) {
-	slave := modbustest.New(modbustest.Config{RTU: rtu})
+func misbehave(t *testing.T, cfg modbustest.Config, fault modbustest.Fault, times int, timeout time.Duration) {
+	slave := modbustest.New(cfg)
 	u := slave.Unit(1)
 	u.Set(modbustest.Holding, 10, 1010, 1011)
 	u.Set(modbustest.Holding, 500, 1500, 1501)
@@ -461,7 +486,7 @@ func TestOneSilentUnitOfFourDoesNotStarveTheOthers(t *testing.T) {
 			for _, since := range []time.Duration{0, 10 * time.Second} {
 				t.Run(fmt.Sprintf("%s/%s/since %v", f.name, tt.name, since), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						slave := modbustest.New(modbustest.Config{RTU: f.rtu})
+						slave := modbustest.New(f.cfg)
 						sink := &desk{}
 						pool := modbus.New(modbus.Config{Dial: slave.Dial})
 						var drivers []devices.Driver
@@ -483,10 +508,14 @@ func TestOneSilentUnitOfFourDoesNotStarveTheOthers(t *testing.T) {
 						const watched = 100 * time.Second
 						time.Sleep(watched)
 						slave.Unit(2).Misbehave()
-						time.Sleep(15 * time.Second)
+						time.Sleep(35 * time.Second) // a hundred times what one try costs its neighbours
 						stop()
+						late := tt.late
+						if f.cfg.ASCII {
+							late += 50 * time.Millisecond // its frames take twice as long
+						}
 						for _, id := range []string{"d1", "d3", "d4"} {
-							onTime(t, id, sink.times(id, start), tt.period, since+watched, tt.late)
+							onTime(t, id, sink.times(id, start), tt.period, since+watched, late)
 						}
 						checkUnitOfFour(t, sink)
 					})

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
 	"github.com/goburrow/modbus"
 
 	"offsite/devices"
+	"offsite/devices/modbus/wire"
 )
 
 // kind is what went wrong between us and a unit, Modbus exceptions apart.
@@ -40,7 +42,7 @@ func faultOf(err error) *fault {
 		return f
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &fault{kind: silent, err: err}
-	case errors.Is(err, errGarbage):
+	case errors.Is(err, wire.ErrGarbage):
 		return &fault{kind: wrong, err: err}
 	case isConnError(err):
 		return &fault{kind: closed, err: err}
@@ -51,13 +53,18 @@ func faultOf(err error) *fault {
 
 func isConnError(err error) bool {
 	var sys *os.SyscallError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &sys)
+	var port *fs.PathError // of a serial port that was pulled out
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &sys) || errors.As(err, &port)
 }
 
-// problem puts a fault into words for people.
-func (d *Driver) problem(f *fault) *devices.Problem {
+// problem puts a fault of a unit at addr into words for people.
+func (f *fault) problem(addr string, unit uint8, timeout time.Duration) *devices.Problem {
+	var port *devices.Problem
+	if errors.As(f.err, &port) { // a serial port says it better
+		return port
+	}
 	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: f.err}
-	unit, addr, waited := d.dev.Modbus.Unit, d.bus.addr, min(f.after, d.dev.Timeout.D()).Round(10*time.Millisecond)
+	waited := min(f.after, timeout).Round(10 * time.Millisecond)
 	switch f.kind {
 	case unreachable:
 		p.Code = "unreachable"

@@ -58,8 +58,7 @@ func (b *breaker) succeed() { *b = breaker{} }
 // What neighbours must bear from one another.
 const (
 	leastPatience = 20 * time.Millisecond
-	mostPatience  = 100 * time.Millisecond  // for a unit known to be quick
-	rtuByte       = 1100 * time.Microsecond // at 9600 baud
+	mostPatience  = 100 * time.Millisecond // for a unit known to be quick
 )
 
 // patience is how long q may hold the bus up when others come to wait for it,
@@ -82,12 +81,12 @@ func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int)
 	slowest := b.unit(q.unit).slowest
 	floor := min(max(shortest/4, leastPatience), mostPatience)
 	switch {
-	case !b.rtu:
+	case !b.untagged:
 		patience = max(floor, min(2*slowest, shortest/2))
 	case slowest > 0:
 		patience = max(2*floor, 8*slowest)
 	default:
-		patience = max(shortest/4, mostPatience) + time.Duration(13+q.size())*rtuByte
+		patience = max(shortest/4, mostPatience) + b.at.under(q)
 	}
 	if leftOut == len(b.members)-1 {
 		leftOut = 0 // nobody is there to be protected

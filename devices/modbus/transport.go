@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"offsite/devices/modbus/wire"
 )
 
 // slice is how long one who stands aside keeps a free bus before it looks
@@ -58,7 +60,7 @@ func (b *bus) await(ctx context.Context, id uint16, until time.Time) ([]byte, er
 	}
 	defer b.interruptible(ctx)()
 	for {
-		frame, err := readTCP(b.in)
+		frame, err := wire.ReadTCP(b.in)
 		if err != nil {
 			return nil, err
 		}
@@ -132,56 +134,57 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// sendRTU sends a request and waits for a frame that has its unit, function
+// sendUntagged sends a request and waits for a frame that has its unit, function
 // and length. Whole frames that do not fit are late answers and are dropped.
-func (b *bus) sendRTU(ctx context.Context, q query, request []byte) ([]byte, error) {
+func (b *bus) sendUntagged(ctx context.Context, q query, request []byte) ([]byte, error) {
 	now := time.Now()
 	deadline, patience := now.Add(q.timeout), now.Add(q.patience)
 	if err := b.write(ctx, request, deadline); err != nil {
 		return nil, err
 	}
 	var misfit error
+	asked := b.at.framing.head(request)
 	for {
-		frame, err := b.nextRTU(ctx, patience, deadline)
+		frame, body, err := b.nextUntagged(ctx, patience, deadline)
 		switch {
 		case err != nil && misfit != nil && errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, &fault{kind: wrong, err: misfit}
 		case err != nil:
 			return nil, err
 		}
-		if misfit = fits(request[:2], frame[:2]); misfit != nil {
+		if misfit = fits(asked, body[:2]); misfit != nil {
 			continue
 		}
-		if exception, size := frame[1]&0x80 != 0, q.size(); exception || size == 0 || int(frame[2]) == size {
+		if exception, size := body[1]&0x80 != 0, q.size(); exception || size == 0 || int(body[2]) == size {
 			return frame, nil
 		}
-		misfit = fmt.Errorf("%d bytes of values, want %d", frame[2], q.size())
+		misfit = fmt.Errorf("%d bytes of values, want %d", body[2], q.size())
 	}
 }
 
-// nextRTU gives the next whole frame. It waits until deadline, but after the
+// nextUntagged gives the next whole frame. It waits until deadline, but after the
 // neighbours' patience only while none of them comes.
-func (b *bus) nextRTU(ctx context.Context, patience, deadline time.Time) ([]byte, error) {
+func (b *bus) nextUntagged(ctx context.Context, patience, deadline time.Time) (frame, body []byte, err error) {
 	for {
 		until := time.Now().Add(slice)
 		if until.Before(patience) {
 			until = patience
 		}
 		until = earlier(until, deadline)
-		frame, err := b.untilRTU(ctx, until)
+		frame, body, err = b.untilUntagged(ctx, until)
 		again := errors.Is(err, os.ErrDeadlineExceeded) && until.Before(deadline) && ctx.Err() == nil
 		if !again || b.queue.contested() {
-			return frame, err
+			return frame, body, err
 		}
 	}
 }
 
-func (b *bus) untilRTU(ctx context.Context, until time.Time) ([]byte, error) {
+func (b *bus) untilUntagged(ctx context.Context, until time.Time) (frame, body []byte, err error) {
 	if err := b.conn.SetReadDeadline(until); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer b.interruptible(ctx)()
-	return readRTU(b.in)
+	return b.at.framing.next(b.in)
 }
 
 // hush waits until the line is silent, throwing away what still comes. A peer
@@ -189,9 +192,9 @@ func (b *bus) untilRTU(ctx context.Context, until time.Time) ([]byte, error) {
 // asked on it.
 func (b *bus) hush(ctx context.Context, limit time.Time) error {
 	until, again := b.hushTill, false
-	var scrap [frameRoom]byte
+	var scrap [wire.Room]byte
 	for now := time.Now(); now.Before(limit); now = time.Now() {
-		if quiet := now.Add(rtuSilence); until.Before(quiet) {
+		if quiet := now.Add(b.at.silence()); until.Before(quiet) {
 			until = quiet
 		}
 		b.in.Reset(b.conn)

@@ -91,7 +91,7 @@ func TestFortyDriversOnOneEndpoint(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			slave, err := modbustest.Listen(ctx, modbustest.Config{RTU: f.rtu})
+			slave, err := modbustest.Listen(ctx, f.cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,7 +211,7 @@ func TestRunEndsAtOnce(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slave := modbustest.New(modbustest.Config{RTU: f.rtu})
+				slave := modbustest.New(f.cfg)
 				sink := &desk{}
 				pool := modbus.New(modbus.Config{Dial: slave.Dial})
 				var drivers []devices.Driver
@@ -263,7 +263,7 @@ func TestAWholeBusComesBackAtOnce(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slave := modbustest.New(modbustest.Config{RTU: f.rtu})
+				slave := modbustest.New(f.cfg)
 				sink := &desk{}
 				pool := modbus.New(modbus.Config{Dial: slave.Dial})
 				const units = 16

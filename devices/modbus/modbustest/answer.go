@@ -1,11 +1,14 @@
 package modbustest
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,7 +26,7 @@ const (
 func (s *Slave) answer(ctx context.Context, g *errgroup.Group, l *line, req Request) bool {
 	u := s.known(req.Unit)
 	if u == nil {
-		if !s.cfg.RTU {
+		if !s.cfg.serial() {
 			l.send(s.frame(req, []byte{req.Function | 0x80, gatewayTarget}))
 		}
 		return true
@@ -43,7 +46,7 @@ func (s *Slave) answer(ctx context.Context, g *errgroup.Group, l *line, req Requ
 // later sends a frame after delay. On RTU a unit answers in order, and what
 // comes late goes to whoever is connected then, as from a serial device server.
 func (s *Slave) later(ctx context.Context, g *errgroup.Group, l *line, u *Unit, frame []byte, delay time.Duration) {
-	if s.cfg.RTU {
+	if s.cfg.serial() {
 		u.mu.Lock()
 		now := time.Now()
 		at := now.Add(delay)
@@ -63,7 +66,7 @@ func (s *Slave) later(ctx context.Context, g *errgroup.Group, l *line, u *Unit, 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if s.cfg.RTU {
+		if s.cfg.serial() {
 			s.mu.Lock()
 			l = s.newest
 			s.mu.Unlock()
@@ -182,7 +185,7 @@ func written(req Request) (Table, []uint16, bool) {
 }
 
 // readTCP takes one request of Modbus TCP.
-func readTCP(r io.Reader) (Request, error) {
+func readTCP(r *bufio.Reader) (Request, error) {
 	var head [7]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return Request{}, err
@@ -201,7 +204,7 @@ func readTCP(r io.Reader) (Request, error) {
 }
 
 // readRTU takes one request of RTU.
-func readRTU(r io.Reader) (Request, error) {
+func readRTU(r *bufio.Reader) (Request, error) {
 	frame := make([]byte, 7, 264)
 	if _, err := io.ReadFull(r, frame); err != nil {
 		return Request{}, err
@@ -220,6 +223,28 @@ func readRTU(r io.Reader) (Request, error) {
 	}
 	req, err := parse(body[1:])
 	req.Unit = frame[0]
+	return req, err
+}
+
+// readASCII takes one request of ASCII.
+func readASCII(r *bufio.Reader) (Request, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return Request{}, err
+	}
+	body, err := hex.DecodeString(strings.Trim(line, ":\r\n"))
+	if err != nil || len(body) < 3 {
+		return Request{}, fmt.Errorf("no ASCII request: %q", line)
+	}
+	sum := byte(0)
+	for _, b := range body {
+		sum += b
+	}
+	if sum != 0 {
+		return Request{}, errors.New("wrong checksum")
+	}
+	req, err := parse(body[1 : len(body)-1])
+	req.Unit = body[0]
 	return req, err
 }
 

@@ -2,6 +2,7 @@ package modbustest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
 )
 
@@ -20,7 +21,7 @@ const (
 	WrongTransaction             // another transaction id (TCP)
 	WrongUnit                    // another unit id
 	WrongFunction                // another function
-	BadChecksum                  // a wrong checksum (RTU)
+	BadChecksum                  // a wrong checksum (RTU and ASCII)
 	Refuse                       // exception Exception
 	Close                        // closes the connection instead
 	CloseAfter                   // answers, then closes the connection
@@ -97,6 +98,8 @@ func (s *Slave) bend(f *Fault, req Request, pdu []byte) []byte {
 		frame = frame[:len(frame)/2]
 	case f.Kind == BadChecksum && s.cfg.RTU:
 		frame[len(frame)-1] ^= 0xff
+	case f.Kind == BadChecksum && s.cfg.ASCII:
+		frame[len(frame)-3] ^= 1 // another digit
 	}
 	return frame
 }
@@ -106,6 +109,13 @@ func (s *Slave) frame(req Request, pdu []byte) []byte {
 	if s.cfg.RTU {
 		frame := append([]byte{req.Unit}, pdu...)
 		return binary.LittleEndian.AppendUint16(frame, checksum(frame))
+	}
+	if s.cfg.ASCII {
+		body, sum := append([]byte{req.Unit}, pdu...), byte(0)
+		for _, b := range body {
+			sum -= b
+		}
+		return fmt.Appendf(nil, ":%X\r\n", append(body, sum))
 	}
 	frame := binary.BigEndian.AppendUint16(nil, req.transaction)
 	frame = append(frame, 0, 0)

@@ -1,11 +1,12 @@
 // Package modbustest is a Modbus slave that can misbehave, for tests and for
-// simulation. It speaks Modbus TCP, or RTU frames over TCP as a serial device
-// server does, and answers functions 1 to 6, 15 and 16. What it knows of the
+// simulation. It speaks Modbus TCP, or RTU or ASCII frames over TCP as a serial
+// device server does, and answers functions 1 to 6, 15 and 16. What it knows of the
 // protocol it does not have from package modbus, so that a mistake there is not
 // mirrored here.
 package modbustest
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,14 @@ import (
 // Config says where and how a slave listens. The zero Config is Modbus TCP on
 // a free port of 127.0.0.1.
 type Config struct {
-	Addr string // host:port; empty means 127.0.0.1:0
-	RTU  bool   // RTU frames over TCP
-	Log  *slog.Logger
+	Addr  string // host:port; empty means 127.0.0.1:0
+	RTU   bool   // RTU frames over TCP
+	ASCII bool   // ASCII frames over TCP
+	Log   *slog.Logger
 }
+
+// serial says that the units are on a serial line behind the endpoint.
+func (c *Config) serial() bool { return c.RTU || c.ASCII }
 
 func (c *Config) setDefaults() {
 	if c.Addr == "" {
@@ -73,8 +78,11 @@ func (s *Slave) Addr() net.Addr {
 // Endpoint is the address as a device has it.
 func (s *Slave) Endpoint() string {
 	scheme, host := "modbus", "modbustest:502"
-	if s.cfg.RTU {
+	switch {
+	case s.cfg.RTU:
 		scheme = "modbus+rtu"
+	case s.cfg.ASCII:
+		scheme = "modbus+ascii"
 	}
 	if s.listener != nil {
 		host = s.listener.Addr().String()
@@ -94,8 +102,8 @@ func (s *Slave) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 // Unit gives the unit with this id and makes it if there is none. A unit that
-// was never made is behind a gateway that cannot reach it: silent on RTU,
-// exception 11 on TCP.
+// was never made is behind a gateway that cannot reach it: silent on RTU and
+// ASCII, exception 11 on TCP.
 func (s *Slave) Unit(id byte) *Unit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,12 +207,16 @@ func (s *Slave) serve(ctx context.Context, g *errgroup.Group, conn net.Conn) err
 	s.mu.Lock()
 	s.newest = l
 	s.mu.Unlock()
+	in := bufio.NewReader(conn)
 	read := readTCP
-	if s.cfg.RTU {
+	switch {
+	case s.cfg.RTU:
 		read = readRTU
+	case s.cfg.ASCII:
+		read = readASCII
 	}
 	for {
-		req, err := read(conn)
+		req, err := read(in)
 		if err != nil {
 			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
 				s.cfg.Log.Debug("master left", "err", err)

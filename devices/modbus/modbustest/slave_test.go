@@ -1,6 +1,7 @@
 package modbustest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -41,20 +42,18 @@ func TestRunEndsWithItsConnections(t *testing.T) {
 // Whatever a master sends, each request that is understood has an answer of
 // its own function that fits a frame.
 func FuzzRequest(f *testing.F) {
-	f.Add(false, []byte{0, 9, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1})
-	f.Add(false, []byte{0, 9, 0, 0, 0, 9, 1, 16, 0, 0, 0, 1, 2, 0, 5})
-	f.Add(true, []byte{1, 3, 0, 0, 0, 1, 0x84, 0x0a})
-	f.Fuzz(func(t *testing.T, rtu bool, data []byte) {
+	f.Add(byte(0), []byte{0, 9, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1})
+	f.Add(byte(0), []byte{0, 9, 0, 0, 0, 9, 1, 16, 0, 0, 0, 1, 2, 0, 5})
+	f.Add(byte(1), []byte{1, 3, 0, 0, 0, 1, 0x84, 0x0a})
+	f.Add(byte(2), []byte(":010300000001FB\r\n"))
+	f.Fuzz(func(t *testing.T, framing byte, data []byte) {
 		u := &Unit{id: 1}
 		for table := Coil; table < tables; table++ {
 			u.Set(table, 0, 1, 0, 1)
 			u.Set(table, 65535, 1)
 		}
-		read := readTCP
-		if rtu {
-			read = readRTU
-		}
-		for r := bytes.NewReader(data); ; {
+		read := []func(*bufio.Reader) (Request, error){readTCP, readRTU, readASCII}[framing%3]
+		for r := bufio.NewReader(bytes.NewReader(data)); ; {
 			req, err := read(r)
 			if err != nil {
 				return

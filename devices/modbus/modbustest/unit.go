@@ -61,8 +61,9 @@ func (u *Unit) Set(t Table, addr uint16, words ...uint16) {
 	}
 }
 
-// Put sets a number of Go type int16, uint16, int32, uint32, float32 or float64
-// in one of the orders ABCD, CDAB, BADC and DCBA; any other type panics.
+// Put sets a number of Go type int16, uint16, int32, uint32, int64, uint64,
+// float32 or float64, or a text, in one of the orders ABCD, CDAB, BADC and DCBA;
+// any other type panics.
 func (u *Unit) Put(t Table, addr uint16, order string, v any) {
 	u.Set(t, addr, Words(order, v)...)
 }
@@ -118,8 +119,15 @@ func Words(order string, v any) []uint16 {
 	case float32:
 		return Words(order, math.Float32bits(n))
 	case float64:
-		b := math.Float64bits(n)
-		w = []uint16{uint16(b >> 48), uint16(b >> 32), uint16(b >> 16), uint16(b)}
+		return Words(order, math.Float64bits(n))
+	case int64:
+		return Words(order, uint64(n))
+	case uint64:
+		w = []uint16{uint16(n >> 48), uint16(n >> 32), uint16(n >> 16), uint16(n)}
+	case string:
+		for text := n + "\x00"; len(text) > 1; text = text[2:] {
+			w = append(w, uint16(text[0])<<8|uint16(text[1]))
+		}
 	default:
 		panic(fmt.Sprintf("modbustest: no registers for a %T", v))
 	}

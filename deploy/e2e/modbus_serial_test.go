@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"bufio"
+	"net"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
+)
+
+// socatPair gives the names of two pseudo-terminals that socat joins, as a
+// cable joins two serial ports.
+func socatPair(t *testing.T) (a, b string) {
+	t.Helper()
+	modbusTools(t, "socat")
+	socat := exec.CommandContext(t.Context(), "socat", "-d", "-d", "pty,raw,echo=0", "pty,raw,echo=0")
+	stderr, err := socat.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := socat.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = socat.Process.Kill(), socat.Wait() })
+	name := regexp.MustCompile(`PTY is (\S+)`)
+	var names []string
+	for lines := bufio.NewScanner(stderr); len(names) < 2; {
+		if !lines.Scan() {
+			t.Skipf("socat made no pseudo-terminals: %v", lines.Err())
+		}
+		if m := name.FindStringSubmatch(lines.Text()); m != nil {
+			names = append(names, m[1])
+		}
+	}
+	return names[0], names[1]
+}
+
+// startASCIISlave starts pymodbus with ASCII frames and gives what it prints.
+func startASCIISlave(t *testing.T, args ...string) string {
+	t.Helper()
+	const python = "/usr/bin/python3" // whose packages Debian installs
+	if err := exec.CommandContext(t.Context(), python, "-c", "import pymodbus, serial_asyncio").Run(); err != nil {
+		t.Skip("pymodbus is not installed; deploy/test installs it")
+	}
+	slave := exec.CommandContext(t.Context(), python, append([]string{"testdata/modbus_ascii_slave.py"}, args...)...)
+	stdout, err := slave.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaint strings.Builder
+	slave.Stderr = &complaint
+	if err := slave.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = slave.Process.Kill(), slave.Wait() })
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("pymodbus: %v\n%s", err, complaint.String())
+	}
+	return strings.TrimSpace(line)
+}
+
+func TestModbusReadsALibmodbusSlaveOnASerialPort(t *testing.T) {
+	port, far := socatPair(t)
+	startLibmodbusSlave(t, "modbus_rtu_slave", far)
+	dev := modbusDevice("meter", "modbus+rtu://"+port, 5, time.Second)
+	dev.Modbus.Serial = &devices.SerialLine{Baud: 115200}
+	desk := modbusFirstPoll(t, dev, []devices.Bound{
+		modbusBound("meter", "p.float", devices.Register{Table: "holding", Address: 0, Type: "float32"}),
+		modbusBound("meter", "p.bcd", devices.Register{Table: "holding", Address: 20, Type: "bcd16"}),
+		modbusBound("meter", "p.text", devices.Register{Table: "holding", Address: 30, Type: "string", Length: 2}),
+		modbusBound("meter", "p.int16", devices.Register{Table: "holding", Address: 119, Type: "int16"}),
+		modbusBound("meter", "p.bits", devices.Register{Table: "input", Address: 3, Type: "bits", Bit: 14, Width: 2}),
+		modbusBound("meter", "p.coil", devices.Register{Table: "coil", Address: 3, Type: "bit"}),
+		modbusBound("meter", "p.coil-off", devices.Register{Table: "coil", Address: 4, Type: "bit"}),
+		modbusBound("meter", "p.discrete", devices.Register{Table: "discrete", Address: 15, Type: "bit"}),
+		modbusBound("meter", "p.beyond", devices.Register{Table: "discrete", Address: 16, Type: "bit"}),
+	})
+	want := map[string]float64{
+		"p.float": float64(float32(123.456)), "p.bcd": 9876, "p.text": 12.5, "p.int16": -1234, "p.bits": 2,
+		"p.coil": 1, "p.coil-off": 0, "p.discrete": 1,
+	}
+	if diff := cmp.Diff(want, modbusValues(t, desk)); diff != "" {
+		t.Error(diff)
+	}
+	if first := desk.reports[0]; len(first.Points) != 1 || first.Points[0] != "p.beyond" || first.Problem.Code != "exception_2" {
+		t.Errorf("the input that libmodbus does not have was told as %+v", first)
+	}
+}
+
+func TestModbusReadsAPymodbusSlaveInASCII(t *testing.T) {
+	over := map[string]func(t *testing.T) devices.Device{
+		"a serial port": func(t *testing.T) devices.Device {
+			port, far := socatPair(t)
+			startASCIISlave(t, far)
+			return modbusDevice("old", "modbus+ascii://"+port, 5, time.Second)
+		},
+		"TCP": func(t *testing.T) devices.Device {
+			return modbusDevice("old", "modbus+ascii://"+net.JoinHostPort("127.0.0.1", startASCIISlave(t)), 5, time.Second)
+		},
+	}
+	for name, start := range over {
+		t.Run(name, func(t *testing.T) {
+			desk := modbusFirstPoll(t, start(t), []devices.Bound{
+				modbusBound("old", "p.float", devices.Register{Table: "holding", Address: 0, Type: "float32"}),
+				modbusBound("old", "p.int16", devices.Register{Table: "holding", Address: 119, Type: "int16"}),
+				modbusBound("old", "p.coil", devices.Register{Table: "coil", Address: 3, Type: "bit"}),
+			})
+			want := map[string]float64{"p.float": float64(float32(123.456)), "p.int16": -1234, "p.coil": 1}
+			if diff := cmp.Diff(want, modbusValues(t, desk)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
