@@ -508,7 +508,7 @@ type Loss struct {
 	From   time.Time `json:"from"`
 	ID     int64     `json:"id"`
 
-	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; clock: readings that claimed a time in the future
+	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic that no point is bound to, one row a topic; clock: readings that claimed a time in the future
 	Kind string `json:"kind"`
 
 	// Open It goes on
