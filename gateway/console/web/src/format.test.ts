@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import { bytes, distance, figure, milliseconds, span, unitText } from './format'
+import { bytes, distance, figure, milliseconds, reading, span, unitText } from './format'
 import { locale } from './i18n'
 
 beforeEach(() => {
@@ -44,6 +44,13 @@ test('figures have the decimals of the point, or at most three', () => {
   expect(figure(4.1000000000000005)).toBe('4.1')
   expect(figure(13.7878999)).toBe('13.788')
   expect(figure(-0.5, 0)).toBe('-1')
+})
+
+test('values of an enumeration have names', () => {
+  const point = { digits: 0, labels: [{ value: 1, text: '运行' }] }
+  expect(reading(1, point)).toBe('运行')
+  expect(reading(2, point)).toBe('2')
+  expect(reading(2.5)).toBe('2.5')
 })
 
 test('units and sizes are printed as people read them', () => {

@@ -42,6 +42,11 @@ export function figure(value: number, digits?: number): string {
   return String(Math.round(value * 1000) / 1000)
 }
 
+/** A value of an enumeration by its name, any other with the point's decimals. */
+export function reading(value: number, point?: { digits: number; labels?: { value: number; text: string }[] }): string {
+  return point?.labels?.find((l) => l.value === value)?.text ?? figure(value, point?.digits)
+}
+
 /** Units as they are printed: ug/m3 becomes µg/m³. */
 export function unitText(unit: string | undefined): string {
   return (unit ?? '').replace(/^ug\b/, 'µg').replace(/m3\b/g, 'm³').replace(/m2\b/g, 'm²')

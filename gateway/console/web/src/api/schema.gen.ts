@@ -1121,11 +1121,11 @@ export interface components {
             site: components["schemas"]["Id"];
             name: string;
             /**
-             * @description mqtt: a session with an external broker; broker: a client of the embedded broker, which signs in with its device id
+             * @description mqtt: a session with an external broker; broker: a client of the embedded broker, which signs in with its device id; hj212: a data logger that connects to the gateway, its password is PW
              * @enum {string}
              */
-            driver: "modbus" | "mqtt" | "broker";
-            /** @description modbus://host:502, modbus+rtu://host:4001 and modbus+ascii://host:4001 (over TCP), modbus+rtu:///dev/ttyUSB0 and modbus+ascii:///dev/ttyUSB0 (serial ports), mqtt://host:1883, mqtts://host:8883; empty for broker */
+            driver: "modbus" | "mqtt" | "broker" | "hj212";
+            /** @description modbus://host:502, modbus+rtu://host:4001 and modbus+ascii://host:4001 (over TCP), modbus+rtu:///dev/ttyUSB0 and modbus+ascii:///dev/ttyUSB0 (serial ports), mqtt://host:1883, mqtts://host:8883; empty for broker and hj212 */
             endpoint?: string;
             username?: string;
             password?: components["schemas"]["Secret"];
@@ -1135,6 +1135,7 @@ export interface components {
             timeout?: components["schemas"]["Duration"];
             modbus?: components["schemas"]["ModbusSettings"];
             mqtt?: components["schemas"]["MQTTSettings"];
+            hj212?: components["schemas"]["HJ212Settings"];
             /**
              * Format: int64
              * @description 1 at creation, one more at each replacement; sent back in PUT
@@ -1192,6 +1193,22 @@ export interface components {
             share?: string;
             qos?: number | null;
         };
+        /** @description Of a data logger that speaks HJ 212 and connects to the gateway */
+        HJ212Settings: {
+            /** @description Identity of the logger, as it sends it; no two devices share one */
+            mn: string;
+            /**
+             * @description Absent: by each packet's Flag
+             * @enum {string}
+             */
+            version?: "2005" | "2017" | "2025";
+            /** @description Accept the dialects of the field; absent: only what the standard prints */
+            tolerant?: boolean;
+            /** @description Kinds of system ST that it may send as, besides 91; absent: any */
+            st?: string[];
+            /** @description 16 characters or 32 hexadecimal digits; as shown keeps the stored one, empty or absent means that the data area is plain */
+            sm4_key?: components["schemas"]["Secret"];
+        };
         /** @description Ties a point to a device and an address in it for a span of time */
         Binding: {
             id: components["schemas"]["Id"];
@@ -1206,6 +1223,7 @@ export interface components {
             to?: string | null;
             register?: components["schemas"]["Register"];
             topic?: components["schemas"]["Topic"];
+            factor?: components["schemas"]["FactorPlace"];
             /**
              * Format: double
              * @description value = raw × scale + offset; absent means 1
@@ -1253,14 +1271,30 @@ export interface components {
         };
         /** @description A place in a stream of MQTT messages */
         Topic: {
-            /** @description Absent: offsite/{device} if path is set, else offsite/{device}/{point local to its outlet} */
+            /** @description With the wildcards + and # if need be; {device} stands for instance. Absent: offsite/{device} if path or each is set, else offsite/{device}/{point local to its outlet} */
             topic?: string;
-            /** @description gjson path of the value; absent: the payload is the number, or an object with value or v */
+            /** @description What the instrument is called in the topic; absent: the device id */
+            instance?: string;
+            /** @description gjson path of an array whose elements are measurements, each with its own time; @this is the whole payload */
+            each?: string;
+            /** @description gjson path of the value, in an element where there is each; absent: the payload is the number, or an object with value or v */
             path?: string;
             /** @description gjson path of the time; absent: time, ts or t beside a value object, else receipt */
             time_path?: string;
             /** @description rfc3339, unix, unix_ms; absent: by its looks */
             time_format?: string;
+        };
+        /** @description A place in the packets of an HJ 212 data logger */
+        FactorPlace: {
+            /** @description Factor as the logger sends it, or the code of 2017 in place of that of 2005 */
+            code: string;
+            /**
+             * @description Absent means realtime
+             * @enum {string}
+             */
+            kind?: "realtime" | "minute" | "hour" | "day";
+            /** @description Rtd, Avg, Min, Max, Cou, ZsRtd, ZsAvg and so on; absent means Rtd for realtime and Avg for the others */
+            field?: string;
         };
         /** @description 摄像机: belongs to a site and watches outlets */
         Camera: {

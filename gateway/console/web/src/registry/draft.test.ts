@@ -21,6 +21,28 @@ test('fields that do not count are not sent', () => {
   expect(bodyOf('bindings', d, binding).body).not.toHaveProperty('register')
 })
 
+test('what no field shows stays, unless it no longer belongs', () => {
+  const device = { id: 'd', site: 's', name: 'n', driver: 'modbus', endpoint: 'modbus://a', modbus: { unit: 1, of_later: { x: 1 } }, later: [1], ...meta } as unknown as Things['devices']
+  const d = draftOf('devices', device)
+  expect(bodyOf('devices', { ...d, name: 'm' }, device).body).toEqual({
+    id: 'd', site: 's', name: 'm', driver: 'modbus', endpoint: 'modbus://a', modbus: { unit: 1, of_later: { x: 1 } }, later: [1], version: 3,
+  })
+  expect(bodyOf('devices', { ...d, driver: 'broker' }, device).body).toEqual({ id: 'd', site: 's', name: 'n', driver: 'broker', later: [1], version: 3 })
+})
+
+test('serial lines and labels are read', () => {
+  const d = { ...draftOf('devices'), id: 'p', site: 's', name: 'n', driver: 'modbus', endpoint: 'modbus+rtu:///dev/ttyUSB0', 'modbus.serial.baud': '19200', 'modbus.serial.stop_bits': '2' }
+  expect(bodyOf('devices', d).body.modbus).toEqual({ unit: 1, serial: { baud: 19200, stop_bits: 2 } })
+  const p = { ...draftOf('points'), '~outlet': 'o', id: 'run', name: '运行', factor: 'run' }
+  expect(bodyOf('points', { ...p, labels: '0=停, 1 = 运行；' }).body.labels).toEqual([{ value: 0, text: '停' }, { value: 1, text: '运行' }])
+  expect(bodyOf('points', { ...p, labels: '0=停, 运行' }).notNumbers).toEqual(['labels'])
+})
+
+test('a coil is a bit', () => {
+  const d = { ...draftOf('bindings'), '~driver': 'modbus', id: 'b', point: 'o.p', device: 'd', 'register.table': 'coil', 'register.address': '3' }
+  expect(bodyOf('bindings', d).body.register).toEqual({ table: 'coil', address: 3, type: 'bit' })
+})
+
 test('a new device says only what was filled', () => {
   const d = { ...draftOf('devices'), id: 'plc', site: 's', name: ' PLC ', driver: 'modbus', endpoint: 'modbus://10.0.0.1:502', 'modbus.unit': '7' }
   expect(bodyOf('devices', d).body).toEqual({ id: 'plc', site: 's', name: 'PLC', driver: 'modbus', endpoint: 'modbus://10.0.0.1:502', modbus: { unit: 7 } })

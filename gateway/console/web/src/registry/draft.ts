@@ -2,6 +2,7 @@ import type { Schemas } from '../api/client'
 import { outletOf, type Kind, type Lists, type Things } from '../stores/registry'
 import { type Draft, type Field, fields, type Role } from './fields'
 
+type Label = Schemas['Label']
 type FieldProblem = Schemas['FieldProblem']
 
 const two = (n: number) => String(n).padStart(2, '0')
@@ -21,6 +22,7 @@ function typed(f: Field, value: unknown): Draft[string] {
   if (f.kind === 'things') return [...((value as string[] | undefined) ?? [])]
   if (f.kind === 'secret' || value === undefined || value === null) return ''
   if (f.kind === 'marks') return (value as string[]).join(', ')
+  if (f.kind === 'labels') return (value as Label[]).map((l) => `${l.value}=${l.text}`).join(', ')
   return f.kind === 'time' ? localTime(value as string) : String(value)
 }
 
@@ -52,14 +54,26 @@ function value(f: Field, text: Draft[string]): unknown {
   const s = String(text).trim()
   if (f.kind === 'marks') return s ? s.split(/[,，、\s]+/) : undefined
   if (s === '') return undefined
+  if (f.kind === 'labels') return labels(s)
   if (f.kind === 'time') return new Date(s).toISOString()
-  if (f.kind === 'number' || f.words === 'qos') return Number(s.replace('，', '.').replace(',', '.'))
+  if (f.kind === 'number' || f.words === 'count') return Number(s.replace('，', '.').replace(',', '.'))
   return f.kind === 'secret' ? text : s
 }
 
-/** What to send, and which numbers are none. before is what is replaced. */
+// "0=停, 1=运行" as the values and texts that it names; NaN where it cannot be read.
+function labels(s: string): Label[] | number {
+  const found = s.split(/[,，;；\n]+/).filter((p) => p.trim()).map((p) => /^\s*(-?[\d.]+)\s*[=＝:：]\s*(.+?)\s*$/.exec(p))
+  return found.every((m) => m) ? found.map((m) => ({ value: Number(m![1]), text: m![2]! })) : NaN
+}
+
+/**
+ * What to send, and which numbers are none. before is what is replaced; what no
+ * field of the form shows stays as it is there.
+ */
 export function bodyOf<K extends Kind>(kind: K, d: Draft, before?: Things[K]): { body: Record<string, unknown>; notNumbers: string[] } {
-  const body: Record<string, unknown> = {}
+  const body = before ? (JSON.parse(JSON.stringify(before)) as Record<string, unknown>) : {}
+  for (const key of ['version', 'created_at', 'updated_at', 'retired_at']) delete body[key]
+  for (const f of fields[kind]) if (!f.aside) remove(body, f.path)
   const notNumbers: string[] = []
   const shown = before && draftOf(kind, before)
   for (const f of visible(kind, d)) {
@@ -71,18 +85,43 @@ export function bodyOf<K extends Kind>(kind: K, d: Draft, before?: Things[K]): {
     if (typeof v === 'number' && Number.isNaN(v)) notNumbers.push(f.path)
     else put(body, f.path, v)
   }
+  dropGroups(kind, d, body)
   if (kind === 'points') body.id = before?.id ?? `${String(d['~outlet'])}.${String(d.id).trim()}`
   else if (before) body.id = before.id
   if (kind === 'limits') body.averaging = 'instant'
+  if (kind === 'bindings' && ['coil', 'discrete'].includes(String(d['register.table'])) && body.register) put(body, 'register.type', 'bit')
   if (before) body.version = before.version
   return { body, notNumbers }
 }
 
 function put(body: Record<string, unknown>, path: string, v: unknown): void {
-  const [first, rest] = path.split('.', 2) as [string, string | undefined]
-  if (rest === undefined) body[first] = v
-  else body[first] = { ...(body[first] as object | undefined), [rest]: v }
+  const keys = path.split('.')
+  const last = keys.pop()!
+  let o = body
+  for (const key of keys) o = (o[key] ??= {}) as Record<string, unknown>
+  o[last] = v
 }
+
+function remove(body: Record<string, unknown>, path: string): void {
+  const [first, ...rest] = path.split('.')
+  if (!rest.length) delete body[first!]
+  else if (body[first!]) remove(body[first!] as Record<string, unknown>, rest.join('.'))
+}
+
+// A device that is no longer Modbus has no Modbus settings, those included that
+// no field shows. An object of which nothing is left goes too.
+function dropGroups(kind: Kind, d: Draft, body: Record<string, unknown>): void {
+  const shown = visible(kind, d)
+  for (const group of new Set(fields[kind].map((f) => f.path.split('.')[0]!))) {
+    const of = (f: Field) => f.path.startsWith(group + '.')
+    if (!fields[kind].some(of)) continue
+    const o = body[group] as Record<string, unknown> | undefined
+    for (const key of Object.keys(o ?? {})) if (isEmpty(o![key])) delete o![key]
+    if (!shown.some(of) || isEmpty(o)) delete body[group]
+  }
+}
+
+const isEmpty = (o: unknown) => typeof o === 'object' && o !== null && !Array.isArray(o) && Object.keys(o).length === 0
 
 /** Sorts problems to the fields that they name; what names none of them stays above the form. */
 export function place(shown: Field[], problems: FieldProblem[]): { beside: Map<string, FieldProblem>; above: FieldProblem[] } {

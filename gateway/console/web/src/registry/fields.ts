@@ -15,7 +15,7 @@ export interface Field {
   path: string
   label: Key
   hint?: Key
-  kind: 'text' | 'number' | 'secret' | 'time' | 'select' | 'thing' | 'things' | 'marks' | 'roles'
+  kind: 'text' | 'number' | 'secret' | 'time' | 'select' | 'thing' | 'things' | 'marks' | 'labels' | 'roles'
   choices?: readonly string[] // of a select; words are those of option.*, or of `words`
   words?: string // group of the choices' words
   empty?: Key // a select that may stay empty says so by this word
@@ -35,8 +35,10 @@ const site: Field = { path: 'site', label: 'field.site', kind: 'thing', of: 'sit
 const modbus = (d: Draft) => d.driver === 'modbus'
 const mqtt = (d: Draft) => d.driver === 'mqtt'
 const broker = (d: Draft) => d.driver === 'broker'
-const wide = (d: Draft) => ['int32', 'uint32', 'float32', 'float64'].includes(String(d['register.type']))
+const wide = (d: Draft) => ['int32', 'uint32', 'int64', 'uint64', 'float32', 'float64', 'bcd32', 'string'].includes(String(d['register.type']))
+const serial = (d: Draft) => modbus(d) && String(d.endpoint).includes(':///')
 const register = (d: Draft) => d['~driver'] === 'modbus'
+const words = (d: Draft) => register(d) && !['coil', 'discrete'].includes(String(d['register.table']))
 const topic = (d: Draft) => d['~driver'] === 'mqtt' || d['~driver'] === 'broker'
 const one = (d: Draft) => d['~applies'] !== 'manyPoints'
 const many = (d: Draft) => d['~applies'] === 'manyPoints'
@@ -71,6 +73,7 @@ export const fields: Record<Kind, Field[]> = {
     { path: 'id', label: 'field.pointLocal', hint: 'field.pointLocalHint', kind: 'text', required: true, fixed: true },
     { path: 'min', label: 'field.min', kind: 'number', more: true },
     { path: 'max', label: 'field.max', kind: 'number', more: true },
+    { path: 'labels', label: 'field.labels', hint: 'field.labelsHint', kind: 'labels', more: true },
   ],
   devices: [
     site,
@@ -86,24 +89,33 @@ export const fields: Record<Kind, Field[]> = {
     { path: 'period', label: 'field.period', hint: 'field.periodHint', kind: 'text', when: modbus, more: true },
     { path: 'timeout', label: 'field.timeout', hint: 'field.timeoutHint', kind: 'text', when: modbus, more: true },
     { path: 'modbus.gap', label: 'field.modbus.gap', hint: 'field.modbus.gapHint', kind: 'number', when: modbus, more: true },
+    { path: 'modbus.size', label: 'field.modbus.size', hint: 'field.modbus.sizeHint', kind: 'number', when: modbus, more: true },
+    { path: 'modbus.pause', label: 'field.modbus.pause', hint: 'field.delayHint', kind: 'text', when: modbus, more: true },
+    { path: 'modbus.settle', label: 'field.modbus.settle', hint: 'field.delayHint', kind: 'text', when: modbus, more: true },
+    { path: 'modbus.serial.baud', label: 'field.modbus.serial.baud', hint: 'field.modbus.serial.baudHint', kind: 'number', when: serial },
+    { path: 'modbus.serial.parity', label: 'field.modbus.serial.parity', kind: 'select', choices: ['none', 'even', 'odd'], words: 'parity', empty: 'option.usual', when: serial },
+    { path: 'modbus.serial.data_bits', label: 'field.modbus.serial.data_bits', kind: 'select', choices: ['8', '7'], words: 'count', empty: 'option.usual', when: serial, more: true },
+    { path: 'modbus.serial.stop_bits', label: 'field.modbus.serial.stop_bits', kind: 'select', choices: ['1', '2'], words: 'count', empty: 'option.usual', when: serial, more: true },
     { path: 'mqtt.client_id', label: 'field.mqtt.client_id', hint: 'field.mqtt.client_idHint', kind: 'text', when: mqtt, more: true },
     { path: 'mqtt.share', label: 'field.mqtt.share', kind: 'text', when: mqtt, more: true },
-    { path: 'mqtt.qos', label: 'field.mqtt.qos', kind: 'select', choices: ['1', '0'], words: 'qos', empty: 'option.usual', when: mqtt, more: true },
+    { path: 'mqtt.qos', label: 'field.mqtt.qos', kind: 'select', choices: ['1', '0'], words: 'count', empty: 'option.usual', when: mqtt, more: true },
   ],
   bindings: [
     { path: 'point', label: 'field.point', kind: 'thing', of: 'points', required: true },
     { path: 'device', label: 'field.device', kind: 'thing', of: 'devices', required: true },
-    { path: 'register.table', label: 'field.register.table', kind: 'select', choices: ['holding', 'input'], required: true, when: register },
+    { path: 'register.table', label: 'field.register.table', kind: 'select', choices: ['holding', 'input', 'coil', 'discrete'], required: true, when: register },
     { path: 'register.address', label: 'field.register.address', hint: 'field.register.addressHint', kind: 'number', required: true, when: register },
     {
-      path: 'register.type', label: 'field.register.type', kind: 'select', required: true, when: register,
-      choices: ['float32', 'int16', 'uint16', 'int32', 'uint32', 'float64', 'bit'],
+      path: 'register.type', label: 'field.register.type', kind: 'select', required: true, when: words,
+      choices: ['float32', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64', 'float64', 'bcd16', 'bcd32', 'bit', 'bits', 'string'],
     },
     {
       path: 'register.order', label: 'field.register.order', hint: 'field.register.orderHint', kind: 'select', empty: 'option.usual',
-      choices: ['ABCD', 'CDAB', 'BADC', 'DCBA'], when: (d) => register(d) && wide(d),
+      choices: ['ABCD', 'CDAB', 'BADC', 'DCBA'], when: (d) => words(d) && wide(d),
     },
-    { path: 'register.bit', label: 'field.register.bit', hint: 'field.register.bitHint', kind: 'number', when: (d) => register(d) && d['register.type'] === 'bit' },
+    { path: 'register.bit', label: 'field.register.bit', hint: 'field.register.bitHint', kind: 'number', when: (d) => words(d) && ['bit', 'bits'].includes(String(d['register.type'])) },
+    { path: 'register.width', label: 'field.register.width', kind: 'number', required: true, when: (d) => words(d) && d['register.type'] === 'bits' },
+    { path: 'register.length', label: 'field.register.length', hint: 'field.register.lengthHint', kind: 'number', required: true, when: (d) => words(d) && d['register.type'] === 'string' },
     { path: 'topic.path', label: 'field.topic.path', hint: 'field.topic.pathHint', kind: 'text', when: topic },
     { path: 'topic.topic', label: 'field.topic.topic', hint: 'field.topic.topicHint', kind: 'text', when: topic },
     { path: 'topic.time_path', label: 'field.topic.time_path', hint: 'field.topic.time_pathHint', kind: 'text', when: topic, more: true },
