@@ -177,12 +177,24 @@ func (h *host) left(l *line, err error) {
 	}
 	problem := l.cause
 	if problem == nil {
-		problem = &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "device_offline", Cause: err,
-			ZH: "设备已从内置代理断开；请检查设备的电源与网络", EN: "the device has left the embedded broker; check its power and network",
-		}
+		problem = goneBecause(err)
 	}
 	h.tell(p, l.device, problem)
+}
+
+// goneBecause says why a session ended that the broker itself did not end.
+func goneBecause(err error) *devices.Problem {
+	if errors.Is(err, packets.ErrPacketTooLarge) {
+		return &devices.Problem{
+			Kind: devices.ErrInvalid, Code: "packet_too_large", Cause: err,
+			ZH: fmt.Sprintf("设备发送的 MQTT 报文超过 %d KiB，连接已断开；请让设备分成较小的消息发送", maxPacket>>10),
+			EN: fmt.Sprintf("the device sent an MQTT packet above %d KiB and was disconnected; have it send smaller messages", maxPacket>>10),
+		}
+	}
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "device_offline", Cause: err,
+		ZH: "设备已从内置代理断开；请检查设备的电源与网络", EN: "the device has left the embedded broker; check its power and network",
+	}
 }
 
 // joined takes note that a device has signed in on the line.

@@ -151,4 +151,5 @@ func TestLargeMessages(t *testing.T) {
 	}
 	p.publish(topic, strings.Repeat("1", maxPacket), 1, 2)
 	p.wantEnd()
+	s.awaitReport(t, "dev-1", "packet_too_large")
 }
