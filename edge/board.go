@@ -280,13 +280,6 @@ func (b *Board) heard(device string, at time.Time) {
 	}
 }
 
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 func (d *device) copied() DeviceStatus {
 	c := d.DeviceStatus
 	c.Points = maps.Clone(d.Points)

@@ -1,8 +1,11 @@
 package edge
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -115,6 +118,7 @@ func (c *Config) Validate() error {
 	}
 	c.Broker.validate(&ps)
 	c.History.validate(&ps)
+	c.Platform.validate(&ps)
 	if t := c.Clock.Tolerance.D(); t < time.Second || t > 24*time.Hour {
 		ps.Add(devices.Invalid("clock.tolerance", "out_of_range", "时钟容差须在 1s 与 24h 之间", "tolerate 1s to 24h"))
 	}
@@ -139,7 +143,51 @@ func (c *BrokerConfig) validate(ps *devices.Problems) {
 	}
 	if (c.Certificate == "") != (c.Key == "") {
 		ps.Add(devices.Invalid("broker.certificate", "incomplete", "证书与私钥须同时填写", "give certificate and key together"))
+		return
 	}
+	_, problem := c.tls()
+	ps.Add(problem)
+}
+
+// tls is nil where no certificate is given.
+func (c *BrokerConfig) tls() (*tls.Config, *devices.Problem) {
+	if c.Certificate == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		p := devices.Invalid("broker.certificate", "bad_certificate",
+			"证书或私钥无法使用，请检查文件是否存在、可读且互相匹配", "certificate or key cannot be used; see that the files are there, can be read and belong together")
+		p.Cause = err
+		return nil, p
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func (c *PlatformConfig) validate(ps *devices.Problems) {
+	if d := c.StartDelay.D(); d < 0 || d > time.Hour {
+		ps.Add(devices.Invalid("platform.start_delay", "out_of_range", "启动延迟须在 0s 与 1h 之间", "delay the start by 0s to 1h"))
+	}
+	_, problem := c.tls()
+	ps.Add(problem)
+}
+
+// tls is nil where the system's authorities serve.
+func (c *PlatformConfig) tls() (*tls.Config, *devices.Problem) {
+	if c.CA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(c.CA)
+	if err != nil {
+		p := devices.Invalid("platform.ca", "unreadable", "无法读取平台 CA 证书 "+c.CA+"，请检查路径和权限", "the platform's CA file "+c.CA+" cannot be read; check path and permissions")
+		p.Cause = err
+		return nil, p
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, devices.Invalid("platform.ca", "no_certificate", "文件 "+c.CA+" 中没有 PEM 证书，请换成平台提供的 CA 证书", "there is no PEM certificate in "+c.CA+"; give the CA certificate that the platform hands out")
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
 func loopback(host string) bool {

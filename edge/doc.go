@@ -14,11 +14,11 @@
 // Tables of this package in offsite.db (migrations in migrations/, goose table
 // goose_edge): losses (what was dropped or missed: kind, subject, from, to,
 // count, why in two languages), corrections (a value of history that later data
-// changed: point, at, log sequence, old and new) and dead_letters (messages
-// that could not be understood, newest 10,000), installation (one row: the id
-// that begins every idempotency key) and alive (one row: when the gateway was
-// last known to run, and whether it stopped by itself). Compatibility:
-// migrations only ever add.
+// changed: point, at, log sequence, old and new), dead_letters (messages that
+// could not be understood, of each at most 4 KiB, the newest 10,000),
+// installation (one row: the id that begins every idempotency key) and alive
+// (one row: when the gateway was last known to run, and whether it stopped by
+// itself). Compatibility: migrations only ever add.
 //
 // The Pebble store in the directory readings holds the log under "log/", the
 // embedded history under "history/" and under "opened" when it was opened last

@@ -2,7 +2,7 @@ package edge
 
 import (
 	"context"
-	"crypto/tls"
+	"net"
 	"time"
 
 	"offsite/devices"
@@ -11,19 +11,13 @@ import (
 
 // openBroker composes the embedded broker from its configuration.
 func (b *Box) openBroker() (*broker.Broker, error) {
-	c := b.cfg.Broker
+	c := &b.cfg.Broker
 	cfg := broker.Config{Address: c.Listen, Insecure: c.Insecure, Log: b.logger}
-	if c.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
-		if err != nil {
-			return nil, &devices.Problem{
-				Field: "broker.certificate", Code: "bad_certificate", Cause: err,
-				ZH: "证书或私钥无法使用，请检查文件", EN: "certificate or key cannot be used; check the files",
-			}
-		}
-		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	var problem *devices.Problem
+	if cfg.TLS, problem = c.tls(); problem != nil {
+		return nil, problem
 	}
-	if c.Insecure {
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && cfg.TLS == nil && !loopback(host) {
 		b.condition.set(noticeInsecure, &devices.Problem{
 			Code: "broker_insecure", ZH: "MQTT 未加密且可从本机以外访问：数据可被窃听和篡改，请配置证书",
 			EN: "MQTT is open beyond this machine without encryption: data can be read and changed on the way; configure a certificate",

@@ -266,3 +266,32 @@ func TestJudgeStopsQuietlyAmidACommit(t *testing.T) {
 		t.Errorf("reported %v", c.reports)
 	}
 }
+
+func TestJudgementIsNotHeldUpByOneWhoSendsOnlyRubbish(t *testing.T) {
+	const rubbish = 3000
+	recs := slices.Clone(twoAlarms)
+	for i := range rubbish {
+		recs = append(recs, timeseries.Record{Seq: uint64(len(recs) + 1), Delivery: devices.Delivery{
+			Origin: devices.Origin{Device: "wild"}, Received: ms(i), Letter: &devices.DeadLetter{Topic: "t", Payload: make([]byte, 64<<10), Problem: trouble("not_json")},
+		}})
+	}
+	c := newCourt(t, recs)
+	c.run()
+	s := c.standing()
+	if s.Cursor != uint64(len(recs)) || len(s.Events) != 2 {
+		t.Errorf("stands %+v", s)
+	}
+	if n := len(c.column(`SELECT seq FROM dead_letters`)); n == 0 || n > 2*lettersAtOnce {
+		t.Errorf("%d letters kept", n)
+	}
+	if n := c.column(`SELECT max(length(payload)) FROM dead_letters`); n[0] != fmt.Sprint(keepPayload) {
+		t.Errorf("the longest kept has %s bytes", n)
+	}
+	rows := lossRows(t, c.judge.ledger)
+	if len(rows) != 1 || rows[0].Count != rubbish || rows[0].Span != (rubbish-1)*time.Millisecond-(rubbish-1)*time.Millisecond%(10*time.Millisecond)+10*time.Millisecond {
+		t.Errorf("told as %+v", rows)
+	}
+	if got := c.judge.ledger.LossCounts()[LossDeadLetter]; got != rubbish {
+		t.Errorf("counted %d", got)
+	}
+}

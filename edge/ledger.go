@@ -31,8 +31,12 @@ const (
 
 var lossKinds = [...]string{LossGap, LossBacklog, LossRefused, LossDeadLetter, LossClock, LossUnbound}
 
-// keepLetters bounds the table of dead letters.
-const keepLetters = 10000
+// Bounds of the table of dead letters.
+const (
+	keepLetters   = 10000   // rows
+	keepPayload   = 4 << 10 // bytes of each message; the log has the whole for a while
+	lettersAtOnce = 32      // of one device among some thousand records
+)
 
 // Loss tells what was dropped or missed: what, how many, from, to and why.
 type Loss struct {
@@ -241,14 +245,34 @@ func (g *Ledger) Correct(ctx context.Context, corrections []Correction) error {
 	})
 }
 
-// bury keeps the dead letters of a batch and tells of them in the transaction
-// tx. Saying it twice changes nothing.
+// bury keeps the dead letters of a batch and tells of them, in the transaction
+// that moves the judging cursor past them. All are counted; of each device the
+// newest few are kept, so that one that sends nothing else holds up no judgement.
+// Saying it twice changes nothing.
 func (g *Ledger) bury(ctx context.Context, tx *sql.Tx, letters []timeseries.Record) error {
 	if len(letters) == 0 {
 		return nil
 	}
-	for _, rec := range letters {
+	var newest uint64 // it is always kept, so that what comes again is known by it
+	if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM dead_letters`).Scan(&newest); err != nil {
+		return fmt.Errorf("look up dead letters: %w", err)
+	}
+	kept, told := map[string]int{}, newWaiting()
+	for i := len(letters) - 1; i >= 0 && letters[i].Seq > newest; i-- {
+		rec := &letters[i]
+		told.add(note{Loss: Loss{
+			Kind: LossDeadLetter, Subject: "device/" + rec.Origin.Device, Why: rec.Letter.Problem,
+			From: rec.Received, To: rec.Received, Count: 1, Detail: rec.Letter.Topic,
+		}})
+		if kept[rec.Origin.Device]++; kept[rec.Origin.Device] > lettersAtOnce {
+			continue
+		}
 		if err := insertLetter(ctx, tx, rec); err != nil {
+			return err
+		}
+	}
+	for _, n := range told.notes() {
+		if err := addLoss(ctx, tx, n.Loss); err != nil {
 			return err
 		}
 	}
@@ -266,21 +290,16 @@ func insertCorrection(ctx context.Context, tx *sql.Tx, c Correction) error {
 	return nil
 }
 
-func insertLetter(ctx context.Context, tx *sql.Tx, rec timeseries.Record) error {
+func insertLetter(ctx context.Context, tx *sql.Tx, rec *timeseries.Record) error {
 	l := rec.Letter
-	res, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO dead_letters
+	_, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO dead_letters
 		(seq, device, topic, payload, code, field, zh, en, received_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		int64(rec.Seq), rec.Origin.Device, l.Topic, l.Payload, l.Problem.Code, l.Problem.Field, l.Problem.ZH, l.Problem.EN, rec.Received.UnixMilli())
+		int64(rec.Seq), rec.Origin.Device, l.Topic, l.Payload[:min(len(l.Payload), keepPayload)], l.Problem.Code, l.Problem.Field, l.Problem.ZH, l.Problem.EN,
+		rec.Received.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("insert dead letter: %w", err)
 	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return err
-	}
-	return addLoss(ctx, tx, Loss{
-		Kind: LossDeadLetter, Subject: "device/" + rec.Origin.Device, Why: l.Problem,
-		From: rec.Received, To: rec.Received, Count: 1, Detail: l.Topic,
-	})
+	return nil
 }
 
 // Superseded says whether a record after seq has already corrected point at at:

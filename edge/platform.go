@@ -2,14 +2,11 @@ package edge
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -41,16 +38,9 @@ func (b *Box) openPlatform(ctx context.Context) (*dispatch.Client, error) {
 			}
 		},
 	}
-	if file := b.cfg.Platform.CA; file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, devices.Invalid("platform.ca", "unreadable", "无法读取平台 CA 证书："+file, "the platform's CA file cannot be read: "+file)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, devices.Invalid("platform.ca", "no_certificate", "文件中没有 PEM 证书："+file, "there is no PEM certificate in "+file)
-		}
-		cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	var problem *devices.Problem
+	if cfg.TLS, problem = b.cfg.Platform.tls(); problem != nil {
+		return nil, problem
 	}
 	return dispatch.Open(ctx, b.DB, cfg)
 }

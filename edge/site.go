@@ -37,7 +37,7 @@ func (s platformSite) Status() dispatch.Heartbeat {
 		h.State = dispatch.HeartbeatStateDegraded
 	}
 	for _, n := range s.condition.list() {
-		if n.Name == noticeStorage {
+		if n.Name == noticeStorage || n.Name == noticeJudging {
 			h.State = dispatch.HeartbeatStateFault
 		}
 	}

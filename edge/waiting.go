@@ -28,13 +28,23 @@ type gap struct {
 	over   time.Time // end of missed; zero while it goes on
 }
 
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 func newWaiting() waiting { return waiting{gaps: map[string]*gap{}, losses: map[string]*Loss{}} }
 
 func (w *waiting) add(n note) {
 	if n.Kind != LossGap {
 		key := n.Kind + " " + n.Subject + " " + n.Why.Code
 		if l := w.losses[key]; l != nil {
-			l.To, l.Count = n.To, l.Count+n.Count
+			if n.From.Before(l.From) {
+				l.From = n.From
+			}
+			l.To, l.Count = latest(l.To, n.To), l.Count+n.Count
 			return
 		}
 		w.losses[key] = &n.Loss
