@@ -231,6 +231,9 @@ func (s sitePlatform) Platform(ctx context.Context) (api.PlatformStatus, error) 
 	if err != nil {
 		return api.PlatformStatus{}, err
 	}
+	if st.Gateway != "" && st.Problem != nil && st.Problem.Code == "not_enrolled" {
+		st.Problem = nil // of before the enrolment; the first contact is on its way
+	}
 	return api.PlatformStatus{
 		Enrolled: st.Gateway != "", Gateway: st.Gateway, URL: st.URL, Online: st.Online, Since: st.Since,
 		Problem: api.ProblemOf(st.Problem), ClockOffset: devices.Duration(st.ClockOffset),

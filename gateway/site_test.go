@@ -12,6 +12,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge"
+	"offsite/edge/dispatch/platformtest"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/live"
@@ -122,4 +123,22 @@ func TestARealSiteFitsTheDocument(t *testing.T) {
 	b.call("POST", "/api/v1/platform", root, map[string]string{"url": "http://127.0.0.1:1", "code": "activation"}).want(503)
 	b.call("POST", "/api/v1/dispatch/commands", nil, map[string]string{"id": "1"})
 	must(t, site.Audit.Verify(t.Context()))
+}
+
+func TestEnrolmentAnswersWithoutTheFaultThatItMended(t *testing.T) {
+	t.Parallel()
+	platform, err := platformtest.Open(platformtest.Config{Codes: []string{"activation"}})
+	must(t, err)
+	t.Cleanup(platform.Close)
+	server := httptest.NewServer(platform)
+	t.Cleanup(server.Close)
+	b, _ := openSite(t) // ends first, and with it its long poll
+	root := bearer(b.token(accounts.Administrator))
+	a := b.call("POST", "/api/v1/platform", root, map[string]string{"url": server.URL, "code": "activation"}).want(200)
+	if !strings.Contains(string(a.body), `"enrolled":true`) || strings.Contains(string(a.body), "not_enrolled") {
+		t.Errorf("enrolled: %s", a.body)
+	}
+	until(t, "online", func() bool {
+		return strings.Contains(string(b.call("GET", "/api/v1/platform", root, nil).want(200).body), `"online":true`)
+	})
 }
