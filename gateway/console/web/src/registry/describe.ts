@@ -22,6 +22,7 @@ const describers: { [K in Kind]: (x: Things[K], r: Registry) => { title: string;
 
 function address(b: Things['bindings']): string {
   if (b.register) return ` · ${word('option', b.register.table)} ${b.register.address} ${b.register.type}`
+  if (b.factor) return ` · ${b.factor.code} ${word('data', b.factor.kind ?? 'realtime')}`
   const topic = [b.topic?.topic, b.topic?.path].filter(Boolean).join(' # ')
   return topic && ` · ${topic}`
 }

@@ -38,6 +38,13 @@ test('serial lines and labels are read', () => {
   expect(bodyOf('points', { ...p, labels: '0=停, 运行' }).notNumbers).toEqual(['labels'])
 })
 
+test('a data logger has its identity, a binding to it a factor', () => {
+  const d = { ...draftOf('devices'), id: 'l', site: 's', name: 'n', driver: 'hj212', 'hj212.mn': '010000A8900016F000169DC0', 'hj212.tolerant': 'true', 'hj212.st': '31, 32' }
+  expect(bodyOf('devices', d).body).toMatchObject({ driver: 'hj212', hj212: { mn: '010000A8900016F000169DC0', tolerant: true, st: ['31', '32'] } })
+  const b = { ...draftOf('bindings'), '~driver': 'hj212', id: 'b', point: 'o.p', device: 'l', 'factor.code': 'a34002' }
+  expect(bodyOf('bindings', b).body).toEqual({ id: 'b', point: 'o.p', device: 'l', factor: { code: 'a34002' } })
+})
+
 test('a coil is a bit', () => {
   const d = { ...draftOf('bindings'), '~driver': 'modbus', id: 'b', point: 'o.p', device: 'd', 'register.table': 'coil', 'register.address': '3' }
   expect(bodyOf('bindings', d).body.register).toEqual({ table: 'coil', address: 3, type: 'bit' })

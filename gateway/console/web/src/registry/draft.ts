@@ -13,7 +13,8 @@ export function localTime(iso: string): string {
   return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}T${two(d.getHours())}:${two(d.getMinutes())}`
 }
 
-function at(thing: unknown, path: string): unknown {
+/** The value at a path of a thing. */
+export function at(thing: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((o, key) => (o as Record<string, unknown> | undefined)?.[key], thing)
 }
 
@@ -57,6 +58,7 @@ function value(f: Field, text: Draft[string]): unknown {
   if (f.kind === 'labels') return labels(s)
   if (f.kind === 'time') return new Date(s).toISOString()
   if (f.kind === 'number' || f.words === 'count') return Number(s.replace('，', '.').replace(',', '.'))
+  if (f.words === 'tolerant') return s === 'true'
   return f.kind === 'secret' ? text : s
 }
 

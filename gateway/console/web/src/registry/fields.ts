@@ -35,11 +35,13 @@ const site: Field = { path: 'site', label: 'field.site', kind: 'thing', of: 'sit
 const modbus = (d: Draft) => d.driver === 'modbus'
 const mqtt = (d: Draft) => d.driver === 'mqtt'
 const broker = (d: Draft) => d.driver === 'broker'
+const hj212 = (d: Draft) => d.driver === 'hj212'
 const wide = (d: Draft) => ['int32', 'uint32', 'int64', 'uint64', 'float32', 'float64', 'bcd32', 'string'].includes(String(d['register.type']))
 const serial = (d: Draft) => modbus(d) && String(d.endpoint).includes(':///')
 const register = (d: Draft) => d['~driver'] === 'modbus'
 const words = (d: Draft) => register(d) && !['coil', 'discrete'].includes(String(d['register.table']))
 const topic = (d: Draft) => d['~driver'] === 'mqtt' || d['~driver'] === 'broker'
+const packet = (d: Draft) => d['~driver'] === 'hj212'
 const one = (d: Draft) => d['~applies'] !== 'manyPoints'
 const many = (d: Draft) => d['~applies'] === 'manyPoints'
 
@@ -78,13 +80,19 @@ export const fields: Record<Kind, Field[]> = {
   devices: [
     site,
     name,
-    { path: 'driver', label: 'field.driver', kind: 'select', choices: ['broker', 'modbus', 'mqtt'], required: true },
+    { path: 'driver', label: 'field.driver', kind: 'select', choices: ['broker', 'modbus', 'mqtt', 'hj212'], required: true },
     { path: 'endpoint', label: 'field.address', hint: 'field.endpointHint.modbus', kind: 'text', required: true, when: modbus },
     { path: 'endpoint', label: 'field.address', hint: 'field.endpointHint.mqtt', kind: 'text', required: true, when: mqtt },
     { path: 'modbus.unit', label: 'field.modbus.unit', kind: 'number', required: true, when: modbus },
     { path: 'username', label: 'field.username', kind: 'text', when: mqtt },
     { path: 'password', label: 'field.password', kind: 'secret', when: mqtt },
     { path: 'password', label: 'field.password', hint: 'field.brokerPasswordHint', kind: 'secret', when: broker },
+    { path: 'hj212.mn', label: 'field.hj212.mn', hint: 'field.hj212.mnHint', kind: 'text', required: true, when: hj212 },
+    { path: 'password', label: 'field.password', hint: 'field.hj212.passwordHint', kind: 'secret', when: hj212 },
+    { path: 'hj212.version', label: 'field.hj212.version', kind: 'select', choices: ['2005', '2017', '2025'], words: 'edition', empty: 'option.auto', when: hj212 },
+    { path: 'hj212.tolerant', label: 'field.hj212.tolerant', kind: 'select', choices: ['true'], words: 'tolerant', empty: 'option.strict', when: hj212, more: true },
+    { path: 'hj212.st', label: 'field.hj212.st', hint: 'field.hj212.stHint', kind: 'marks', when: hj212, more: true },
+    { path: 'hj212.sm4_key', label: 'field.hj212.sm4_key', hint: 'field.hj212.sm4_keyHint', kind: 'secret', when: hj212, more: true },
     id,
     { path: 'period', label: 'field.period', hint: 'field.periodHint', kind: 'text', when: modbus, more: true },
     { path: 'timeout', label: 'field.timeout', hint: 'field.timeoutHint', kind: 'text', when: modbus, more: true },
@@ -116,8 +124,13 @@ export const fields: Record<Kind, Field[]> = {
     { path: 'register.bit', label: 'field.register.bit', hint: 'field.register.bitHint', kind: 'number', when: (d) => words(d) && ['bit', 'bits'].includes(String(d['register.type'])) },
     { path: 'register.width', label: 'field.register.width', kind: 'number', required: true, when: (d) => words(d) && d['register.type'] === 'bits' },
     { path: 'register.length', label: 'field.register.length', hint: 'field.register.lengthHint', kind: 'number', required: true, when: (d) => words(d) && d['register.type'] === 'string' },
+    { path: 'factor.code', label: 'field.factor.code', hint: 'field.factor.codeHint', kind: 'text', required: true, when: packet, suggest: factors },
+    { path: 'factor.kind', label: 'field.factor.kind', kind: 'select', choices: ['realtime', 'minute', 'hour', 'day'], words: 'data', empty: 'option.usual', when: packet },
+    { path: 'factor.field', label: 'field.factor.field', hint: 'field.factor.fieldHint', kind: 'text', when: packet, more: true },
     { path: 'topic.path', label: 'field.topic.path', hint: 'field.topic.pathHint', kind: 'text', when: topic },
     { path: 'topic.topic', label: 'field.topic.topic', hint: 'field.topic.topicHint', kind: 'text', when: topic },
+    { path: 'topic.instance', label: 'field.topic.instance', hint: 'field.topic.instanceHint', kind: 'text', when: topic, more: true },
+    { path: 'topic.each', label: 'field.topic.each', hint: 'field.topic.eachHint', kind: 'text', when: topic, more: true },
     { path: 'topic.time_path', label: 'field.topic.time_path', hint: 'field.topic.time_pathHint', kind: 'text', when: topic, more: true },
     {
       path: 'topic.time_format', label: 'field.topic.time_format', kind: 'select', choices: ['rfc3339', 'unix', 'unix_ms'], empty: 'option.auto',
