@@ -149,6 +149,21 @@ func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) e
 	})
 }
 
+// pictured sends the pictures of events on and shows them to whoever watches.
+func (b *Box) pictured(events []string) {
+	b.Outbox.Wake()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, id := range events {
+		ev, err := b.Events.Event(ctx, id)
+		if err != nil {
+			b.logger.ErrorContext(ctx, "event not shown", "event", id, "err", err)
+			continue
+		}
+		b.Live.Tell(Update{Event: &breach.Transition{Event: ev, Step: breach.Updated, Revision: ev.Revision}})
+	}
+}
+
 func evidenceBody(r evidence.Result) dispatch.Evidence {
 	e := dispatch.Evidence{State: dispatch.EvidenceState(r.State)}
 	for _, it := range r.Items {

@@ -146,7 +146,7 @@ func (s siteCondition) Condition(context.Context) (api.Status, error) {
 }
 
 // alarming are the notices that stop a promise from being kept.
-var alarming = map[string]bool{"storage": true, "history": true, "broker": true}
+var alarming = map[string]bool{"storage": true, "judging": true, "history": true, "broker": true}
 
 func (s siteCondition) Notices() []api.Notice {
 	held := s.Box.Notices()

@@ -33,11 +33,11 @@ type Taker interface {
 
 // Config of a Collector.
 type Config struct {
-	Deadline time.Duration // for all tries of one camera together; 0 means 15 s
-	Attempt  time.Duration // for one try; 0 means 6 s
-	Oldest   time.Duration // how long after it was wanted a picture is still taken; 0 means 10 min
-	Told     func()        // called when what Tell wrote is committed; it must not block
-	Log      *slog.Logger  // nil means silence
+	Deadline time.Duration  // for all tries of one camera together; 0 means 15 s
+	Attempt  time.Duration  // for one try; 0 means 6 s
+	Oldest   time.Duration  // how long after it was wanted a picture is still taken; 0 means 10 min
+	Told     func([]string) // called with the events whose pictures are committed; it must not block
+	Log      *slog.Logger   // nil means silence
 }
 
 func (c *Config) setDefaults() {
@@ -51,7 +51,7 @@ func (c *Config) setDefaults() {
 		c.Oldest = 10 * time.Minute
 	}
 	if c.Told == nil {
-		c.Told = func() {}
+		c.Told = func([]string) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -209,7 +209,11 @@ func (c *Collector) settle(ctx context.Context, list []wanted, out outcome, tell
 		if err != nil {
 			return err
 		}
-		c.cfg.Told()
+		events := make([]string, len(part))
+		for i, w := range part {
+			events[i] = w.event
+		}
+		c.cfg.Told(events)
 	}
 	return nil
 }
