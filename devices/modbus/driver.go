@@ -184,7 +184,8 @@ func (r *round) ask(ctx context.Context, b *block) []*block {
 		return nil
 	}
 	timeout := r.d.dev.Timeout.D()
-	q := query{unit: r.d.dev.Modbus.Unit, function: reads(b.table), start: b.start, quantity: b.quantity, timeout: timeout}
+	q := b.query()
+	q.unit, q.timeout = r.d.dev.Modbus.Unit, timeout
 	short, others := r.d.bus.patience(r.d, q)
 	q.patience = short
 	if r.d.at.framing.untagged() && (r.d.breaker.long(now, timeout) || b.breaker.long(now, timeout)) {
@@ -221,12 +222,12 @@ func (r *round) take(b *block, data []byte, at time.Time) {
 // refused deals with an exception. Those by which a gateway says that the unit
 // does not answer are failures of the unit, and cost the bus as much.
 func (r *round) refused(b *block, e *modbus.ModbusError, held time.Duration, others int) []*block {
-	switch e.ExceptionCode {
-	case modbus.ExceptionCodeGatewayPathUnavailable, modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
-		r.over, r.problem = true, refusal(b, e)
+	if unreached(e) {
+		r.over, r.problem = true, refusal(b.query(), e)
 		r.d.leaveOut(held, others)
 		return nil
-	case modbus.ExceptionCodeIllegalDataAddress:
+	}
+	if e.ExceptionCode == modbus.ExceptionCodeIllegalDataAddress {
 		if parts := b.split(); parts != nil {
 			r.answered = true
 			r.d.log.Info("device refuses a block; reading it in parts", "start", b.start, "quantity", b.quantity, "parts", len(parts))
@@ -235,7 +236,7 @@ func (r *round) refused(b *block, e *modbus.ModbusError, held time.Duration, oth
 	}
 	r.answered = true
 	b.breaker.succeed()
-	r.blame(b, refusal(b, e))
+	r.blame(b, refusal(b.query(), e))
 	return nil
 }
 

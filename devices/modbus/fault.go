@@ -91,7 +91,7 @@ func (f *fault) problem(addr string, unit uint8, timeout time.Duration) *devices
 func exceptionWords(code byte) (zh, en string) {
 	switch code {
 	case modbus.ExceptionCodeIllegalFunction:
-		return "不支持该功能码；请核对寄存器表（保持或输入）", "illegal function; check the table (holding or input)"
+		return "不支持该功能码；请核对寄存器表（保持、输入、线圈或离散输入）", "illegal function; check the table (holding, input, coil or discrete)"
 	case modbus.ExceptionCodeIllegalDataAddress:
 		return "寄存器地址不存在；请核对地址是否从 0 计数", "illegal data address; check whether the manual counts from 0 or 1"
 	case modbus.ExceptionCodeIllegalDataValue:
@@ -114,12 +114,12 @@ func exceptionWords(code byte) (zh, en string) {
 }
 
 // refusal puts a Modbus exception into words for people.
-func refusal(b *block, e *modbus.ModbusError) *devices.Problem {
+func refusal(q query, e *modbus.ModbusError) *devices.Problem {
 	zh, en := exceptionWords(e.ExceptionCode)
-	last := int(b.start) + int(b.quantity) - 1
+	last := int(q.start) + int(q.quantity) - 1
 	return &devices.Problem{
 		Kind: devices.ErrUnavailable, Code: fmt.Sprintf("exception_%d", e.ExceptionCode), Cause: e,
-		ZH: fmt.Sprintf("寄存器 %d–%d：Modbus 异常 %d，%s", b.start, last, e.ExceptionCode, zh),
-		EN: fmt.Sprintf("registers %d to %d: Modbus exception %d, %s", b.start, last, e.ExceptionCode, en),
+		ZH: fmt.Sprintf("寄存器 %d–%d：Modbus 异常 %d，%s", q.start, last, e.ExceptionCode, zh),
+		EN: fmt.Sprintf("registers %d to %d: Modbus exception %d, %s", q.start, last, e.ExceptionCode, en),
 	}
 }

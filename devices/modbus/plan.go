@@ -132,6 +132,11 @@ func (b *block) split() []*block {
 	return parts
 }
 
+// query asks for the block.
+func (b *block) query() query {
+	return query{function: reads(b.table), start: b.start, quantity: b.quantity}
+}
+
 // of gives the bytes of one binding out of the answer to the whole block; a bit
 // of a table of bits as the lowest of two bytes.
 func (b *block) of(bound *devices.Bound, data []byte) []byte {

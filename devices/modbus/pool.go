@@ -52,8 +52,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"offsite/devices"
@@ -71,14 +73,35 @@ type Config struct {
 	// Dial connects to host:port; nil means a net.Dialer. It is given 5 s. The
 	// place to check where a device may be.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Resolve finds the addresses of a host; nil means net.DefaultResolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Allow says, by a Problem, that no device may be at an address. nil allows
+	// all. It is asked by probes, and again at each connect by the Dial that
+	// stands for nil.
+	Allow func(netip.Addr) error
 	// Port opens a serial port; nil means [serial.Open].
 	Port func(path string, line devices.SerialLine) (Link, error)
 	Log  *slog.Logger // nil means silence
 }
 
 func (c *Config) setDefaults() {
+	if c.Allow == nil {
+		c.Allow = func(netip.Addr) error { return nil }
+	}
+	if c.Resolve == nil {
+		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
 	if c.Dial == nil {
-		c.Dial = new(net.Dialer).DialContext
+		allow := c.Allow
+		c.Dial = (&net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+			at, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			return allow(at.Addr().Unmap())
+		}}).DialContext
 	}
 	if c.Port == nil {
 		c.Port = func(path string, line devices.SerialLine) (Link, error) {

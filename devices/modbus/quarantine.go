@@ -63,12 +63,15 @@ const (
 
 // patience is how long q may hold the bus up when others come to wait for it,
 // and how many others are left out beside some that are not: they share the time
-// that may be lost. While nobody waits, and on TCP also after it stood aside, q
+// that may be lost. A guest is no driver: d is nil. While nobody waits, and on TCP also after it stood aside, q
 // has its whole timeout.
 func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	shortest := d.dev.Period.D()
+	shortest := longestWait
+	if d != nil {
+		shortest = d.dev.Period.D()
+	}
 	for m, out := range b.members {
 		if m == d {
 			continue

@@ -62,7 +62,7 @@ var (
 
 // problem puts why a port cannot be opened into words for people.
 func problem(path string, err error) *devices.Problem {
-	p := &devices.Problem{Kind: devices.ErrUnavailable, Code: "port_failed", Cause: err}
+	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: err}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		p.Code = "port_missing"
@@ -81,6 +81,7 @@ func problem(path string, err error) *devices.Problem {
 		p.ZH = fmt.Sprintf("%s 不是串口；请填写如 /dev/ttyUSB0、/dev/ttyS1 或 /dev/serial/by-id/… 的设备文件", path)
 		p.EN = fmt.Sprintf("%s is not a serial port; name a device file such as /dev/ttyUSB0, /dev/ttyS1 or /dev/serial/by-id/…", path)
 	default:
+		p.Code = "port_failed"
 		p.ZH = fmt.Sprintf("串口 %s 打不开或不支持所设参数；请核对波特率、校验与停止位", path)
 		p.EN = fmt.Sprintf("%s cannot be opened or does not take its settings; check baud rate, parity and stop bits", path)
 	}

@@ -1,0 +1,262 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"offsite/devices"
+)
+
+// mostProbed is how many requests a probe makes at most.
+const mostProbed = 32
+
+var _ devices.Prober = (*Pool)(nil)
+
+// Probe tries a device as [devices.Prober] says. Its steps are resolve and
+// address (on a network), connect, answer, framing (only if there is no answer)
+// and values.
+func (p *Pool) Probe(ctx context.Context, dev devices.Device, bounds []devices.Bound) ([]devices.Step, error) {
+	dev, bounds = filledIn(dev, bounds)
+	if err := check(&dev, bounds); err != nil {
+		return nil, err
+	}
+	at, err := endpointOf(&dev)
+	if err != nil {
+		return nil, fmt.Errorf("probe: %w", err) // check has parsed it before
+	}
+	pr := &probe{pool: p, dev: dev, at: at, bounds: bounds, seen: make([]devices.Probed, len(bounds))}
+	if at.serial || pr.locate(ctx) {
+		pr.talk(ctx)
+	}
+	return pr.steps, nil
+}
+
+// filledIn gives what a form may leave open, as far as a probe does not care.
+func filledIn(dev devices.Device, bounds []devices.Bound) (devices.Device, []devices.Bound) {
+	fill := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	fill(&dev.ID, "unsaved")
+	fill(&dev.Site, "unsaved")
+	fill(&dev.Name, "unsaved")
+	fill(&dev.Driver, devices.DriverModbus)
+	bounds = slices.Clone(bounds)
+	for i := range bounds {
+		b := &bounds[i].Binding
+		fill(&b.ID, strconv.Itoa(i))
+		fill(&b.Point, "unsaved."+b.ID)
+		fill(&b.Device, dev.ID)
+	}
+	return dev, bounds
+}
+
+// probe is one probe under way.
+type probe struct {
+	pool   *Pool
+	dev    devices.Device
+	at     endpoint
+	bounds []devices.Bound
+	steps  []devices.Step
+	seen   []devices.Probed // by place in bounds
+	spoke  bool             // something answered in this framing, be it a gateway for its unit
+}
+
+func (pr *probe) add(s devices.Step) { pr.steps = append(pr.steps, s) }
+
+// fail adds the step that err ended.
+func (pr *probe) fail(name string, took time.Duration, err error) {
+	var p *devices.Problem
+	var f *fault
+	switch {
+	case errors.As(err, &p):
+	case errors.As(err, &f):
+		p = f.problem(pr.at.addr, pr.dev.Modbus.Unit, pr.dev.Timeout.D())
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		p = &devices.Problem{Code: "out_of_time", ZH: "测试时间已到；请稍后再试，或缩短超时", EN: "the probe ran out of time; try again, or with a shorter timeout"}
+	default:
+		p = devices.AllProblems(err)[0]
+	}
+	pr.add(devices.StepOf(name, took, p))
+}
+
+// locate finds the addresses behind the host and asks whether they may be used.
+func (pr *probe) locate(ctx context.Context) bool {
+	host, _, err := net.SplitHostPort(pr.at.addr)
+	if err != nil {
+		pr.fail("resolve", 0, err)
+		return false
+	}
+	addrs := []netip.Addr{}
+	if literal, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, literal)
+	} else {
+		began := time.Now()
+		addrs, err = pr.pool.cfg.Resolve(ctx, host)
+		took := time.Since(began)
+		if err != nil || len(addrs) == 0 {
+			pr.fail("resolve", took, &devices.Problem{
+				Code:  "no_address",
+				ZH:    fmt.Sprintf("找不到主机 %s 的地址；请检查主机名与本机的 DNS 设置，或直接填写 IP 地址", host),
+				EN:    fmt.Sprintf("the host %s has no address; check its name and this machine's DNS, or give its IP address", host),
+				Cause: err,
+			})
+			return false
+		}
+		pr.add(devices.Step{
+			Name: "resolve", OK: true, Took: devices.Duration(took),
+			ZH: fmt.Sprintf("%s 的地址是 %s", host, addrs[0]), EN: fmt.Sprintf("%s is at %s", host, addrs[0]),
+		})
+	}
+	for _, a := range addrs {
+		if err := pr.pool.cfg.Allow(a.Unmap()); err != nil {
+			pr.fail("address", 0, err)
+			return false
+		}
+	}
+	pr.add(devices.Step{Name: "address", OK: true, ZH: fmt.Sprintf("允许连接 %s", pr.at.addr), EN: fmt.Sprintf("%s may be connected to", pr.at.addr)})
+	return true
+}
+
+// talk connects and asks.
+func (pr *probe) talk(ctx context.Context) {
+	g, err := pr.pool.visit(ctx, pr.dev)
+	if err != nil { // in use with another framing or line
+		pr.fail("connect", 0, err)
+		pr.skipFraming()
+		return
+	}
+	polled := g.bus.polled()
+	heard := pr.connect(ctx, g, polled) && pr.exchange(ctx, g)
+	pr.pool.exit(g.bus)
+	last := pr.steps[len(pr.steps)-1]
+	switch {
+	case heard || pr.spoke || last.Name != "answer" || ctx.Err() != nil:
+	case polled:
+		pr.skipFraming()
+	default:
+		pr.otherFraming(ctx)
+	}
+	if heard && len(pr.bounds) > 0 {
+		pr.values()
+	}
+}
+
+func (pr *probe) connect(ctx context.Context, g *guest, polled bool) bool {
+	took, err := g.bus.reach(ctx)
+	if err != nil {
+		pr.fail("connect", took, err)
+		return false
+	}
+	s := devices.Step{Name: "connect", OK: true, Took: devices.Duration(took), ZH: "已连接 " + pr.at.addr, EN: "connected to " + pr.at.addr}
+	if pr.at.serial {
+		s.ZH, s.EN = fmt.Sprintf("串口 %s 已打开，%s", pr.at.addr, lineWords(pr.at.line)), fmt.Sprintf("%s is open at %s", pr.at.addr, lineWords(pr.at.line))
+	}
+	if polled {
+		s.ZH, s.EN = "该地址正由本网关采集，测试共用其连接，不打断采集", "this gateway polls there already; the probe shares the connection and waits its turn"
+	}
+	pr.add(s)
+	return true
+}
+
+// exchange asks for every binding, in parts where the device wants it so. It
+// says whether the unit answered, be it by exceptions.
+func (pr *probe) exchange(ctx context.Context, g *guest) bool {
+	work := pr.blocks()
+	began, asked, heard := time.Now(), 0, false
+	var slowest time.Duration
+	for ; len(work) > 0 && asked < mostProbed; asked++ {
+		b := work[0]
+		work = work[1:]
+		since := time.Now()
+		data, err := g.ask(ctx, b.query())
+		slowest = max(slowest, time.Since(since))
+		if !answered(err) {
+			if !heard {
+				var exception *modbus.ModbusError
+				pr.spoke = errors.As(err, &exception)
+				pr.fail("answer", time.Since(began), err)
+				return false
+			}
+			pr.blame(b, err)
+			break // one silence is what neighbours must bear
+		}
+		heard = true
+		if err == nil {
+			pr.note(b, data)
+		} else if parts := b.split(); parts != nil {
+			work = append(parts, work...)
+		} else {
+			pr.blame(b, err)
+		}
+	}
+	unit := pr.dev.Modbus.Unit
+	pr.add(devices.Step{
+		Name: "answer", OK: true, Took: devices.Duration(time.Since(began)),
+		ZH: fmt.Sprintf("单元 %d 已应答，%d 次请求，最慢 %s", unit, asked, slowest.Round(time.Millisecond)),
+		EN: fmt.Sprintf("unit %d answered %d requests, the slowest within %s", unit, asked, slowest.Round(time.Millisecond)),
+	})
+	return true
+}
+
+// blocks are the requests for all bindings, or one for a register that may not
+// even exist: an exception is an answer too.
+func (pr *probe) blocks() []*block {
+	if len(pr.bounds) == 0 {
+		return []*block{{table: "holding", quantity: 1}}
+	}
+	pointers := make([]*devices.Bound, len(pr.bounds))
+	for i := range pr.bounds {
+		pointers[i] = &pr.bounds[i]
+	}
+	return plan(pointers, capsOf(pr.dev.Modbus))
+}
+
+// place is where a binding stands in the list.
+func (pr *probe) place(bound *devices.Bound) int {
+	return slices.IndexFunc(pr.bounds, func(b devices.Bound) bool { return b.Binding.ID == bound.Binding.ID })
+}
+
+func (pr *probe) note(b *block, data []byte) {
+	for _, bound := range b.bounds {
+		pr.seen[pr.place(bound)] = probed(bound, b.of(bound, data))
+	}
+}
+
+func (pr *probe) blame(b *block, err error) {
+	for _, bound := range b.bounds {
+		p := devices.AllProblems(err)[0]
+		pr.seen[pr.place(bound)] = devices.Probed{ZH: p.ZH, EN: p.EN}
+	}
+}
+
+// values adds what stands at each binding.
+func (pr *probe) values() {
+	s := devices.Step{Name: "values", OK: true, Values: pr.seen}
+	read, odd := 0, false
+	for i := range s.Values {
+		v := &s.Values[i]
+		v.Binding, v.Point = pr.bounds[i].Binding.ID, pr.bounds[i].Point.ID
+		if v.Value != nil {
+			read++
+		} else if v.ZH == "" {
+			v.ZH, v.EN = "未读取：请求太多或单元中途不再应答", "not read: too many requests, or the unit fell silent"
+		}
+		odd = odd || !v.Plausible
+	}
+	s.ZH, s.EN = fmt.Sprintf("读到 %d 个值，共 %d 个", read, len(s.Values)), fmt.Sprintf("read %d of %d values", read, len(s.Values))
+	if odd {
+		s.OK = read == len(s.Values)
+		s.CureZH, s.CureEN = "请看各值旁的说明，并比较各字节序的结果", "see what stands beside the values, and compare the word orders"
+	}
+	pr.add(s)
+}
