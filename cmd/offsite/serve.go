@@ -11,7 +11,7 @@ import (
 )
 
 type serveCommand struct {
-	Config string `help:"Configuration file; without one the defaults stand. 配置文件" type:"existingfile" placeholder:"FILE"`
+	Config string `help:"Configuration file; without one the defaults stand. 配置文件" type:"path" placeholder:"FILE"`
 	State  string `help:"State directory, instead of the configured one. 状态目录" type:"path" placeholder:"DIR"`
 	HTTP   string `help:"Serve plain HTTP on this loopback address instead of HTTPS. 明文 HTTP（仅限本机）" placeholder:"ADDR"`
 	Debug  bool   `help:"Log every packet. 调试日志"`
@@ -56,7 +56,7 @@ func greet(out io.Writer, st *station, at gateway.Addresses) {
 }
 
 type checkCommand struct {
-	Config string `arg:"" help:"Configuration file. 配置文件" type:"existingfile"`
+	Config string `arg:"" help:"Configuration file. 配置文件" type:"path"`
 }
 
 // Run tells every fault of the file at once.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -48,7 +47,10 @@ func load(name string) (Config, error) {
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return cfg, fmt.Errorf("read configuration: %w", err)
+		return cfg, &devices.Problem{
+			Kind: devices.ErrNotFound, Code: "no_configuration", Field: "--config", Cause: err,
+			ZH: "无法读取配置文件 " + name + "，请检查路径和权限", EN: "the configuration file " + name + " cannot be read; check path and permissions",
+		}
 	}
 	return cfg, settings.Read(text, &cfg)
 }

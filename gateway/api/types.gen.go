@@ -428,12 +428,9 @@ type LastValue struct {
 
 	// Quality Values of quality bad are kept but neither judged nor averaged
 	Quality Quality `json:"quality"`
-
-	// Received By the gateway clock; absent where only history remembers the value
-	Received time.Time `json:"received,omitempty,omitzero"`
-	Site     string    `json:"site"`
-	Unit     string    `json:"unit"`
-	Value    float64   `json:"value"`
+	Site    string  `json:"site"`
+	Unit    string  `json:"unit"`
+	Value   float64 `json:"value"`
 }
 
 // LastValueList defines model for LastValueList.

@@ -11,8 +11,10 @@ import (
 	"offsite/devices"
 )
 
-// cycle is how often each simulated value crosses its limit once.
-const cycle = time.Minute
+// cycle is how often each simulated value crosses its limit once. It is no
+// multiple of the cameras' twelve seconds, so that no two events show the same
+// picture.
+const cycle = 53 * time.Second
 
 // wave is a value that swings around mean and, once in a cycle, from begin on
 // for eight seconds, climbs to peak.

@@ -1438,11 +1438,6 @@ export interface components {
              * @description When it was true, by the device
              */
             at: string;
-            /**
-             * Format: date-time
-             * @description By the gateway clock; absent where only history remembers the value
-             */
-            received?: string;
             quality: components["schemas"]["Quality"];
             /** @description Data mark of HJ 212 */
             mark?: string;
