@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/devices/modbus"
 )
 
 // socatPair gives the names of two pseudo-terminals that socat joins, as a
@@ -117,5 +118,47 @@ func TestModbusReadsAPymodbusSlaveInASCII(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestModbusProbesWritesAndScansALibmodbusSlaveOnASerialPort(t *testing.T) {
+	port, far := socatPair(t)
+	startLibmodbusSlave(t, "modbus_rtu_slave", far)
+	dev := modbusDevice("meter", "modbus+rtu://"+port, 5, time.Second)
+	dev.Modbus.Serial, dev.Timeout = &devices.SerialLine{Baud: 115200}, devices.Duration(300*time.Millisecond)
+	setPoint := modbusBound("meter", "p.set", devices.Register{Table: "holding", Address: 10, Type: "float32", Order: "CDAB"})
+	pool := modbus.New(modbus.Config{})
+	for _, tt := range []struct {
+		bound devices.Bound
+		value float64
+	}{
+		{setPoint, 36.5},
+		{modbusBound("meter", "p.word", devices.Register{Table: "holding", Address: 14, Type: "uint16"}), 4711},
+		{modbusBound("meter", "p.bit", devices.Register{Table: "holding", Address: 14, Type: "bit", Bit: 15}), 1},
+		{modbusBound("meter", "p.coil", devices.Register{Table: "coil", Address: 7, Type: "bit"}), 1},
+	} {
+		if w, err := pool.Write(t.Context(), dev, tt.bound.Binding, tt.value); err != nil || w.After != tt.value {
+			t.Errorf("%s: %+v, %v", tt.bound.Point.ID, w, err)
+		}
+	}
+	steps, err := pool.Probe(t.Context(), dev, []devices.Bound{setPoint, modbusBound("meter", "p.word", devices.Register{Table: "holding", Address: 14, Type: "uint16"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := steps[len(steps)-1].Values
+	if len(values) != 2 || *values[0].Value != 36.5 || *values[1].Value != 4711|1<<15 {
+		t.Errorf("%+v", steps)
+	}
+	wrong := dev
+	wrong.Endpoint = "modbus+ascii://" + port
+	if steps, err = pool.Probe(t.Context(), wrong, nil); err != nil || steps[len(steps)-1].Name != "framing" || !steps[len(steps)-1].OK {
+		t.Errorf("ASCII asked of an RTU slave: %+v, %v", steps, err)
+	}
+	var found []uint8
+	// libmodbus takes what follows a request to another unit for that unit's
+	// answer, and needs half a second to find that it is none.
+	err = pool.Scan(t.Context(), modbus.Scan{Device: dev, First: 3, Last: 6, Every: 1200 * time.Millisecond}, func(u modbus.Unit) { found = append(found, u.ID) })
+	if diff := cmp.Diff([]uint8{5}, found); diff != "" || err != nil {
+		t.Error(diff, err)
 	}
 }

@@ -66,6 +66,8 @@ func (q query) ask(c modbus.Client) ([]byte, error) {
 		return c.WriteSingleCoil(q.start, binary.BigEndian.Uint16(q.values))
 	case writeRegister:
 		return c.WriteSingleRegister(q.start, binary.BigEndian.Uint16(q.values))
+	case writeCoils:
+		return c.WriteMultipleCoils(q.start, q.quantity, q.values)
 	case writeRegisters:
 		return c.WriteMultipleRegisters(q.start, q.quantity, q.values)
 	default:
@@ -79,7 +81,8 @@ type bus struct {
 	at       endpoint
 	untagged bool // frames do not tell which request they answer
 	cfg      *Config
-	users    int // of the bus; guarded by the pool's lock
+	users    int           // of the bus; guarded by the pool's lock
+	writing  chan struct{} // holds whoever sets a value
 
 	queue    queue
 	conn     Link
@@ -116,7 +119,7 @@ type owed struct {
 }
 
 func newBus(at endpoint, cfg *Config) *bus {
-	b := &bus{at: at, untagged: at.framing.untagged(), cfg: cfg, members: map[*Driver]bool{}, units: map[uint8]*unit{}, parked: map[uint16]chan []byte{}}
+	b := &bus{at: at, untagged: at.framing.untagged(), cfg: cfg, writing: make(chan struct{}, 1), members: map[*Driver]bool{}, units: map[uint8]*unit{}, parked: map[uint16]chan []byte{}}
 	b.packager, b.setUnit = at.framing.packager()
 	return b
 }

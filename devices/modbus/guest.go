@@ -42,7 +42,9 @@ func (g *guest) ask(ctx context.Context, q query) ([]byte, error) {
 	if !sleep(ctx, g.bus.quiet(q.unit)) { // a late answer may still be under way
 		return nil, context.Cause(ctx)
 	}
-	q.patience, _ = g.bus.patience(nil, q)
+	if q.patience, _ = g.bus.patience(nil, q); q.size() == 0 {
+		q.patience = q.timeout // a write is rare, and may take a device long
+	}
 	data, _, err := g.bus.read(ctx, q)
 	var exception *modbus.ModbusError
 	var f *fault

@@ -8,6 +8,10 @@ import (
 	"offsite/devices"
 )
 
+// resync is how long a slave may hold what it could not make sense of: an ASCII
+// slave waits 1 s for the next character (V1.02, 2.5.2.1), libmodbus half of it.
+const resync = 1100 * time.Millisecond
+
 // other is the framing that people most often mean instead.
 func (f framing) other(serial bool) framing {
 	switch {
@@ -47,6 +51,9 @@ func (pr *probe) otherFraming(ctx context.Context) {
 		g.dev.Timeout = devices.Duration(defaultTimeout)
 	}
 	defer g.bus.drop()
+	if pr.at.framing.untagged() && !sleep(ctx, resync) {
+		return
+	}
 	began := time.Now()
 	_, err := g.ask(ctx, pr.blocks()[0].query())
 	s := devices.Step{Name: "framing", Took: devices.Duration(time.Since(began))}

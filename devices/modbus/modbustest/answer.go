@@ -148,6 +148,9 @@ func (u *Unit) write(req Request) ([]byte, byte) {
 		}
 	}
 	for i, w := range words {
+		if u.held[t][req.Start+uint16(i)] {
+			continue
+		}
 		u.place(t, req.Start+uint16(i), func(time.Time) uint16 { return w })
 	}
 	pdu := binary.BigEndian.AppendUint16([]byte{req.Function}, req.Start)

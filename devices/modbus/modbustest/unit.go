@@ -25,6 +25,7 @@ type Unit struct {
 
 	mu     sync.Mutex
 	words  [tables]map[uint16]func(time.Time) uint16
+	held   [tables]map[uint16]bool
 	faults []Fault
 	seen   []Request
 	busy   time.Time // RTU: the unit works on an answer until then
@@ -77,6 +78,17 @@ func (u *Unit) Func(t Table, addr uint16, order string, f func(time.Time) any) {
 	for i := range n {
 		u.place(t, addr+uint16(i), func(now time.Time) uint16 { return Words(order, f(now))[i] })
 	}
+}
+
+// Hold makes a place answer writes and keep what it has, as an instrument does
+// that is not in remote mode.
+func (u *Unit) Hold(t Table, addr uint16) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.held[t] == nil {
+		u.held[t] = map[uint16]bool{}
+	}
+	u.held[t][addr] = true
 }
 
 // Clear takes a place out of a table.

@@ -1,0 +1,153 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"offsite/devices"
+)
+
+// Numbers of reading back.
+const (
+	readBacks     = 3                      // tries: some devices show a set point late
+	readBackPause = 200 * time.Millisecond // between them
+)
+
+// Written is what became of a set point, in the point's unit.
+type Written struct {
+	Before float64 // 0 also if no number stood there
+	After  float64 // as it was read back
+	Raw    string  // what was sent for it, bytes in hexadecimal
+}
+
+// Write sets the place of a binding to value, given in the point's unit, and
+// reads it back, on the connection of the running polls where there are any.
+// Whether anybody may do so, and who has done so, is the caller's to check and to
+// record.
+//
+// Only holding registers and coils can be written, and only those that can be
+// read: the place is read first, so that nothing is written to a device that
+// does not answer and the bits beside a bit stay as they are. No write is ever
+// repeated by itself. The error is Problems about the binding or the value, or a
+// Problem: why the device refused, not_taken if it says otherwise when read back,
+// write_unsure if nobody knows. With these two, Written tells what is known.
+func (p *Pool) Write(ctx context.Context, dev devices.Device, b devices.Binding, value float64) (Written, error) {
+	if err := check(&dev, []devices.Bound{{Binding: b}}); err != nil {
+		return Written{}, err
+	}
+	if t := b.Register.Table; t != "holding" && t != "coil" {
+		return Written{}, devices.Invalid("register.table", "read_only", "输入寄存器与离散输入不能写入；请选保持寄存器或线圈", "input registers and discrete inputs cannot be written; choose holding or coil")
+	}
+	raw := (value - b.Offset) / scaleOf(&b)
+	if _, problem := encode(b.Register, raw, 0); problem != nil {
+		return Written{}, problem
+	}
+	g, err := p.visit(ctx, dev)
+	if err != nil {
+		return Written{}, err
+	}
+	defer p.exit(g.bus)
+	select { // two at once would each undo the other's bits
+	case g.bus.writing <- struct{}{}:
+	case <-ctx.Done():
+		return Written{}, context.Cause(ctx)
+	}
+	defer func() { <-g.bus.writing }()
+	return g.write(ctx, &b, raw)
+}
+
+func (g *guest) write(ctx context.Context, b *devices.Binding, raw float64) (Written, error) {
+	before, bytes, err := g.readOne(ctx, b)
+	if err != nil {
+		return Written{}, err
+	}
+	sent, problem := encode(b.Register, raw, binary.BigEndian.Uint16(arranged(b.Register, bytes)))
+	if problem != nil {
+		return Written{}, problem
+	}
+	w := Written{Before: before, After: before, Raw: fmt.Sprintf("% X", sent)}
+	putErr := g.put(ctx, b.Register, sent)
+	if putErr != nil && answered(putErr) {
+		return w, putErr
+	}
+	want, err := decode(b.Register, sent)
+	if err != nil {
+		return w, fmt.Errorf("write register %d: %w", b.Register.Address, err) // encode wrote it
+	}
+	for try := range readBacks {
+		if try > 0 && !sleep(ctx, readBackPause) {
+			break
+		}
+		if w.After, bytes, err = g.readOne(ctx, b); err != nil {
+			continue
+		}
+		if got, _ := decode(b.Register, bytes); got == want {
+			return w, nil
+		}
+	}
+	if err != nil || ctx.Err() != nil {
+		return w, unsure(b.Register, errors.Join(putErr, err, ctx.Err()))
+	}
+	return w, notTaken(b.Register, w.After)
+}
+
+// readOne reads what stands at a binding; v is 0 if that is no number.
+func (g *guest) readOne(ctx context.Context, bound *devices.Binding) (v float64, data []byte, err error) {
+	block := plan([]*devices.Bound{{Binding: *bound}}, caps{})[0]
+	answer, err := g.ask(ctx, block.query())
+	if err != nil {
+		return 0, nil, err
+	}
+	data = block.of(block.bounds[0], answer)
+	v, _ = value(bound, data) // what stands there now need not be a number
+	return v, data, nil
+}
+
+// arranged gives at least one word of data, the highest first.
+func arranged(reg *devices.Register, data []byte) []byte {
+	v := make([]byte, len(data))
+	arrange(v, data, reg.Order)
+	return v
+}
+
+// put writes once; a device that lacks the function for one place gets that for
+// several, for which nothing has been written yet.
+func (g *guest) put(ctx context.Context, reg *devices.Register, sent []byte) error {
+	q := query{function: writeRegisters, start: reg.Address, quantity: uint16(len(sent) / 2), values: sent}
+	second := q
+	switch {
+	case reg.Table == "coil":
+		on := sent[1] & 1
+		q = query{function: writeCoil, start: reg.Address, quantity: 1, values: []byte{on * 0xff, 0}}
+		second = query{function: writeCoils, start: reg.Address, quantity: 1, values: []byte{on}}
+	case len(sent) == 2:
+		q.function = writeRegister
+	}
+	_, err := g.ask(ctx, q)
+	var exception *modbus.ModbusError
+	if q.function != second.function && errors.As(err, &exception) && exception.ExceptionCode == modbus.ExceptionCodeIllegalFunction {
+		_, err = g.ask(ctx, second)
+	}
+	return err
+}
+
+func notTaken(reg *devices.Register, is float64) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "not_taken",
+		ZH: fmt.Sprintf("设备应答了写入，但寄存器 %d 回读仍为 %g；请检查仪表是否处于远程模式、数值是否在其允许范围内", reg.Address, is),
+		EN: fmt.Sprintf("the device answered the write, but register %d still reads %g; check whether it is in remote mode and takes this value", reg.Address, is),
+	}
+}
+
+func unsure(reg *devices.Register, cause error) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "write_unsure", Cause: cause,
+		ZH: fmt.Sprintf("寄存器 %d 已发出写入，但未能回读，设备是否执行未知；请到现场或稍后核对", reg.Address),
+		EN: fmt.Sprintf("register %d was written but could not be read back, and nobody knows whether the device took it; look at the device or read it later", reg.Address),
+	}
+}
