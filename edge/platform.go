@@ -113,7 +113,7 @@ func eventBody(t breach.Transition, clock dispatch.Clock) dispatch.Event {
 		Value: ev.Value, Peak: &ev.Peak, Unit: ev.Unit, Averaging: ev.Averaging, Limit: ev.LimitValue, LimitID: ev.Limit,
 		Standard: ev.Standard, Clause: ev.Clause, Level: dispatch.EventLevel(ev.Level), Mark: ev.Mark, ValidRatio: &ev.ValidRatio,
 		StartedAt: dispatch.At(ev.StartedAt), JudgedAt: dispatch.At(time.Now()), RuleVersion: ev.RuleVersion, RegItem: ev.RegItem,
-		Clock: clock, Evidence: dispatch.Evidence{State: dispatch.EvidenceStatePending},
+		Clock: clock, Evidence: dispatch.Evidence{State: dispatch.EvidenceState(ev.Evidence)},
 	}
 	if ev.EndedAt != nil {
 		body.EndedAt = dispatch.At(*ev.EndedAt)

@@ -22,6 +22,7 @@ import (
 	"offsite/edge/dispatch/platformtest"
 	"offsite/gateway/api"
 	"offsite/streams/rtsp/rtsptest"
+	"offsite/timeseries/influx/influxtest"
 )
 
 // change replaces a thing by what edit makes of it.
@@ -281,14 +282,7 @@ func (p *program) platformGarbage(t *testing.T) {
 
 func TestInfluxRefusesAndStaysAway(t *testing.T) {
 	t.Parallel()
-	if _, err := peers.FindInfluxd(); err != nil {
-		t.Skipf("influxd is built by deploy/test: %v", err)
-	}
-	influx, err := peers.StartInflux(t.Context(), t.TempDir(), "offsite")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { influx.Kill() })
+	influx := influxtest.Start(t, "offsite")
 	p := startProgram(t, "history:\n  store: influx\n  retention: 0s\n  influx:\n    url: "+influx.URL+"\n    database: offsite\nreadings_log:\n  backlog: 16MiB\n")
 	p.outlet("far", thing{"id": "far", "driver": "broker", "password": "far-password-1"}, []string{"v", "w"}, 1e6, func(pt string) thing {
 		return thing{"topic": thing{"topic": "offsite/far/" + pt, "path": "v", "time_path": "t"}}
@@ -301,18 +295,11 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 		}
 	}
 	count := func(pt string) (n int, err error) {
-		var got struct {
-			Results []struct {
-				Series []struct{ Values [][]float64 } `json:"series"`
-			} `json:"results"`
-		}
-		if err := influx.Query(t.Context(), "SELECT count(v) FROM reading WHERE point = '"+pt+"'", &got); err != nil {
+		rows, err := influx.Query("offsite", "SELECT count(v) FROM reading WHERE point = '"+pt+"'")
+		if err != nil || len(rows) == 0 {
 			return 0, err
 		}
-		if len(got.Results) == 1 && len(got.Results[0].Series) == 1 {
-			n = int(got.Results[0].Series[0].Values[0][1])
-		}
-		return n, nil
+		return int(rows[0][1].(float64)), nil
 	}
 	have := func(pt string, n int) func() error {
 		return func() error {
@@ -326,12 +313,9 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 
 	// Field types are those of a shard, which spans a week: this one is poisoned.
 	old := time.Now().Add(-60 * 24 * time.Hour).Truncate(time.Second)
-	poison := fmt.Sprintf("reading,site=plant,outlet=far,point=v v=1i,q=0i %d", old.UnixMilli())
-	answer, err := http.Post(influx.URL+"/write?db=offsite&precision=ms", "text/plain", strings.NewReader(poison)) //nolint:noctx // loopback
-	if err != nil || answer.StatusCode != http.StatusNoContent {
-		t.Fatalf("poison: %v %v", answer, err)
+	if err := influx.Write("offsite", fmt.Sprintf("reading,site=plant,outlet=far,point=v v=1i,q=0i %d", old.UnixMilli())); err != nil {
+		t.Fatalf("poison: %v", err)
 	}
-	_ = answer.Body.Close()
 	start := time.Now().Add(-time.Minute).Truncate(time.Second)
 	for i := range 20 {
 		publish("w", start.Add(time.Duration(i)*time.Second), float64(i), "")
@@ -391,7 +375,7 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 		}
 		return err
 	})
-	if err := influx.Start(t.Context()); err != nil {
+	if err := influx.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.await("what is not lost is in InfluxDB", func() error {

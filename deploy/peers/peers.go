@@ -1,5 +1,5 @@
 // Package peers starts the programs that the gateway meets in the end-to-end
-// tests and under chaos: the gateway's own binary, Mosquitto and InfluxDB, each
+// tests and under chaos: the gateway's own binary and Mosquitto, each
 // as a process of its own on loopback. Nothing here is part of the product.
 package peers
 
@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -125,16 +124,4 @@ func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return string(o.text)
-}
-
-// Cache is the folder of built tools, outside the tree.
-func Cache() string {
-	if dir := os.Getenv("OFFSITE_CACHE"); dir != "" {
-		return dir
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = os.TempDir()
-	}
-	return filepath.Join(dir, "offsite")
 }
