@@ -54,6 +54,17 @@ type MQTTSettings struct {
 	ClientID string `json:"client_id,omitempty"` // stable; empty means "offsite-" and the device's id
 	Share    string `json:"share,omitempty"`     // group of a shared subscription; empty means none
 	QoS      *byte  `json:"qos,omitempty"`       // 0 or 1; nil means 1
+
+	Status *StatusTopic `json:"status,omitempty"` // where the device, or its last will, says that it is there; nil means nowhere
+}
+
+// StatusTopic is where a device says that it is there, and its last will that
+// it has gone.
+type StatusTopic struct {
+	Topic   string `json:"topic"`             // {device} stands for the device's id
+	Path    string `json:"path,omitempty"`    // gjson path of the word; empty: the payload is the word
+	Offline string `json:"offline,omitempty"` // the word for gone; empty: offline, false, 0, dead, disconnected or lost
+	Online  string `json:"online,omitempty"`  // the word for there; empty: online, true, 1, alive or connected
 }
 
 // Kind is KindDevice.
@@ -76,6 +87,7 @@ func (d *Device) Check() error {
 		if d.MQTT != nil && d.MQTT.QoS != nil && *d.MQTT.QoS > 1 {
 			ps.Add(Invalid("mqtt.qos", "out_of_range", "订阅 QoS 须为 0 或 1", "subscribe with QoS 0 or 1"))
 		}
+		d.checkStatus(&ps)
 		if d.MQTT != nil && strings.ContainsAny(d.MQTT.Share, "/+#") {
 			ps.Add(Invalid("mqtt.share", "bad_share", "共享组名不得含 /、+ 或 #", "the name of a shared group holds no /, + or #"))
 		}
@@ -83,6 +95,7 @@ func (d *Device) Check() error {
 		if d.Endpoint != "" {
 			ps.Add(Invalid("endpoint", "not_used", "接入内置代理的设备没有地址，请留空", "a client of the embedded broker has no address; leave it empty"))
 		}
+		d.checkStatus(&ps)
 	case DriverHJ212:
 		d.checkHJ212(&ps)
 	default:
@@ -117,8 +130,9 @@ type Binding struct {
 type Topic struct {
 	Topic      string `json:"topic,omitempty"`       // with wildcards if need be, {device} stands for Instance; empty: offsite/{device} if Path or Each is set, else offsite/{device}/{point local to its outlet}
 	Instance   string `json:"instance,omitempty"`    // what the instrument is called in the topic; empty: the device's id
+	Format     string `json:"format,omitempty"`      // json (the default), senml, sparkplug
 	Each       string `json:"each,omitempty"`        // gjson path of an array whose elements are measurements, each with its own time; "@this" is the whole payload
-	Path       string `json:"path,omitempty"`        // gjson path of the value, in an element where there is Each; empty: the payload is the number, or an object with "value" or "v"
+	Path       string `json:"path,omitempty"`        // gjson path of the value, in an element where there is Each; empty: the payload is the number, or an object with "value" or "v". With senml and sparkplug the name of the value
 	TimePath   string `json:"time_path,omitempty"`   // gjson path of the time; empty: "time", "ts" or "t" beside a value object, else receipt
 	TimeFormat string `json:"time_format,omitempty"` // rfc3339, unix, unix_ms; empty: by its looks
 }

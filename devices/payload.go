@@ -46,47 +46,41 @@ func Fingerprint(topic string, payload []byte) uint64 {
 // A topic may hold the wildcards of MQTT: + is any one level, # any number of
 // levels at the end. {device} in it is the instrument's name, so that
 // plant/{device}/+/data picks one instrument of many by the second level.
+//
+// Bindings with a [Topic.Format] are not read here but by an [Inbox], which has
+// the memory that they need.
 type Mapping struct {
-	topics  map[string][]place // by topic without wildcards
-	wild    []wildcard         // sorted by filter
+	index                     // of JSON and bare values
+	named   map[string]*named // by format
 	filters []string
-}
-
-// wildcard is a filter with the places that listen to it.
-type wildcard struct {
-	filter string
-	places []place
 }
 
 // NewMapping checks the topics and paths of bounds and gives their mapping.
 // Topics that a binding leaves empty are filled in; several bindings may share
 // a topic. All faults are told at once as Problems.
 func NewMapping(bounds []Bound) (*Mapping, error) {
-	m := &Mapping{topics: make(map[string][]place)}
-	wild := make(map[string][]place)
+	m := &Mapping{index: newIndex(), named: make(map[string]*named)}
 	var ps Problems
 	for i := range bounds {
 		topic := bounds[i].Binding.fullTopic()
 		before := len(ps)
 		checkTopic(&ps, &bounds[i].Binding, topic)
-		switch {
-		case len(ps) > before:
-		case strings.ContainsAny(topic, "+#"):
-			wild[topic] = append(wild[topic], newPlace(&bounds[i]))
-		default:
-			m.topics[topic] = append(m.topics[topic], newPlace(&bounds[i]))
+		if len(ps) > before {
+			continue
 		}
-	}
-	for topic := range m.topics {
+		if format := bounds[i].Binding.format(); format != "" {
+			m.filters = append(m.filters, m.addNamed(format, topic, newPlace(&bounds[i])))
+			continue
+		}
+		m.add(topic, newPlace(&bounds[i]))
 		m.filters = append(m.filters, topic)
 	}
-	for filter, places := range wild {
-		m.filters = append(m.filters, filter)
-		m.wild = append(m.wild, wildcard{filter, places})
+	m.sort()
+	for _, n := range m.named {
+		n.sort()
 	}
 	sort.Strings(m.filters)
-	sort.Slice(m.wild, func(i, j int) bool { return m.wild[i].filter < m.wild[j].filter })
-	m.filters = withoutCovered(m.filters)
+	m.filters = withoutCovered(slices.Compact(m.filters))
 	return m, ps.Err()
 }
 
@@ -122,23 +116,27 @@ func checkTopic(ps *Problems, b *Binding, topic string) {
 	case len(topic) > 1024 || !utf8.ValidString(topic) || strings.ContainsRune(topic, 0):
 		bad("topic.topic", "bad_topic", "主题须为不含空字符的 UTF-8，最长 1024 字节", "write a topic of at most 1024 bytes of UTF-8 without the null character")
 	}
-	if b.Topic == nil {
-		return
+	if b.Topic != nil {
+		checkPaths(b.Topic, topic, bad)
 	}
+}
+
+func checkPaths(t *Topic, topic string, bad func(field, code, zh, en string)) {
 	for _, f := range [...]struct{ field, path, zh, en string }{
-		{"topic.path", b.Topic.Path, "取值路径", "a path"},
-		{"topic.time_path", b.Topic.TimePath, "时间路径", "a path"},
-		{"topic.each", b.Topic.Each, "数组路径", "a path"},
+		{"topic.path", t.Path, "取值路径", "a path"},
+		{"topic.time_path", t.TimePath, "时间路径", "a path"},
+		{"topic.each", t.Each, "数组路径", "a path"},
 	} {
 		if !goodPath(f.path) {
 			bad(f.field, "bad_path", f.zh+"须为 UTF-8 文本，最长 256 字节", f.en+" is UTF-8 text of at most 256 bytes")
 		}
 	}
-	switch b.Topic.TimeFormat {
+	switch t.TimeFormat {
 	case "", timeRFC3339, timeUnix, timeUnixMS:
 	default:
 		bad("topic.time_format", "not_one_of", "时间格式请选 rfc3339、unix 或 unix_ms，或留空由程序识别", "choose rfc3339, unix or unix_ms, or leave it empty to go by its looks")
 	}
+	checkFormat(t, topic, bad)
 }
 
 func goodInstance(t *Topic) bool {
@@ -151,57 +149,29 @@ func goodPath(path string) bool { return len(path) <= 256 && utf8.ValidString(pa
 // takes in is left out.
 func (m *Mapping) Filters() []string { return append([]string(nil), m.filters...) }
 
-// Bound says whether any point is bound to topic.
+// Bound says whether any point is bound to topic, or a format needs it.
 func (m *Mapping) Bound(topic string) bool {
-	if _, ok := m.topics[topic]; ok {
+	return m.has(topic) || (len(m.named) > 0 && m.formatOf(topic) != "")
+}
+
+// names says whether a binding has just this topic or filter.
+func (m *Mapping) names(filter string) bool {
+	if m.index.names(filter) {
 		return true
 	}
-	for i := range m.wild {
-		if matches(m.wild[i].filter, topic) {
+	for _, n := range m.named {
+		if n.names(filter) {
 			return true
 		}
 	}
 	return false
 }
 
-// names says whether a binding has just this topic or filter.
-func (m *Mapping) names(filter string) bool {
-	_, ok := m.topics[filter]
-	return ok || slices.ContainsFunc(m.wild, func(w wildcard) bool { return w.filter == filter })
-}
-
-// places gives all that listen to topic. They must not be changed.
-func (m *Mapping) places(topic string) []place {
-	found := m.topics[topic]
-	for i := range m.wild {
-		if matches(m.wild[i].filter, topic) {
-			found = append(found[:len(found):len(found)], m.wild[i].places...)
-		}
-	}
-	return found
-}
-
-// points gives the ids of the points whose topics filter takes in.
+// points gives the ids of the points whose topics filter takes in, sorted.
 func (m *Mapping) points(filter string) []string {
-	var points []string
-	add := func(places []place) {
-		for i := range places {
-			points = append(points, places[i].point)
-		}
-	}
-	if places, ok := m.topics[filter]; ok {
-		add(places)
-		return points
-	}
-	for topic, places := range m.topics {
-		if matches(filter, topic) {
-			add(places)
-		}
-	}
-	for i := range m.wild {
-		if m.wild[i].filter == filter || covers(filter, m.wild[i].filter) {
-			add(m.wild[i].places)
-		}
+	points := m.index.points(filter)
+	for _, n := range m.named {
+		points = append(points, n.points(filter)...)
 	}
 	sort.Strings(points)
 	return points
@@ -211,29 +181,37 @@ func (m *Mapping) points(filter string) []string {
 // comes as a letter, which holds a copy of payload; when some points could be
 // read and others could not there are both. Decode keeps nothing of payload.
 func (m *Mapping) Decode(topic string, payload []byte, received time.Time) ([]Reading, *DeadLetter) {
+	readings, _, letter := m.decode(topic, payload, received)
+	return readings, letter
+}
+
+// decode also gives the points that could not be read.
+func (m *Mapping) decode(topic string, payload []byte, received time.Time) ([]Reading, []string, *DeadLetter) {
 	places := m.places(topic)
 	if len(places) == 0 {
-		return nil, newLetter(topic, payload, Problems{Invalid("topic", "unknown_topic",
+		return nil, nil, newLetter(topic, payload, Problems{Invalid("topic", "unknown_topic",
 			fmt.Sprintf("没有测点绑定到主题 %s，请添加绑定或更正设备的主题", topic),
 			fmt.Sprintf("no point is bound to topic %s; add a binding or correct the topic in the device", topic))})
 	}
 	doc, p := openDocument(topic, payload)
 	if p != nil {
-		return nil, newLetter(topic, payload, Problems{p})
+		return nil, pointsOf(places), newLetter(topic, payload, Problems{p})
 	}
 	received = received.UTC().Truncate(time.Millisecond)
 	readings := make([]Reading, 0, len(places))
 	var faults Problems
+	var failed []string
 	for i := range places {
 		var p *Problem
 		if readings, p = places[i].read(doc, received, readings); p != nil {
 			faults = append(faults, p.at(topic))
+			failed = append(failed, places[i].point)
 		}
 	}
 	if len(faults) > 0 {
-		return readings, newLetter(topic, payload, faults)
+		return readings, failed, newLetter(topic, payload, faults)
 	}
-	return readings, nil
+	return readings, nil, nil
 }
 
 // newLetter keeps payload and tells all faults in one Problem.

@@ -92,10 +92,13 @@ func (b *batch) add(raw float64, at time.Time, fault *Problem) {
 		return
 	}
 	b.faults++
-	if b.fault == nil {
+	if b.fault != nil {
+		return
+	}
+	b.fault = fault
+	if b.several {
 		fault.ZH = fmt.Sprintf("第 %d 条：%s", b.index+1, fault.ZH)
 		fault.EN = fmt.Sprintf("measurement %d: %s", b.index+1, fault.EN)
-		b.fault = fault
 	}
 }
 

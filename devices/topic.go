@@ -60,7 +60,7 @@ func covers(outer, inner string) bool {
 func withoutCovered(filters []string) []string {
 	var wide []string
 	for _, f := range filters {
-		if strings.ContainsAny(f, "+#") {
+		if hasWildcard(f) {
 			wide = append(wide, f)
 		}
 	}
@@ -68,6 +68,8 @@ func withoutCovered(filters []string) []string {
 		return slices.ContainsFunc(wide, func(w string) bool { return w != f && covers(w, f) })
 	})
 }
+
+func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
 // goodFilter says whether the wildcards of a topic filter stand where they may.
 func goodFilter(filter string) bool {

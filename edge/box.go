@@ -51,6 +51,7 @@ type Box struct {
 	started     time.Time
 	logger      *slog.Logger
 	openers     map[string]devices.Opener
+	formats     devices.Formats
 	disk        vfs.FS // of the readings' store; nil is the machine's own, tests give others
 	condition   *condition
 	recording   chan struct{}                   // closed when the log can first be written
@@ -63,6 +64,7 @@ type Box struct {
 type Parts struct {
 	Version string                    // of the program, for the platform
 	Openers map[string]devices.Opener // by driver, those of the embedded broker apart
+	Formats devices.Formats           // of MQTT payloads, besides JSON
 	Log     *slog.Logger
 }
 
@@ -72,7 +74,7 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	if parts.Log == nil {
 		parts.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Box{cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, Live: newLive(), History: &History{}, recording: make(chan struct{})}
+	b := &Box{cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, Live: newLive(), History: &History{}, recording: make(chan struct{})}
 	b.condition = newCondition(b.Live)
 	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger}); err != nil {
 		return nil, err

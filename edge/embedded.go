@@ -12,7 +12,7 @@ import (
 // openBroker composes the embedded broker from its configuration.
 func (b *Box) openBroker() (*broker.Broker, error) {
 	c := &b.cfg.Broker
-	cfg := broker.Config{Address: c.Listen, Insecure: c.Insecure, Log: b.logger}
+	cfg := broker.Config{Address: c.Listen, Insecure: c.Insecure, Formats: b.formats, Log: b.logger}
 	var problem *devices.Problem
 	if cfg.TLS, problem = c.tls(); problem != nil {
 		return nil, problem

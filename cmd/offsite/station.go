@@ -66,11 +66,11 @@ type station struct {
 func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	buses := modbus.New(modbus.Config{Log: log})
 	box, err := edge.Open(ctx, cfg.Config, edge.Parts{
-		Version: version(), Log: log,
+		Version: version(), Log: log, Formats: formats(),
 		Openers: map[string]devices.Opener{
 			devices.DriverModbus: buses.Open,
 			devices.DriverMQTT: func(d devices.Device, bounds []devices.Bound) (devices.Driver, error) {
-				return mqtt.Open(d, bounds, mqtt.Config{Log: log, TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+				return mqtt.Open(d, bounds, mqtt.Config{Log: log, Formats: formats(), TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
 			},
 		},
 	})

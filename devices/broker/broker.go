@@ -56,7 +56,9 @@ type Config struct {
 	Clients  int           // connections at once; zero means 4,096
 	Waiting  int           // messages of one connection that may wait for their acknowledgement; zero means 1,024
 	Patience time.Duration // for a device that reads nothing of what is sent to it; zero means 10 s
-	Log      *slog.Logger  // nil means no log
+
+	Formats devices.Formats // of payloads, besides JSON; nil means none
+	Log     *slog.Logger    // nil means no log
 }
 
 func (c *Config) setDefaults() {
@@ -146,14 +148,14 @@ func (b *Broker) Update(clients []Client) error {
 // so that what it remembers lasts.
 func (b *Broker) newClient(c *Client, old *client) (*client, error) {
 	hash := b.hash(c.Device.Password.Reveal())
-	if old != nil && old.hash == hash && reflect.DeepEqual(old.bounds, c.Bounds) {
+	if old != nil && old.hash == hash && reflect.DeepEqual(old.bounds, c.Bounds) && reflect.DeepEqual(old.settings, c.Device.MQTT) {
 		return old, nil
 	}
-	inbox, err := devices.NewInbox(c.Device.ID, c.Bounds)
+	inbox, err := devices.OpenInbox(&c.Device, c.Bounds, b.cfg.Formats)
 	if err != nil {
 		err = fmt.Errorf("device %s: %w", c.Device.ID, err)
 	}
-	return &client{id: c.Device.ID, hash: hash, open: c.Device.Password != "", bounds: c.Bounds, inbox: inbox}, err
+	return &client{id: c.Device.ID, hash: hash, open: c.Device.Password != "", bounds: c.Bounds, settings: c.Device.MQTT, inbox: inbox}, err
 }
 
 // Addr is where the broker listens, or nil before it has listened.

@@ -3,6 +3,7 @@ package broker
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"slices"
 	"strings"
 
 	"offsite/devices"
@@ -15,7 +16,9 @@ type client struct {
 	hash   [sha256.Size]byte
 	open   bool // it has a password: without one nobody signs in
 	bounds []devices.Bound
-	inbox  *devices.Inbox
+
+	settings *devices.MQTTSettings
+	inbox    *devices.Inbox
 }
 
 // hash keeps the passwords themselves out of memory and makes all of equal
@@ -58,12 +61,16 @@ func (c *client) mayWrite(topic string) bool {
 	return c.owns(topic) || (c.inbox.Bound(topic) && (!strings.HasPrefix(topic, ownPrefix) || c.inbox.Names(topic)))
 }
 
-// mayRead says whether the device may subscribe to filter.
+// mayRead says whether the device may subscribe to filter: to what is its own
+// and to what its bindings take in, but for wildcards at the beginning.
 func (c *client) mayRead(filter string) bool {
-	if strings.ContainsAny(filter, "+#") {
-		return c.owns(filter) || (c.inbox.Names(filter) && !strings.HasPrefix(filter, ownPrefix) && filter[0] != '+' && filter[0] != '#')
+	if !strings.ContainsAny(filter, "+#") {
+		return c.mayWrite(filter)
 	}
-	return c.mayWrite(filter)
+	if c.owns(filter) {
+		return true
+	}
+	return !strings.HasPrefix(filter, ownPrefix) && slices.ContainsFunc(c.inbox.Covering(filter), func(f string) bool { return f[0] != '+' && f[0] != '#' })
 }
 
 // ownPrefix begins the topics that belong to devices.

@@ -229,6 +229,7 @@ func (h *hook) record(l *line, c *client, pk *packets.Packet, o owed) {
 	for _, r := range reports {
 		h.host.sink.Report(r)
 	}
+	l.ask(c.inbox.Asks())
 }
 
 // OnWillSent records a will on a bound topic: the gateway is its subscriber too.

@@ -41,11 +41,12 @@ type line struct {
 	again  uint16    // packet id of a QoS 2 message that is being repeated
 
 	mu     sync.Mutex
-	wake   sync.Cond // for the writer: something to write, or closed
-	room   sync.Cond // for readers: the queue or out has become shorter
-	device string    // who signed in
-	hash   [32]byte  // of the password it signed in with
-	online bool      // it was told that the device is connected
+	wake   sync.Cond          // for the writer: something to write, or closed
+	room   sync.Cond          // for readers: the queue or out has become shorter
+	device string             // who signed in
+	hash   [32]byte           // of the password it signed in with
+	online bool               // it was told that the device is connected
+	asks   []devices.Outgoing // to be published by the writer
 	queue  []owed
 	ready  int // the first ready elements of queue may be answered
 	out    []byte
@@ -91,6 +92,17 @@ func (l *line) owe(o owed) error {
 		l.wake.Signal()
 	}
 	return nil
+}
+
+// ask lets the writer publish what a format wants to hear from the device.
+func (l *line) ask(asks []devices.Outgoing) {
+	if len(asks) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asks = append(l.asks, asks...)
+	l.wake.Signal()
 }
 
 // stored is told by the sink, in order, what became of the messages that wait.
@@ -227,6 +239,12 @@ func (l *line) runWriter() {
 			}
 			return
 		}
+		for _, a := range l.takeAsks() {
+			l.host.passOn(l, &packets.Packet{
+				FixedHeader: packets.FixedHeader{Type: packets.Publish}, TopicName: a.Topic, Payload: a.Payload,
+				Origin: "gateway", ProtocolVersion: 4, Created: time.Now().Unix(),
+			})
+		}
 		for i := range due {
 			out = l.answer(out, &due[i])
 			if due[i].pass != nil {
@@ -245,7 +263,7 @@ func (l *line) runWriter() {
 func (l *line) take(out []byte, due []owed) ([]byte, []owed, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.out) == 0 && l.ready == 0 && !l.closed {
+	for len(l.out) == 0 && l.ready == 0 && len(l.asks) == 0 && !l.closed {
 		l.wake.Wait()
 	}
 	out, l.out = l.out, out
@@ -258,6 +276,14 @@ func (l *line) take(out []byte, due []owed) ([]byte, []owed, bool) {
 	l.queue, l.ready = l.queue[:rest], 0
 	l.room.Broadcast()
 	return out, due, true
+}
+
+func (l *line) takeAsks() []devices.Outgoing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	asks := l.asks
+	l.asks = nil
+	return asks
 }
 
 // answer adds the acknowledgement of o to out. Four bytes are a whole PUBACK or

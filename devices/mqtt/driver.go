@@ -31,7 +31,9 @@ type Config struct {
 	KeepAlive time.Duration // between two signs of life; zero means 30 s
 	Connect   time.Duration // to connect and sign in; zero means 10 s
 	Waiting   int           // messages that may wait for the disk; zero means 1,024
-	Log       *slog.Logger  // nil means no log
+
+	Formats devices.Formats // besides JSON; nil means none
+	Log     *slog.Logger    // nil means no log
 }
 
 func (c *Config) setDefaults() {
@@ -81,7 +83,7 @@ func Open(dev devices.Device, bounds []devices.Bound, cfg Config) (*Driver, erro
 	if m := dev.MQTT; m != nil {
 		d.readSettings(m, &ps)
 	}
-	inbox, err := devices.NewInbox(dev.ID, bounds)
+	inbox, err := devices.OpenInbox(&dev, bounds, cfg.Formats)
 	ps = append(ps, devices.AllProblems(err)...)
 	d.inbox = inbox
 	if err := ps.Err(); err != nil {

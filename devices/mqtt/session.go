@@ -38,11 +38,12 @@ type session struct {
 	driver *Driver
 	sink   devices.Sink
 	client paho.Client
-	settle func(error)     // done of every message; a field so that it is made once
-	lost   chan error      // the connection has ended
-	failed chan error      // the storage has failed
-	stray  chan string     // topics that came and no longer are bound
-	left   map[string]bool // those of them that were unsubscribed; serve's alone
+	settle func(error)           // done of every message; a field so that it is made once
+	lost   chan error            // the connection has ended
+	failed chan error            // the storage has failed
+	stray  chan string           // topics that came and no longer are bound
+	asks   chan devices.Outgoing // what formats want to hear
+	left   map[string]bool       // those of them that were unsubscribed; serve's alone
 
 	connMu sync.Mutex
 	conn   net.Conn
@@ -69,10 +70,11 @@ type owed struct {
 func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
 	s := &session{
 		driver: d, sink: sink, lost: make(chan error, 1), failed: make(chan error, 1),
-		stray: make(chan string, 16), left: make(map[string]bool),
+		stray: make(chan string, 16), asks: make(chan devices.Outgoing, 16), left: make(map[string]bool),
 	}
 	s.wake.L, s.room.L = &s.mu, &s.mu
 	s.settle = s.stored
+	d.inbox.Begin()
 	problem := s.run(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -168,6 +170,8 @@ func (s *session) serve(ctx context.Context) *devices.Problem {
 			return s.driver.lostProblem(err)
 		case topic := <-s.stray:
 			s.unsubscribe(topic)
+		case ask := <-s.asks:
+			s.client.Publish(ask.Topic, 0, false, ask.Payload)
 		}
 	}
 }
@@ -292,6 +296,12 @@ func (s *session) take(m paho.Message) {
 	}
 	d, reports := s.driver.inbox.Open(in)
 	s.sink.Accept(d, s.settle)
+	for _, ask := range s.driver.inbox.Asks() {
+		select {
+		case s.asks <- ask:
+		default: // the next message asks again
+		}
+	}
 	for _, r := range reports {
 		s.sink.Report(r)
 	}

@@ -28,7 +28,7 @@ func TestDocumentAndStructsHaveTheSameFields(t *testing.T) {
 	types := map[string]reflect.Type{
 		"Entity": reflect.TypeFor[devices.Entity](), "SiteRole": reflect.TypeFor[devices.Role](), "Site": reflect.TypeFor[devices.Site](),
 		"Outlet": reflect.TypeFor[devices.Outlet](), "Point": reflect.TypeFor[devices.Point](), "Device": reflect.TypeFor[devices.Device](),
-		"ModbusSettings": reflect.TypeFor[devices.ModbusSettings](), "SerialLine": reflect.TypeFor[devices.SerialLine](), "Label": reflect.TypeFor[devices.Label](), "MQTTSettings": reflect.TypeFor[devices.MQTTSettings](),
+		"ModbusSettings": reflect.TypeFor[devices.ModbusSettings](), "SerialLine": reflect.TypeFor[devices.SerialLine](), "Label": reflect.TypeFor[devices.Label](), "MQTTSettings": reflect.TypeFor[devices.MQTTSettings](), "StatusTopic": reflect.TypeFor[devices.StatusTopic](),
 		"Binding": reflect.TypeFor[devices.Binding](), "Register": reflect.TypeFor[devices.Register](), "Topic": reflect.TypeFor[devices.Topic](),
 		"Camera": reflect.TypeFor[devices.Camera](), "Limit": reflect.TypeFor[devices.Limit](),
 		"EventDetail": reflect.TypeFor[Detail](), "Event": reflect.TypeFor[Detail]().Field(0).Type,

@@ -822,6 +822,9 @@ type Status struct {
 	Version   string          `json:"version"`
 }
 
+// StatusTopic Where a device says that it is there, and its last will that it has gone
+type StatusTopic = devices.StatusTopic
+
 // Ticket defines model for Ticket.
 type Ticket struct {
 	ExpiresAt time.Time `json:"expires_at"`

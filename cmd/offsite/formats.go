@@ -1,0 +1,12 @@
+package main
+
+import (
+	"offsite/devices"
+	"offsite/devices/senml"
+	"offsite/devices/sparkplug"
+)
+
+// formats are the payloads of MQTT that are read besides JSON.
+func formats() devices.Formats {
+	return devices.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}
+}
