@@ -1,0 +1,171 @@
+package hj212
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"offsite/devices"
+)
+
+// Commands (CN) that the host knows by name. HJ 212-2017, table 9; 9015 is of 2025.
+const (
+	cmdAskTime   = "1013" // the logger asks for the time
+	cmdSetTime   = "1012"
+	cmdRealtime  = "2011"
+	cmdState     = "2021"
+	cmdStateStop = "2022"
+	cmdDay       = "2031"
+	cmdRunning   = "2041"
+	cmdMinute    = "2051"
+	cmdHour      = "2061"
+	cmdStartUp   = "2081"
+	cmdRequested = "9011" // answer to a request: QnRtn
+	cmdExecuted  = "9012" // result of its execution: ExeRtn
+	cmdNotified  = "9013" // answer to a notification
+	cmdReceived  = "9014" // answer to data
+	cmdHeartbeat = "9015"
+)
+
+// stSystem is the ST of packets that concern the protocol itself.
+const stSystem = "91"
+
+// Values of QnRtn (HJ 212-2017, table 7).
+const (
+	returnReady = 1
+	returnPW    = 3
+	returnMN    = 4
+)
+
+// packet handles a packet of this connection's logger.
+func (s *session) packet(ctx context.Context, l *logger, f Frame, received time.Time) error {
+	p := f.Packet
+	awaited := s.deliver(p)
+	switch p.CN {
+	case cmdRequested, cmdExecuted, cmdNotified, cmdReceived:
+		return nil
+	case cmdHeartbeat:
+		return s.owe(owed{answer: answer(p, l, cmdNotified)})
+	case cmdAskTime:
+		if err := s.owe(owed{answer: answer(p, l, cmdNotified)}); err != nil {
+			return err
+		}
+		s.setTime(ctx, p)
+		return nil
+	}
+	if len(l.settings.ST) > 0 && p.ST != stSystem && !slices.Contains(l.settings.ST, p.ST) {
+		f.Refused = devices.Invalid("st", "foreign_st",
+			"系统编码 ST="+quote(p.ST)+" 不在设备允许之列；请更正数采仪或设备的 ST", "the device may not send as ST="+quote(p.ST)+"; correct the logger or the device's ST")
+		return s.bury(l, f, received)
+	}
+	key := l.key(p)
+	if _, data := kinds[p.CN]; !data || !l.first(key) {
+		if data {
+			s.host.counts.repeated.Add(1)
+			s.replayed(l, p, awaited, received)
+		} else if p.CN == cmdStartUp {
+			s.host.cfg.Log.Info("data logger started", "device", s.device, "restart", quote(p.Value("RestartTime")))
+		}
+		return s.hand(l, owed{answer: answer(p, l, cmdReceived)}, devices.Delivery{Origin: devices.Origin{Device: s.device}, Received: received})
+	}
+	out := l.open(p, received)
+	for _, r := range out.reports {
+		s.host.sink.Report(r)
+	}
+	for _, place := range out.unbound {
+		s.unbound(l, place, received)
+	}
+	if out.problem != nil {
+		s.host.counts.refused.Add(1)
+	}
+	return s.hand(l, owed{answer: answer(p, l, cmdReceived), key: key}, l.delivery(l.origin(p, key, s.began), scrub(f.Raw), received, out))
+}
+
+// bury hands over a frame that is whole but cannot be used.
+func (s *session) bury(l *logger, f Frame, received time.Time) error {
+	s.host.counts.refused.Add(1)
+	return s.hand(l, owed{answer: answer(f.Packet, l, cmdReceived)},
+		l.delivery(devices.Origin{Device: s.device}, scrub(f.Raw), received, opened{problem: f.Refused}))
+}
+
+// answer gives the frame that answers p, nil where none is wanted. It has the
+// QN of p and an empty area.
+func answer(p *Packet, l *logger, cn string) []byte {
+	if !p.Wanted() {
+		return nil
+	}
+	a := Packet{QN: p.QN, ST: stSystem, CN: cn, PW: l.device.Password.Reveal(), MN: p.MN, Flag: p.Flag &^ 3}
+	return a.Append(nil, nil)
+}
+
+// returned gives the 9011 that tells why p is refused. It has the password of
+// p, not the registered one: who asks may be anybody.
+func returned(p *Packet, code int) []byte {
+	if !p.Wanted() || p.QN == "" || p.PW == "" {
+		return nil
+	}
+	a := Packet{
+		QN: p.QN, ST: stSystem, CN: cmdRequested, PW: p.PW, MN: p.MN, Flag: p.Flag &^ 3,
+		CP: []Item{{{"QnRtn", strconv.Itoa(code)}}},
+	}
+	return a.Append(nil, nil)
+}
+
+// setTime sends the time to a logger that asked for it.
+func (s *session) setTime(ctx context.Context, p *Packet) {
+	c := Command{CN: cmdSetTime, CP: []Item{{{"SystemTime", formatTime(time.Now())}}}}
+	if id := p.Value("PolId"); id != "" {
+		c.CP = slices.Insert(c.CP, 0, Item{{"PolId", id}})
+	}
+	s.writing.Go(func() {
+		if _, err := s.request(ctx, c); err != nil && ctx.Err() == nil {
+			s.host.cfg.Log.Warn("time not set", "device", s.device, "err", err)
+		}
+	})
+}
+
+// replayed tells of a packet that came again, unless the logger says so or a
+// command asked for it.
+func (s *session) replayed(l *logger, p *Packet, awaited bool, at time.Time) {
+	if p.Resent || awaited {
+		return
+	}
+	s.host.notes.add(Note{
+		Device: l.device.ID, MN: p.MN, Remote: s.remote, At: at, Detail: "QN=" + quote(p.QN) + " CN=" + p.CN,
+		Problem: devices.Invalid("qn", "replayed",
+			"数据包重复：已应答，未再次记录；若反复出现，请检查数采仪是否收到应答", "the packet came again: it was answered and not recorded twice; if this goes on, see whether the logger hears the answers"),
+	}, false)
+}
+
+func (s *session) unbound(l *logger, f devices.FactorPlace, at time.Time) {
+	detail := quote(f.Code) + " " + f.Kind + " " + f.Field
+	s.host.notes.add(Note{
+		Device: l.device.ID, MN: l.settings.MN, Remote: s.remote, At: at, Detail: detail,
+		Problem: devices.Invalid("factor.code", "unknown_factor",
+			"数采仪发送的因子没有绑定测点，未被记录；请为该因子添加绑定", "no point is bound to a factor that the logger sends, and nothing is recorded from it; add a binding"),
+	}, true)
+}
+
+func unknownMN(mn string) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrNotFound, Code: "unknown_mn", Field: "mn",
+		ZH: "没有登记 MN 为 " + quote(mn) + " 的数采仪；请登记设备或更正数采仪的 MN",
+		EN: "no data logger with MN " + quote(mn) + " is registered; register it or correct the MN in the logger",
+	}
+}
+
+func foreignMN(mn string) *devices.Problem {
+	return devices.Invalid("mn", "foreign_mn",
+		"该连接属于另一台数采仪，不接受 MN 为 "+quote(mn)+" 的数据包；每台数采仪须用自己的连接", "this connection belongs to another logger and takes no packet of MN "+quote(mn)+"; each logger uses a connection of its own")
+}
+
+func wrongPassword() *devices.Problem {
+	return devices.Invalid("password", "bad_password",
+		"数采仪的密码 PW 不对；请核对数采仪与登记的密码", "the logger's password PW is wrong; compare it with the registered one")
+}
+
+func noPassword() *devices.Problem {
+	return devices.Invalid("password", "no_password",
+		"设备未设置密码 PW，数采仪不能接入；请为设备设置与数采仪相同的密码", "the device has no password PW and its logger is not admitted; give it the same as in the logger")
+}

@@ -1,0 +1,350 @@
+package hj212
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"offsite/devices"
+)
+
+// remembered is how many packets of a logger are known again when they are
+// repeated; a packet a second makes it four minutes.
+const remembered = 256
+
+// logger is what the host knows of a registered data logger.
+type logger struct {
+	device   devices.Device
+	settings devices.HJ212Settings
+	pw       [sha256.Size]byte
+	cipher   *Cipher // nil where its area is plain
+	bounds   []devices.Bound
+	places   map[devices.FactorPlace][]spot // by canonical code
+	topic    string                         // of its dead letters
+
+	mu     sync.Mutex
+	faulty map[string]string // points whose last value could not be read, with the code of the reason
+	recent [remembered]uint64
+	next   int       // where the next packet is remembered
+	split  time.Time // DataTime of the packets of one exchange, for those that leave it out
+}
+
+// spot is a point at a place of a logger's packets.
+type spot struct {
+	point, site   string
+	scale, offset float64
+}
+
+func newLogger(c *Client) (*logger, error) {
+	l := &logger{
+		device: c.Device, bounds: c.Bounds, pw: sha256.Sum256([]byte(c.Device.Password.Reveal())),
+		places: make(map[devices.FactorPlace][]spot), faulty: make(map[string]string),
+	}
+	var ps devices.Problems
+	if c.Device.HJ212 == nil {
+		ps.Add(devices.Invalid("hj212.mn", "missing", "请填写数采仪的设备唯一标识 MN", "give the logger's identity MN"))
+	} else {
+		l.settings = *c.Device.HJ212
+	}
+	l.topic = "hj212/" + l.settings.MN
+	if key := l.settings.SM4Key; key != "" {
+		var err error
+		if l.cipher, err = NewCipher(key); err != nil {
+			ps = append(ps, devices.AllProblems(err)...)
+		}
+	}
+	for i := range c.Bounds {
+		b := &c.Bounds[i]
+		if b.Binding.Factor == nil {
+			ps.Add(devices.Invalid("factor.code", "missing", "绑定“"+b.Binding.ID+"”没有因子编码", "binding "+b.Binding.ID+" has no factor code"))
+			continue
+		}
+		place := b.Binding.Factor.Full()
+		place.Code = l.code(place.Code)
+		scale := b.Binding.Scale
+		if scale == 0 {
+			scale = 1
+		}
+		l.places[place] = append(l.places[place], spot{b.Point.ID, b.Site, scale, b.Binding.Offset})
+	}
+	return l, ps.Err()
+}
+
+// code gives the code under which a factor of this logger is looked for.
+func (l *logger) code(code string) string {
+	if l.settings.Version == "" || l.settings.Version == Version2005 {
+		return canonical(code)
+	}
+	return strings.ToLower(code)
+}
+
+// key names a packet: a second one with the same key is a repeat. It is made of
+// MN, QN, CN, PNO and the data area, so that the marks of a repetition in the
+// header do not count.
+func (l *logger) key(p *Packet) uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	for _, s := range [...]string{p.MN, p.QN, p.CN, strconv.Itoa(p.PNO)} {
+		_, _ = d.WriteString(s)
+		_, _ = d.WriteString("\x00")
+	}
+	for _, item := range p.CP {
+		for _, f := range item {
+			if f.Name != "RF" {
+				_, _ = d.WriteString(f.Name + "=" + f.Value + ",")
+			}
+		}
+		_, _ = d.WriteString(";")
+	}
+	return d.Sum64()
+}
+
+// first remembers a packet, and says whether it was not remembered before: a
+// repeat is on disk when its first coming is.
+func (l *logger) first(key uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.recent {
+		if k == key {
+			return false
+		}
+	}
+	l.recent[l.next] = key
+	l.next = (l.next + 1) % remembered
+	return true
+}
+
+// forget takes back that a packet was remembered: it could not be stored.
+func (l *logger) forget(key uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, k := range l.recent {
+		if k == key {
+			l.recent[i] = 0
+		}
+	}
+}
+
+// origin of a packet. since is when its connection began: what was begun
+// before may have been sent before.
+func (l *logger) origin(p *Packet, key uint64, since time.Time) devices.Origin {
+	o := devices.Origin{Device: l.device.ID, Hash: key, Resent: p.Resent}
+	if p.QN == "" {
+		return o
+	}
+	o.ID = p.QN + "/" + p.CN
+	if p.PNO > 0 {
+		o.ID += "/" + strconv.Itoa(p.PNO)
+	}
+	if begun, ok := parseTime(p.QN); ok && begun.Before(since) {
+		o.Resent = true
+	}
+	return o
+}
+
+// opened is what a packet brings.
+type opened struct {
+	readings []devices.Reading
+	problem  *devices.Problem // of a dead letter
+	reports  []devices.Report
+	unbound  []devices.FactorPlace // places with values that no point is bound to
+}
+
+// open reads the values of a data packet. Units are those of the points: what a
+// code's unit is by the standard does not matter.
+func (l *logger) open(p *Packet, received time.Time) opened {
+	kind, ok := kinds[p.CN]
+	if !ok {
+		return opened{}
+	}
+	v := values{l: l, kind: kind, received: received}
+	if v.at, ok = l.dataTime(p); !ok {
+		if len(p.CP) == 0 {
+			return opened{}
+		}
+		v.out.problem = devices.Invalid("datatime", "no_time", "数据包没有 DataTime，无法确定数据时间；请检查数采仪", "the packet has no DataTime and so no time of its values; check the logger")
+		return v.out
+	}
+	for _, item := range p.CP {
+		v.item(item)
+	}
+	v.changes()
+	return v.out
+}
+
+// dataTime gives the time of a packet's values. The later packets of one
+// exchange may leave it out.
+func (l *logger) dataTime(p *Packet) (time.Time, bool) {
+	at, ok := parseTime(p.Value("DataTime"))
+	if p.PNUM == 0 {
+		return at, ok
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !ok && p.PNO > 1 {
+		return l.split, !l.split.IsZero()
+	}
+	l.split = at
+	return at, ok
+}
+
+// values collects what one packet says.
+type values struct {
+	l        *logger
+	kind     string
+	at       time.Time
+	received time.Time
+	out      opened
+	read     []string          // points with a value
+	faults   []devices.Report  // of one point each
+	told     map[string]string // their codes, by point
+}
+
+// item reads the properties of one factor, which share mark and time.
+func (v *values) item(item Item) {
+	marks, times := v.attributes(item)
+	for _, f := range item {
+		code, field, ok := splitName(f.Name)
+		if !ok || isAttribute(field) {
+			continue
+		}
+		place := devices.FactorPlace{Code: v.l.code(code), Kind: v.kind, Field: field}
+		spots := v.l.places[place]
+		number, err := strconv.ParseFloat(strings.TrimSpace(f.Value), 64)
+		fine := err == nil && !math.IsNaN(number) && !math.IsInf(number, 0)
+		if len(spots) == 0 {
+			if fine && len(v.out.unbound) < 64 {
+				v.out.unbound = append(v.out.unbound, devices.FactorPlace{Code: code, Kind: v.kind, Field: field})
+			}
+			continue
+		}
+		mark := marks[code]
+		for i := range spots {
+			if !fine {
+				v.fault(spots[i].point, f, mark)
+				continue
+			}
+			v.reading(&spots[i], number, mark, v.when(times[code]))
+		}
+	}
+}
+
+// attributes gives the marks and sample times of an item by code.
+func (v *values) attributes(item Item) (marks map[string]string, times map[string]time.Time) {
+	marks = make(map[string]string, 1)
+	for _, f := range item {
+		code, field, ok := splitName(f.Name)
+		switch {
+		case !ok:
+		case field == "Flag":
+			marks[code] = mark(f.Value)
+		case field == "SampleTime":
+			if at, ok := parseTime(f.Value); ok {
+				if times == nil {
+					times = make(map[string]time.Time, 1)
+				}
+				times[code] = at
+			}
+		}
+	}
+	return marks, times
+}
+
+// mark gives a data mark as it is kept: a short text in capitals.
+func mark(written string) string {
+	m := strings.ToUpper(strings.TrimSpace(written))
+	return strings.ToValidUTF8(m[:min(len(m), 8)], "")
+}
+
+func isAttribute(field string) bool {
+	switch field {
+	case "Flag", "EFlag", "SampleTime", "Info", "SN":
+		return true
+	}
+	return false
+}
+
+// mostSampleAge is how long before DataTime an analyser may have taken its
+// sample; what claims more is not believed.
+const mostSampleAge = 24 * time.Hour
+
+// when gives the time of a value: real-time values of an analyser that works in
+// cycles were true when the sample was taken.
+func (v *values) when(sampled time.Time) time.Time {
+	if v.kind != devices.KindRealtime || sampled.IsZero() || sampled.After(v.at) || v.at.Sub(sampled) > mostSampleAge {
+		return v.at
+	}
+	return sampled
+}
+
+func (v *values) reading(s *spot, number float64, mark string, at time.Time) {
+	value := number*s.scale + s.offset
+	if math.IsInf(value, 0) || math.IsNaN(value) {
+		v.fault(s.point, Field{s.point, strconv.FormatFloat(number, 'g', -1, 64)}, mark)
+		return
+	}
+	v.read = append(v.read, s.point)
+	v.out.readings = append(v.out.readings, devices.Reading{
+		Site: s.site, Point: s.point, Value: value, At: at.UTC(), Quality: judged(mark), Mark: mark,
+	})
+}
+
+// fault tells that a point has no value. Where the mark says why, that is no
+// fault of the packet.
+func (v *values) fault(point string, f Field, mark string) {
+	problem := devices.Invalid(f.Name, "bad_number",
+		"数采仪发送的 "+quote(f.Name)+" 不是数值："+quote(f.Value)+"；请检查数采仪的输出", "the logger sends "+quote(f.Value)+" for "+quote(f.Name)+", which is no number; check the logger's output")
+	if judged(mark) != devices.Good {
+		problem = devices.Invalid(f.Name, "no_value",
+			"数采仪没有给出 "+quote(f.Name)+" 的数值，数据标记为 "+mark+"；请检查仪表", "the logger gives no value for "+quote(f.Name)+", its mark is "+mark+"; check the instrument")
+	} else if v.out.problem == nil {
+		v.out.problem = problem
+	}
+	if v.told == nil {
+		v.told = make(map[string]string)
+	}
+	if v.told[point] == "" {
+		v.told[point] = problem.Code
+		v.faults = append(v.faults, devices.Report{Device: v.l.device.ID, Points: []string{point}, At: v.received, Problem: problem})
+	}
+}
+
+// changes tells which points have become unreadable or readable again.
+func (v *values) changes() {
+	l := v.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.faulty) > 0 {
+		var better []string
+		for _, p := range v.read {
+			if l.faulty[p] != "" && v.told[p] == "" {
+				delete(l.faulty, p)
+				better = append(better, p)
+			}
+		}
+		if len(better) > 0 {
+			v.out.reports = append(v.out.reports, devices.Report{Device: l.device.ID, Points: better, At: v.received})
+		}
+	}
+	for _, r := range v.faults {
+		if p := r.Points[0]; l.faulty[p] != r.Problem.Code {
+			l.faulty[p] = r.Problem.Code
+			v.out.reports = append(v.out.reports, r)
+		}
+	}
+}
+
+// delivery puts together what a frame of this logger brought.
+func (l *logger) delivery(o devices.Origin, raw []byte, received time.Time, out opened) devices.Delivery {
+	d := devices.Delivery{Origin: o, Received: received, Readings: out.readings}
+	if out.problem != nil {
+		d.Letter = &devices.DeadLetter{Topic: l.topic, Payload: bytes.Clone(raw), Problem: out.problem}
+	}
+	return d
+}

@@ -1,0 +1,78 @@
+package hj212
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"offsite/devices"
+)
+
+// mostNotes is how many notes are remembered.
+const mostNotes = 256
+
+// Note is something that a logger, or somebody who claims to be one, did again
+// and again: a frame of an unknown MN, a wrong password, another connection's
+// MN, a replay, a factor that no point is bound to.
+type Note struct {
+	Device  string           // device id; empty where none has the MN
+	MN      string           // as it was sent, at most 64 bytes
+	Remote  string           // address it came from last
+	Detail  string           // which factor, which packet
+	Problem *devices.Problem // what, and the cure
+	At      time.Time        // of the last
+	Count   int64
+}
+
+type notes struct {
+	mu  sync.Mutex
+	all map[[3]string]*Note // by MN, code and what detail distinguishes
+}
+
+// add counts n with those of the same MN and code and, where apart, detail. It
+// says whether it is the first.
+func (ns *notes) add(n Note, apart bool) bool {
+	n.MN = n.MN[:min(len(n.MN), 64)]
+	key := [3]string{n.MN, n.Problem.Code}
+	if apart {
+		key[2] = n.Detail
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	old := ns.all[key]
+	if old == nil {
+		if ns.all == nil {
+			ns.all = make(map[[3]string]*Note)
+		}
+		if len(ns.all) >= mostNotes {
+			ns.forgetOldest()
+		}
+		n.Count = 1
+		ns.all[key] = &n
+		return true
+	}
+	n.Count = old.Count + 1
+	*old = n
+	return false
+}
+
+func (ns *notes) forgetOldest() {
+	var oldest [3]string
+	for key, n := range ns.all {
+		if o := ns.all[oldest]; o == nil || n.At.Before(o.At) {
+			oldest = key
+		}
+	}
+	delete(ns.all, oldest)
+}
+
+func (ns *notes) list() []Note {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	list := make([]Note, 0, len(ns.all))
+	for _, n := range ns.all {
+		list = append(list, *n)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].At.After(list[j].At) })
+	return list
+}
