@@ -36,6 +36,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("GET", "/api/v1/blobs/"+b.site.exhibit("x", "a"), root, nil).want(200)
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", root, nil).want(200)
 	b.watch("cam-a", root)
+	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)
 	b.call("POST", "/api/v1/platform", root, map[string]string{"url": "https://platform.example", "code": "good"}).want(200)
 	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "password": password}).want(201)
 	b.call("PUT", "/api/v1/people/li", root, map[string]any{"name": "李", "role": "viewer", "version": 1}).want(200)
@@ -111,6 +112,7 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		{"POST", "/events/al-1:acknowledge", map[string]string{"note": ""}},
 		{"GET", "/blobs/" + sum, nil},
 		{"GET", "/cameras/cam-a/still.jpg", nil},
+		{"POST", "/devices:probe", map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}},
 		{"POST", "/platform", map[string]string{"url": "https://platform.example", "code": "good"}},
 	} {
 		b.call(tt.method, "/api/v1"+tt.path, root, tt.body).problem(500, "internal")

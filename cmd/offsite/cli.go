@@ -20,6 +20,7 @@ type program struct {
 	Demo     demoCommand     `cmd:"" help:"Run a gateway among simulated instruments, cameras and a platform. 演示"`
 	Simulate simulateCommand `cmd:"" help:"Run one simulated instrument, camera or platform. 模拟设备"`
 	Decode   decodeCommand   `cmd:"" help:"Read frames from standard input and print them as JSON. 解析报文"`
+	Probe    probeCommand    `cmd:"" help:"Try a device step by step, or look for units. 测试设备或扫描单元号"`
 	Check    checkCommand    `cmd:"" help:"Explain every fault of a configuration file. 检查配置文件"`
 	Version  versionCommand  `cmd:"" help:"Print the version. 版本"`
 }

@@ -19,6 +19,7 @@ import (
 	"offsite/edge"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
+	"offsite/gateway/api"
 	"offsite/gateway/console"
 )
 
@@ -64,7 +65,7 @@ type station struct {
 
 // open opens the state and composes the gateway. Nothing runs yet.
 func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
-	buses := modbus.New(modbus.Config{Log: log})
+	buses := modbus.New(modbus.Config{Log: log, Allow: allowed})
 	box, err := edge.Open(ctx, cfg.Config, edge.Parts{
 		Version: version(), Log: log, Formats: formats(),
 		Openers: map[string]devices.Opener{
@@ -79,8 +80,10 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	}
 	s := &station{box: box}
 	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
+		backend := gateway.Site(box)
+		backend.Prober = api.Probers{devices.DriverModbus: buses}
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
-			Backend: gateway.Site(box), Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box), Log: log,
+			Backend: backend, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box), Log: log,
 		})
 	}
 	if err != nil {

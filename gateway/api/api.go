@@ -42,7 +42,8 @@ const (
 // API serves the operations of openapi.yaml.
 type API struct {
 	Backend
-	log *slog.Logger
+	log     *slog.Logger
+	probing chan struct{} // has room for those that may be under way
 }
 
 // New makes an API on b. Nothing runs before [API.Run].
@@ -50,7 +51,7 @@ func New(b Backend, log *slog.Logger) *API {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &API{Backend: b, log: log}
+	return &API{Backend: b, log: log, probing: make(chan struct{}, probesAtAll)}
 }
 
 // Operation is one method on one path.
@@ -87,7 +88,7 @@ func (o *Operation) route() (path, verb string) {
 	if verb != "" {
 		path += "}"
 	}
-	return strings.NewReplacer("{", ":", "}", "").Replace(path), verb
+	return strings.NewReplacer("{", ":", "}", "", ":", `\:`).Replace(path), verb
 }
 
 // Operations reads the document. All its faults are told at once.
@@ -207,7 +208,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"listPeople": a.listPeople, "createPerson": a.createPerson, "getPerson": a.getPerson, "replacePerson": a.replacePerson,
 		"retirePerson": a.retirePerson, "resetPassword": a.resetPassword,
 		"listTokens": a.listTokens, "createToken": a.createToken, "retireToken": a.retireToken,
-		"listAudit": a.listAudit, "getOpenAPI": getOpenAPI,
+		"probeDevice": a.probeDevice, "listAudit": a.listAudit, "getOpenAPI": getOpenAPI,
 	}
 	for _, k := range kinds {
 		m["list"+k.many] = a.listThings(k)

@@ -23,6 +23,7 @@ type Backend struct {
 	Audit     Trail
 	History   History
 	Devices   Devices
+	Prober    Prober
 	Cameras   Cameras
 	Events    Events
 	Evidence  Evidence

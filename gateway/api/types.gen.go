@@ -561,6 +561,9 @@ type NoticeList struct {
 	Items []Notice `json:"items"`
 }
 
+// OrderedValue defines model for OrderedValue.
+type OrderedValue = devices.OrderedValue
+
 // Outlet 监测点位, 排放口: a monitoring location of a site
 type Outlet = devices.Outlet
 
@@ -696,6 +699,30 @@ type PointProblem struct {
 	Point   string       `json:"point"`
 	Problem FieldProblem `json:"problem"`
 }
+
+// ProbeReport defines model for ProbeReport.
+type ProbeReport struct {
+	// Steps In the order in which they were tried
+	Steps []ProbeStep `json:"steps"`
+}
+
+// ProbeRequest A form as it stands
+type ProbeRequest struct {
+	// Bindings Bindings; those without an id are named by their place
+	Bindings []devices.Binding `json:"bindings,omitempty,omitzero"`
+
+	// Device A Device; driver, endpoint and settings matter
+	Device devices.Device `json:"device"`
+
+	// Points Unsaved points of the bindings; saved ones are known
+	Points []devices.Point `json:"points,omitempty,omitzero"`
+}
+
+// ProbeStep defines model for ProbeStep.
+type ProbeStep = devices.Step
+
+// ProbedValue What stands at one binding
+type ProbedValue = devices.Probed
 
 // Problem defines model for Problem.
 type Problem struct {
@@ -1189,6 +1216,9 @@ type CreateDeviceJSONRequestBody = Device
 
 // ReplaceDeviceJSONRequestBody defines body for ReplaceDevice for application/json ContentType.
 type ReplaceDeviceJSONRequestBody = Device
+
+// ProbeDeviceJSONRequestBody defines body for ProbeDevice for application/json ContentType.
+type ProbeDeviceJSONRequestBody = ProbeRequest
 
 // ReceiveCommandJSONRequestBody defines body for ReceiveCommand for application/json ContentType.
 type ReceiveCommandJSONRequestBody = Command

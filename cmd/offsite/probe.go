@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"offsite/devices"
+	"offsite/devices/modbus"
+)
+
+// errProbe is a probe that found something wrong; the steps have said what.
+var errProbe = errors.New("the device did not pass / 设备未通过测试")
+
+// probeCommand tries a Modbus device from this process. A gateway that polls the
+// same address on this machine does not know of it: there the console's own
+// probe shares the connection.
+type probeCommand struct {
+	Address  string        `arg:"" help:"modbus://HOST:502, modbus+rtu://HOST:4001, modbus+ascii://HOST:4001, modbus+rtu:///dev/ttyUSB0. 设备地址"`
+	Register []string      `arg:"" optional:"" help:"TABLE:ADDRESS:TYPE[:ORDER], such as holding:40:float32:CDAB, coil:3:bit, input:7:bit.3, input:7:bits.4.2 (lowest bit, width), holding:20:string.4 (registers). 寄存器"`
+	Unit     uint8         `help:"Unit id. 单元号" default:"1"`
+	Timeout  time.Duration `help:"For one answer. 应答超时" default:"1s"`
+	Baud     int           `help:"Of a serial port. 波特率" default:"9600"`
+	Parity   string        `help:"Of a serial port: none, even, odd. 校验" default:"none" enum:"none,even,odd"`
+	Stop     int           `help:"Stop bits of a serial port. 停止位" default:"1"`
+	Scan     string        `help:"Look for units in this range instead, such as 1-32. 扫描单元号" placeholder:"FIRST-LAST"`
+	Every    time.Duration `help:"Between two units of a scan. 扫描间隔" default:"200ms"`
+	JSON     bool          `help:"Print JSON. 输出 JSON" name:"json"`
+}
+
+// Run tries the device and says what each step saw.
+func (c *probeCommand) Run(ctx context.Context, s streamsOut) error {
+	dev := devices.Device{
+		Driver: devices.DriverModbus, Endpoint: c.Address, Timeout: devices.Duration(c.Timeout),
+		Modbus: &devices.ModbusSettings{Unit: c.Unit},
+	}
+	if devices.SerialPort(c.Address) {
+		dev.Modbus.Serial = &devices.SerialLine{Baud: c.Baud, Parity: c.Parity, StopBits: c.Stop}
+	}
+	buses := modbus.New(modbus.Config{Log: s.logger(0), Allow: allowed})
+	if c.Scan != "" {
+		return c.scan(ctx, s.out, buses, dev)
+	}
+	bounds := make([]devices.Bound, len(c.Register))
+	for i, text := range c.Register {
+		reg, err := registerOf(text)
+		if err != nil {
+			return err
+		}
+		bounds[i] = devices.Bound{Binding: devices.Binding{Register: reg}}
+	}
+	steps, err := buses.Probe(ctx, dev, bounds)
+	if err != nil {
+		return err
+	}
+	passed := true
+	for _, step := range steps {
+		passed = passed && (step.OK || step.Skipped)
+		if !c.JSON {
+			printStep(s.out, &step, c.Register)
+		}
+	}
+	if c.JSON {
+		if err := json.NewEncoder(s.out).Encode(map[string]any{"steps": steps}); err != nil {
+			return err
+		}
+	}
+	if !passed {
+		return errProbe
+	}
+	return nil
+}
+
+// printStep writes a step for people, its values below.
+func printStep(out io.Writer, s *devices.Step, registers []string) {
+	mark := map[bool]string{true: "✓", false: "✗"}[s.OK]
+	if s.Skipped {
+		mark = "–"
+	}
+	fmt.Fprintf(out, "%s %-8s %s / %s (%s)\n", mark, s.Name, s.ZH, s.EN, s.Took.D().Round(100*time.Microsecond))
+	if s.CureZH != "" {
+		fmt.Fprintf(out, "    → %s / %s\n", s.CureZH, s.CureEN)
+	}
+	for i, v := range s.Values {
+		fmt.Fprintf(out, "    %s  [%s]", registers[i], v.Raw)
+		if v.Value != nil {
+			fmt.Fprintf(out, "  = %g", *v.Value)
+		}
+		for _, o := range v.Orders {
+			if o.Value != nil {
+				fmt.Fprintf(out, "  %s %g", o.Order, *o.Value)
+			}
+		}
+		if v.ZH != "" {
+			fmt.Fprintf(out, "\n      %s / %s", v.ZH, v.EN)
+		}
+		fmt.Fprintln(out)
+	}
+}
+
+func (c *probeCommand) scan(ctx context.Context, out io.Writer, buses *modbus.Pool, dev devices.Device) error {
+	first, last, ok := strings.Cut(c.Scan, "-")
+	from, err1 := strconv.ParseUint(first, 10, 8)
+	to, err2 := strconv.ParseUint(last, 10, 8)
+	if !ok || err1 != nil || err2 != nil {
+		return devices.Invalid("--scan", "bad_range", "范围须形如 1-32", "write a range like 1-32")
+	}
+	found := 0
+	err := buses.Scan(ctx, modbus.Scan{Device: dev, First: uint8(from), Last: uint8(to), Every: c.Every}, func(u modbus.Unit) {
+		found++
+		if c.JSON {
+			_ = json.NewEncoder(out).Encode(u) // a closed terminal is noticed at the end
+			return
+		}
+		fmt.Fprintf(out, "%d: %s / %s (%s)\n", u.ID, u.ZH, u.EN, u.Took.D().Round(100*time.Microsecond))
+	})
+	if err == nil && !c.JSON {
+		_, err = fmt.Fprintf(out, "找到 %d 个单元 / %d units found\n", found, found)
+	}
+	return err
+}
+
+// registerOf reads TABLE:ADDRESS:TYPE[:ORDER].
+func registerOf(text string) (*devices.Register, error) {
+	fault := devices.Invalid("register", "bad_register", "寄存器须形如 holding:40:float32:CDAB", "write a register like holding:40:float32:CDAB, not "+strconv.Quote(text))
+	parts := strings.Split(text, ":")
+	if len(parts) < 3 || len(parts) > 4 {
+		return nil, fault
+	}
+	address, err := strconv.ParseUint(parts[1], 10, 16)
+	if err != nil {
+		return nil, fault
+	}
+	kind := strings.Split(parts[2], ".")
+	reg := &devices.Register{Table: parts[0], Address: uint16(address), Type: kind[0]}
+	if len(parts) == 4 {
+		reg.Order = parts[3]
+	}
+	places := map[string][]*uint8{"bit": {&reg.Bit}, "bits": {&reg.Bit, &reg.Width}, "string": {&reg.Length}}[reg.Type]
+	if len(kind)-1 > len(places) {
+		return nil, fault
+	}
+	for i, number := range kind[1:] {
+		n, err := strconv.ParseUint(number, 10, 8)
+		if err != nil {
+			return nil, fault
+		}
+		*places[i] = uint8(n)
+	}
+	return reg, nil
+}
+
+// allowed says where no device can be: addresses of the link alone, where clouds
+// keep their metadata, of groups, and of nobody.
+func allowed(a netip.Addr) error {
+	if a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
+		return devices.Invalid("endpoint", "address_refused",
+			fmt.Sprintf("不允许连接 %s；请填写设备自己的地址", a), fmt.Sprintf("%s is not an address that a device may have; give the device's own", a))
+	}
+	return nil
+}

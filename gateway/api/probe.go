@@ -1,0 +1,121 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+)
+
+// Limits of probes: they keep engineers' connections busy, not the gateway.
+const (
+	probeTime   = 25 * time.Second
+	mostBound   = 200
+	probesAtAll = 4
+)
+
+// Prober tries unsaved devices, as [devices.Prober] says, of whichever driver.
+type Prober interface {
+	Probe(ctx context.Context, dev devices.Device, bounds []devices.Bound) ([]devices.Step, error)
+}
+
+// Probers are the probers of each driver.
+type Probers map[string]devices.Prober
+
+// Probe tries a device by its driver's prober.
+func (ps Probers) Probe(ctx context.Context, dev devices.Device, bounds []devices.Bound) ([]devices.Step, error) {
+	prober := ps[dev.Driver]
+	if prober == nil {
+		return nil, devices.Invalid("driver", "not_probed", "此类设备不能测试；请保存后看其读数", "a device of this driver cannot be probed; save it and look at its readings")
+	}
+	return prober.Probe(ctx, dev, bounds)
+}
+
+// probeDevice tries a form. The trail has the attempt before it is made.
+func (a *API) probeDevice(c echo.Context) error {
+	var body ProbeRequest
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	if len(body.Bindings) > mostBound || len(body.Points) > mostBound {
+		return devices.Invalid("bindings", "too_many", fmt.Sprintf("一次最多测试 %d 个绑定", mostBound), fmt.Sprintf("probe at most %d bindings at once", mostBound))
+	}
+	dev, bounds, err := a.form(Who(c), &body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), probeTime)
+	defer cancel()
+	select {
+	case a.probing <- struct{}{}:
+		defer func() { <-a.probing }()
+	case <-ctx.Done():
+		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在进行的测试太多，请稍后再试", EN: "too many probes are under way; try again"}
+	}
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "device.probe", What: "device/" + dev.ID + " " + dev.Endpoint, After: audit.Hash(&dev)})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	steps, err := a.Prober.Probe(ctx, dev, bounds)
+	if err != nil {
+		return byPlace(err, body.Bindings)
+	}
+	return c.JSON(http.StatusOK, ProbeReport{Steps: append([]devices.Step{}, steps...)})
+}
+
+// form gives the device and its bindings as they would be once saved. A point is
+// that of the form, else the registered one. A password that is not sent again
+// is the registered device's.
+func (a *API) form(who Principal, body *ProbeRequest) (devices.Device, []devices.Bound, error) {
+	s, dev := a.Registry.Snapshot(), body.Device
+	if p := mayChange(who, s, &dev, true); p != nil {
+		return dev, nil, p
+	}
+	if saved := s.Devices[dev.ID]; saved != nil && dev.Password.Kept() && sees(who, s, saved) {
+		dev.Password = saved.Password
+	}
+	points := make(map[string]devices.Point, len(body.Points))
+	for _, p := range body.Points {
+		points[p.ID] = p
+	}
+	bounds := make([]devices.Bound, len(body.Bindings))
+	for i, b := range body.Bindings {
+		point, given := points[b.Point]
+		if saved := s.Points[b.Point]; !given && saved != nil && sees(who, s, saved) {
+			point = *saved
+		}
+		bounds[i] = devices.Bound{Binding: b, Point: point, Site: dev.Site}
+	}
+	return dev, bounds, nil
+}
+
+// byPlace names the fields of bindings as the body has them: bindings[0], not by
+// id.
+func byPlace(err error, bindings []devices.Binding) error {
+	var ps devices.Problems
+	if !errors.As(err, &ps) {
+		return err
+	}
+	named := make(devices.Problems, len(ps))
+	for i, p := range ps {
+		fresh := *p
+		for at, b := range bindings {
+			id := b.ID
+			if id == "" {
+				id = fmt.Sprint(at)
+			}
+			if rest, ok := strings.CutPrefix(p.Field, "bindings."+id+"."); ok {
+				fresh.Field = fmt.Sprintf("bindings[%d].%s", at, rest)
+				break
+			}
+		}
+		named[i] = &fresh
+	}
+	return named
+}

@@ -1,0 +1,87 @@
+package gateway_test
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
+	"offsite/devices/modbus"
+	"offsite/devices/modbus/modbustest"
+	"offsite/gateway/accounts"
+	"offsite/gateway/api"
+)
+
+// slaveOnLoopback is a Modbus slave with one float at input register 8 of unit 3.
+func slaveOnLoopback(t *testing.T) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	slave, err := modbustest.Listen(ctx, modbustest.Config{})
+	must(t, err)
+	slave.Unit(3).Put(modbustest.Input, 8, "CDAB", float32(23.5))
+	var running sync.WaitGroup
+	running.Go(func() { _ = slave.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return slave.Endpoint()
+}
+
+func probers() api.Probers {
+	return api.Probers{devices.DriverModbus: modbus.New(modbus.Config{Allow: func(a netip.Addr) error {
+		if a.IsLoopback() {
+			return nil
+		}
+		return devices.Invalid("endpoint", "address_refused", "此处只允许本机；请更换地址", "only this machine is allowed here; choose another address")
+	}})}
+}
+
+func TestProbeOfAnUnsavedForm(t *testing.T) {
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	engineer := bearer(b.token(accounts.FieldEngineer))
+	form := func(endpoint string) map[string]any {
+		return map[string]any{
+			"device": map[string]any{"driver": "modbus", "site": "a", "endpoint": endpoint, "modbus": map[string]any{"unit": 3}},
+			"bindings": []any{
+				map[string]any{"point": "gate-a.temp", "register": map[string]any{"table": "input", "address": 8, "type": "float32"}},
+			},
+			"points": []any{map[string]any{"id": "gate-a.temp", "name": "t", "factor": "a01001", "unit": "°C", "min": -40, "max": 80}},
+		}
+	}
+	var report api.ProbeReport
+	b.call("POST", "/api/v1/devices:probe", engineer, form(slaveOnLoopback(t))).want(200).into(&report)
+	var names []string
+	for _, s := range report.Steps {
+		names = append(names, s.Name)
+	}
+	if diff := cmp.Diff([]string{"address", "connect", "answer", "values"}, names); diff != "" {
+		t.Fatal(diff)
+	}
+	v := report.Steps[3].Values[0]
+	if v.Plausible || len(v.Orders) != 4 || *v.Orders[1].Value != 23.5 || !strings.Contains(v.ZH, "CDAB") {
+		t.Errorf("%+v", v)
+	}
+	if len(b.acts("device.probe")) != 1 {
+		t.Error("nothing in the trail")
+	}
+	var refused api.ProbeReport
+	b.call("POST", "/api/v1/devices:probe", engineer, form("modbus://10.1.1.1:502")).want(200).into(&refused)
+	if len(refused.Steps) != 1 || refused.Steps[0].OK || refused.Steps[0].CureEN != "choose another address" {
+		t.Errorf("%+v", refused.Steps)
+	}
+	faulty := form("modbus://127.0.0.1:1")
+	faulty["bindings"].([]any)[0].(map[string]any)["register"].(map[string]any)["type"] = "word"
+	if body := string(b.call("POST", "/api/v1/devices:probe", engineer, faulty).want(400).body); !strings.Contains(body, `"bindings[0].register.type"`) {
+		t.Errorf("%s", body)
+	}
+	other := form("opc://10.1.1.1")
+	other["device"] = map[string]any{"driver": "mqtt", "site": "a", "endpoint": "mqtt://10.1.1.1"}
+	b.call("POST", "/api/v1/devices:probe", engineer, other).problem(400, "not_probed")
+	b.call("POST", "/api/v1/devices:probe", bearer(b.token(accounts.Staff)), form("modbus://10.1.1.1:502")).want(403)
+	b.call("POST", "/api/v1/devices:probe", bearer(b.token(accounts.FieldEngineer, "b")), form("modbus://10.1.1.1:502")).problem(400, "unknown_site")
+	b.call("GET", "/api/v1/devices:probe", engineer, nil).want(405)
+	b.call("POST", "/api/v1/devicesprobe", engineer, form("modbus://10.1.1.1:502")).want(404)
+}
