@@ -45,7 +45,7 @@ type ModbusSettings struct {
 type SerialLine struct {
 	Baud     int    `json:"baud,omitempty"`      // bits a second; zero means 9600
 	Parity   string `json:"parity,omitempty"`    // none (the default), even, odd
-	DataBits int    `json:"data_bits,omitempty"` // 7 (ASCII only) or 8; zero means 8
+	DataBits int    `json:"data_bits,omitempty"` // 7 (ASCII only) or 8; zero means 64
 	StopBits int    `json:"stop_bits,omitempty"` // 1 or 2; zero means 1
 }
 
@@ -54,6 +54,16 @@ type MQTTSettings struct {
 	ClientID string `json:"client_id,omitempty"` // stable; empty means "offsite-" and the device's id
 	Share    string `json:"share,omitempty"`     // group of a shared subscription; empty means none
 	QoS      *byte  `json:"qos,omitempty"`       // 0 or 1; nil means 1
+
+	CA          string `json:"ca,omitempty"`          // of an mqtts broker: certificates that sign for it, PEM; empty means the system's
+	Certificate string `json:"certificate,omitempty"` // with which the gateway signs in to an mqtts broker, PEM; empty means none
+	Key         Secret `json:"key,omitempty"`         // of Certificate, PEM
+
+	NextPassword Secret   `json:"next_password,omitempty"` // embedded broker: as good as the password, while the two are exchanged
+	Fingerprints []string `json:"fingerprints,omitempty"`  // embedded broker: SHA-256 of the certificates with which the device signs in without password, hexadecimal
+	Connections  int      `json:"connections,omitempty"`   // embedded broker: at once; zero means 64
+	Rate         int      `json:"rate,omitempty"`          // embedded broker: messages a second, beyond which it is read more slowly; zero means no limit
+	Size         int      `json:"size,omitempty"`          // embedded broker: bytes of one payload, beyond which it is a dead letter; zero means 64 KiB
 
 	Status *StatusTopic `json:"status,omitempty"` // where the device, or its last will, says that it is there; nil means nowhere
 }
@@ -84,6 +94,7 @@ func (d *Device) Check() error {
 		d.checkModbus(&ps)
 	case DriverMQTT:
 		ps.Add(checkURL("endpoint", d.Endpoint, "mqtt", "mqtts"))
+		d.checkCertificates(&ps)
 		if d.MQTT != nil && d.MQTT.QoS != nil && *d.MQTT.QoS > 1 {
 			ps.Add(Invalid("mqtt.qos", "out_of_range", "订阅 QoS 须为 0 或 1", "subscribe with QoS 0 or 1"))
 		}
@@ -95,6 +106,7 @@ func (d *Device) Check() error {
 		if d.Endpoint != "" {
 			ps.Add(Invalid("endpoint", "not_used", "接入内置代理的设备没有地址，请留空", "a client of the embedded broker has no address; leave it empty"))
 		}
+		d.checkClient(&ps)
 		d.checkStatus(&ps)
 	case DriverHJ212:
 		d.checkHJ212(&ps)

@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type Inbox struct {
 	mapping *Mapping
 	status  *StatusTopic // nil when the device has none
 	stated  string       // topic of status
+	size    int          // most bytes of a payload; zero means what the formats take
 
 	gone    atomic.Bool  // the status topic said so last
 	failing atomic.Int32 // len(faulty), to keep the lock out of the common road
@@ -55,6 +57,9 @@ func OpenInbox(dev *Device, bounds []Bound, formats Formats) (*Inbox, error) {
 		if open := formats[name]; open != nil {
 			in.formats[name] = open()
 		}
+	}
+	if dev.MQTT != nil {
+		in.size = dev.MQTT.Size
 	}
 	if dev.MQTT != nil && dev.MQTT.Status != nil {
 		in.status = dev.MQTT.Status
@@ -128,6 +133,14 @@ func (in *Inbox) Open(m Message) (Delivery, []Report) {
 		Origin:   Origin{Device: in.device, ID: m.ID, Hash: Fingerprint(m.Topic, m.Payload), Resent: m.Resent},
 		Received: m.Received.UTC(),
 	}
+	if in.size > 0 && len(m.Payload) > in.size {
+		d.Letter = newLetter(m.Topic, m.Payload, Problems{Invalid("payload", "too_large",
+			fmt.Sprintf("主题 %s 的报文为 %d 字节，超过该设备允许的 %d 字节（mqtt.size）；请减小报文或放宽限制", m.Topic, len(m.Payload), in.size),
+			fmt.Sprintf("the message on topic %s has %d bytes, more than the %d that the device may send (mqtt.size); send less or raise the limit", m.Topic, len(m.Payload), in.size))})
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return d, in.changes(m.Received, nil, in.mapping.pointsAt(m.Topic), d.Letter)
+	}
 	if in.status != nil && m.Topic == in.stated {
 		reports := in.openStatus(m, &d)
 		if in.mapping.Bound(m.Topic) {
@@ -188,7 +201,7 @@ func (in *Inbox) openNamed(name string, m Message, d *Delivery) []Report {
 	if format == nil {
 		d.Letter = newLetter(m.Topic, m.Payload, Problems{Invalid("topic.format", "no_format",
 			"本网关不能读取 "+name+" 格式的报文；请升级网关", "this gateway cannot read messages of format "+name+"; update the gateway")})
-		return in.changes(m.Received, nil, n.points(m.Topic), d.Letter)
+		return in.changes(m.Received, nil, pointsOf(n.places(m.Topic)), d.Letter)
 	}
 	sheet, problem := format.Read(m.Topic, m.Payload, m.Received)
 	received := m.Received.UTC().Truncate(time.Millisecond)

@@ -177,6 +177,15 @@ func (m *Mapping) points(filter string) []string {
 	return points
 }
 
+// pointsAt gives the ids of the points that listen to topic.
+func (m *Mapping) pointsAt(topic string) []string {
+	points := pointsOf(m.places(topic))
+	for _, n := range m.named {
+		points = append(points, pointsOf(n.places(topic))...)
+	}
+	return points
+}
+
 // Decode reads the values of all points bound to topic. What could not be read
 // comes as a letter, which holds a copy of payload; when some points could be
 // read and others could not there are both. Decode keeps nothing of payload.

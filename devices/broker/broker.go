@@ -5,7 +5,12 @@
 // # What a device may do
 //
 // The user name is the device's id; the client id is free and belongs to the
-// device, so that two devices may use the same one. A device publishes and
+// device, so that two devices may use the same one. Instead of a password a
+// device may show a certificate whose fingerprint is registered; who signed it
+// and until when it holds does not matter then, and the user name may be empty.
+// While passwords are exchanged the old and the next one are both good: set the
+// next one, give it to the device, then make it the password. Nobody is
+// disconnected by that. A device publishes and
 // subscribes to offsite/{device}, offsite/{device}/# and the topics of its
 // bindings; its will obeys the same rule. What it publishes elsewhere goes
 // nowhere and is told by [Broker.Unbound]: MQTT 5 is answered "not authorized",
@@ -27,6 +32,9 @@
 // while after that CONNECT is answered with "server unavailable".
 // Other subscribers, too, get a message of QoS 1 or 2 when it is on disk.
 //
+// A device that sends more often than [devices.MQTTSettings] allows is read more
+// slowly; nothing is dropped. A payload that is too large is a dead letter.
+//
 // All other permitted topics are ordinary MQTT; [Broker.Unbound] tells which
 // were heard of.
 package broker
@@ -36,10 +44,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,6 +121,10 @@ func New(cfg Config) (*Broker, error) {
 			"不加密的 MQTT 只能监听本机地址；请配置 TLS，或确认风险后设 broker.insecure: true",
 			"plain MQTT listens on loopback only; configure TLS, or accept the risk with broker.insecure: true")
 	}
+	if cfg.TLS != nil && cfg.TLS.ClientAuth == tls.NoClientCert {
+		cfg.TLS = cfg.TLS.Clone()
+		cfg.TLS.ClientAuth = tls.RequestClientCert // whose it is the device's fingerprints say
+	}
 	b := &Broker{cfg: cfg, ready: make(chan struct{})}
 	_, _ = rand.Read(b.salt[:]) // it never fails
 	b.clients.Store(&map[string]*client{})
@@ -142,20 +152,6 @@ func (b *Broker) Update(clients []Client) error {
 		h.dropStrangers(next)
 	}
 	return ps.Err()
-}
-
-// newClient makes what is known of a device, or keeps old where nothing changed,
-// so that what it remembers lasts.
-func (b *Broker) newClient(c *Client, old *client) (*client, error) {
-	hash := b.hash(c.Device.Password.Reveal())
-	if old != nil && old.hash == hash && reflect.DeepEqual(old.bounds, c.Bounds) && reflect.DeepEqual(old.settings, c.Device.MQTT) {
-		return old, nil
-	}
-	inbox, err := devices.OpenInbox(&c.Device, c.Bounds, b.cfg.Formats)
-	if err != nil {
-		err = fmt.Errorf("device %s: %w", c.Device.ID, err)
-	}
-	return &client{id: c.Device.ID, hash: hash, open: c.Device.Password != "", bounds: c.Bounds, settings: c.Device.MQTT, inbox: inbox}, err
 }
 
 // Addr is where the broker listens, or nil before it has listened.
@@ -231,11 +227,12 @@ type Counts struct {
 	Forbidden    int64 // publications and subscriptions refused
 	Deaf         int64 // connections closed because nothing was read from them
 	Disconnected int64 // connections closed because the storage failed
+	Slowed       int64 // messages that had to wait for the rate that their device is allowed
 	Connected    int64 // signed-in connections now
 }
 
 type counters struct {
-	accepted, failed, qos0Lost, refused, forbidden, deaf, disconnected, connected atomic.Int64
+	accepted, failed, qos0Lost, refused, forbidden, deaf, disconnected, slowed, connected atomic.Int64
 }
 
 // Counts gives the totals.
@@ -243,7 +240,7 @@ func (b *Broker) Counts() Counts {
 	c := &b.counts
 	return Counts{
 		Accepted: c.accepted.Load(), Failed: c.failed.Load(), QoS0Lost: c.qos0Lost.Load(), Refused: c.refused.Load(),
-		Forbidden: c.forbidden.Load(), Deaf: c.deaf.Load(), Disconnected: c.disconnected.Load(), Connected: c.connected.Load(),
+		Forbidden: c.forbidden.Load(), Deaf: c.deaf.Load(), Disconnected: c.disconnected.Load(), Slowed: c.slowed.Load(), Connected: c.connected.Load(),
 	}
 }
 

@@ -32,7 +32,7 @@ func (*hook) Provides(b byte) bool {
 // OnConnect keeps everybody out while the storage fails, and a device with too
 // many connections.
 func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
-	if !h.host.shut() && !h.host.crowded(string(pk.Connect.Username)) {
+	if c := (*h.host.broker.clients.Load())[string(pk.Connect.Username)]; !h.host.shut() && (c == nil || !h.host.crowded(c)) {
 		return nil
 	}
 	_ = h.host.server.SendConnack(cl, packets.ErrServerUnavailable, false, nil)
@@ -46,8 +46,15 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	if !ok {
 		return false
 	}
-	name := string(pk.Connect.Username)
-	c, problem := h.host.broker.signIn(name, pk.Connect.Password)
+	given := credentials{string(pk.Connect.Username), pk.Connect.Password, l.fingerprint()}
+	name := given.name
+	c, proof, problem := h.host.broker.signIn(given)
+	if problem == nil {
+		name = c.id
+		if h.host.crowded(c) {
+			return false // by name it was told in OnConnect
+		}
+	}
 	if problem == nil && pk.Connect.WillFlag && (!c.mayWrite(pk.Connect.WillTopic) || !mqtt.IsValidFilter(pk.Connect.WillTopic, true)) {
 		problem = devices.Invalid("will.topic", "bad_will",
 			"设备的遗嘱主题不属于该设备；请改为 offsite/"+name+"/ 下的主题",
@@ -57,7 +64,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.host.refuse(l, name, problem)
 		return false
 	}
-	l.signedIn(c, int(cl.Properties.Props.ReceiveMaximum))
+	l.signedIn(c, proof, int(cl.Properties.Props.ReceiveMaximum))
 	withoutQuota(cl)
 	cl.Properties.Props.TopicAliasMaximum = 0 // mochi spends an alias on messages that it then drops
 	cl.ID = name + "/" + cl.ID                // so that nobody takes over the session of another device
@@ -173,6 +180,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	c := h.client(cl)
 	if c == nil {
 		return pk, packets.ErrRejectPacket // it is being disconnected
+	}
+	if c.settings.Rate > 0 {
+		l.rest(h.host.turn(c))
 	}
 	o := owed{packet: pk.PacketID, qos: pk.FixedHeader.Qos, client: cl}
 	again := o.qos == 2 && l.again == pk.PacketID && l.again != 0

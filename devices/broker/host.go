@@ -47,8 +47,9 @@ type host struct {
 
 // presence is what was told of a device.
 type presence struct {
-	lines int    // connections signed in
-	told  string // code of the last problem told; "" when the last report was good or there was none
+	lines int       // connections signed in
+	turn  time.Time // of its next message, where its rate is limited
+	told  string    // code of the last problem told; "" when the last report was good or there was none
 }
 
 func newHost(b *Broker, sink devices.Sink) (*host, error) {
@@ -251,11 +252,28 @@ func (h *host) refuse(l *line, username string, problem *devices.Problem) {
 }
 
 // crowded says that a device has too many connections.
-func (h *host) crowded(device string) bool {
+func (h *host) crowded(c *client) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.state[device]
-	return p != nil && p.lines >= perDevice
+	p := h.state[c.id]
+	return p != nil && p.lines >= c.connections()
+}
+
+// burst is how long a device may have been silent to send the faster after it.
+const burst = time.Second
+
+// turn gives the time at which a device's next message may be taken. All its
+// connections share its rate.
+func (h *host) turn(c *client) time.Time {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.presence(c.id)
+	if earliest := now.Add(-burst); p.turn.Before(earliest) {
+		p.turn = earliest
+	}
+	p.turn = p.turn.Add(time.Second / time.Duration(c.settings.Rate))
+	return p.turn
 }
 
 // dropStrangers closes the lines of devices that may no longer be here.
@@ -265,7 +283,7 @@ func (h *host) dropStrangers(clients map[string]*client) {
 	for l := range h.lines {
 		l.mu.Lock()
 		if l.device != "" {
-			if c := clients[l.device]; c == nil || c.hash != l.hash {
+			if c := clients[l.device]; c == nil || !c.admits(l.proof) {
 				l.closeLocked(&devices.Problem{
 					Kind: devices.ErrUnavailable, Code: "sign_in_changed",
 					ZH: "设备已停用或密码已更改，连接已断开", EN: "the device was retired or its password changed; it was disconnected",

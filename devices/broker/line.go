@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -44,7 +46,7 @@ type line struct {
 	wake   sync.Cond          // for the writer: something to write, or closed
 	room   sync.Cond          // for readers: the queue or out has become shorter
 	device string             // who signed in
-	hash   [32]byte           // of the password it signed in with
+	proof  [sha256.Size]byte  // with which it signed in: hash of the password or fingerprint
 	online bool               // it was told that the device is connected
 	asks   []devices.Outgoing // to be published by the writer
 	queue  []owed
@@ -183,10 +185,45 @@ func (l *line) acknowledged() {
 }
 
 // signedIn takes note who it is.
-func (l *line) signedIn(c *client, window int) {
+func (l *line) signedIn(c *client, proof [sha256.Size]byte, window int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.device, l.hash, l.window = c.id, c.hash, window
+	l.device, l.proof, l.window = c.id, proof, window
+}
+
+// fingerprint is that of the certificate which the client has shown and proved
+// to be its own, or nil.
+func (l *line) fingerprint() *[sha256.Size]byte {
+	c, ok := l.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	shown := c.ConnectionState().PeerCertificates
+	if len(shown) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256(shown[0].Raw)
+	return &sum
+}
+
+// rest blocks the reader until the given time, or the line's end.
+func (l *line) rest(until time.Time) {
+	wait := time.Until(until)
+	if wait <= 0 {
+		return
+	}
+	l.host.broker.counts.slowed.Add(1)
+	timer := time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.room.Broadcast()
+	})
+	defer timer.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for time.Now().Before(until) && !l.closed {
+		l.room.Wait()
+	}
 }
 
 // SetDeadline sets the deadline of reading only, and seldom: mochi calls it for

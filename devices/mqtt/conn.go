@@ -50,8 +50,8 @@ func (d *Driver) dial(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	var raw net.Conn
 	var err error
-	if d.secure {
-		raw, err = (&tls.Dialer{Config: d.cfg.TLS}).DialContext(ctx, "tcp", d.address)
+	if d.secure != nil {
+		raw, err = (&tls.Dialer{Config: d.secure}).DialContext(ctx, "tcp", d.address)
 	} else {
 		raw, err = (&net.Dialer{}).DialContext(ctx, "tcp", d.address)
 	}

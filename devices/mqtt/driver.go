@@ -58,8 +58,8 @@ func (c *Config) setDefaults() {
 type Driver struct {
 	dev      devices.Device
 	cfg      Config
-	secure   bool   // mqtts
-	address  string // host:port
+	secure   *tls.Config // of mqtts; nil means without encryption
+	address  string      // host:port
 	clientID string
 	share    string // prefix of shared subscriptions, "$share/group/", or empty
 	qos      byte
@@ -98,11 +98,15 @@ func (d *Driver) readEndpoint(ps *devices.Problems) {
 		ps.Add(devices.Invalid("endpoint", "bad_address", "地址须形如 mqtt://host:1883 或 mqtts://host:8883", "write the address like mqtt://host:1883 or mqtts://host:8883"))
 		return
 	}
-	d.secure = u.Scheme == "mqtts"
+	if u.Scheme == "mqtts" {
+		config, err := d.dev.MQTT.TLSConfig(d.cfg.TLS)
+		*ps = append(*ps, devices.AllProblems(err)...)
+		d.secure = config
+	}
 	port := u.Port()
 	switch {
 	case port != "":
-	case d.secure:
+	case u.Scheme == "mqtts":
 		port = "8883"
 	default:
 		port = "1883"

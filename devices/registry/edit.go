@@ -31,6 +31,7 @@ type Edit struct {
 	own      map[devices.Kind]bool                  //
 	byPoint  map[string]map[string]*devices.Binding // live bindings of each point by id; nil until needed
 	byDevice map[string]map[string]*devices.Binding // the same by device
+	limits   map[string][]*devices.Limit            // live limits by point, "" for those of a kind of outlet; nil until needed
 	broken   error                                  // a write that failed: the edit cannot be committed
 	fresh    *Snapshot                              // of things, nil after a change
 }
@@ -71,8 +72,10 @@ func (e *Edit) Create(t devices.Thing) error {
 	if p := password(t); p != nil && p.Kept() {
 		return hiddenPassword("password")
 	}
-	if p := sm4Key(t); p != nil && p.Kept() {
-		return hiddenPassword(fieldSM4)
+	for field, p := range further(t) {
+		if p.Kept() {
+			return hiddenPassword(field)
+		}
 	}
 	if err := e.check(t, nil); err != nil {
 		return err
@@ -103,9 +106,13 @@ func (e *Edit) Replace(t devices.Thing, version int64) error {
 	if p := password(t); p != nil && (*p == "" || p.Kept()) {
 		*p = *password(old)
 	}
-	if p := sm4Key(t); p != nil && p.Kept() { // an empty one ends the encryption
+	stored := further(old)
+	for field, p := range further(t) {
+		if !p.Kept() {
+			continue
+		}
 		*p = ""
-		if was := sm4Key(old); was != nil {
+		if was := stored[field]; was != nil {
 			*p = *was
 		}
 	}
@@ -168,8 +175,11 @@ func (e *Edit) put(op string, t devices.Thing) error {
 	} else {
 		e.things[kind][t.Key()] = t
 	}
-	if kind == devices.KindBinding {
+	switch kind {
+	case devices.KindBinding:
 		e.reindex(old, t, op)
+	case devices.KindLimit:
+		e.limits = nil
 	}
 	e.fresh = nil
 	return nil

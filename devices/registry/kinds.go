@@ -92,8 +92,12 @@ type secrets map[string]devices.Secret
 
 func secretsOf(t devices.Thing) secrets {
 	var s secrets
-	for field, p := range map[string]*devices.Secret{"password": password(t), fieldSM4: sm4Key(t)} {
-		if p == nil || *p == "" {
+	all := further(t)
+	if p := password(t); p != nil {
+		all["password"] = p
+	}
+	for field, p := range all {
+		if *p == "" {
 			continue
 		}
 		if s == nil {
@@ -104,14 +108,22 @@ func secretsOf(t devices.Thing) secrets {
 	return s
 }
 
-const fieldSM4 = "hj212.sm4_key"
-
-// sm4Key gives the key of a data logger's encrypted area, nil for other things.
-func sm4Key(t devices.Thing) *devices.Secret {
-	if d, ok := t.(*devices.Device); ok && d.HJ212 != nil {
-		return &d.HJ212.SM4Key
+// further gives the secrets that a thing holds besides its password, by field.
+// Unlike a password, one that is sent empty ends.
+func further(t devices.Thing) map[string]*devices.Secret {
+	all := make(map[string]*devices.Secret)
+	d, ok := t.(*devices.Device)
+	if !ok {
+		return all
 	}
-	return nil
+	if d.HJ212 != nil {
+		all["hj212.sm4_key"] = &d.HJ212.SM4Key
+	}
+	if d.MQTT != nil {
+		all["mqtt.key"] = &d.MQTT.Key
+		all["mqtt.next_password"] = &d.MQTT.NextPassword
+	}
+	return all
 }
 
 // seal gives the secrets as one JSON object, to be sealed; "" when none.
@@ -165,8 +177,8 @@ func decode(kind devices.Kind, body []byte, meta devices.Meta, s secrets) (devic
 	if p := password(t); p != nil {
 		*p = s["password"]
 	}
-	if p := sm4Key(t); p != nil {
-		*p = s[fieldSM4]
+	for field, p := range further(t) {
+		*p = s[field]
 	}
 	return t, nil
 }
