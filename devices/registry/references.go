@@ -140,6 +140,12 @@ func (e *Edit) checkLimit(l *devices.Limit) (ps devices.Problems) {
 	if l.Unit == "" {
 		return ps
 	}
+	if l.Point != "" { // found at once, where a table brings 10,000 of them
+		if p, ok := find[*devices.Point](e.things, devices.KindPoint, l.Point); ok && p.Unit != l.Unit {
+			ps.Add(unitDiffers("unit", l, p))
+		}
+		return ps
+	}
 	for _, t := range e.things[devices.KindPoint] {
 		p := t.(*devices.Point)
 		if applies(l, p, e.kindOf(p.Outlet())) && p.Unit != l.Unit {
@@ -164,9 +170,18 @@ func checkOutletKind(kind string) (ps devices.Problems) {
 // checkUnits compares a point's unit with those of the limits that apply to
 // it: a limit in mg/m3 over readings in ug/m3 would never be breached.
 func (e *Edit) checkUnits(field string, p *devices.Point, outletKind string) (ps devices.Problems) {
-	for _, t := range e.things[devices.KindLimit] {
-		if l := t.(*devices.Limit); l.Unit != "" && applies(l, p, outletKind) && l.Unit != p.Unit {
-			return devices.Problems{unitDiffers(field, l, p)}
+	if e.limits == nil {
+		e.limits = make(map[string][]*devices.Limit)
+		for _, t := range e.things[devices.KindLimit] {
+			l := t.(*devices.Limit)
+			e.limits[l.Point] = append(e.limits[l.Point], l)
+		}
+	}
+	for _, list := range [][]*devices.Limit{e.limits[p.ID], e.limits[""]} {
+		for _, l := range list {
+			if l.Unit != "" && applies(l, p, outletKind) && l.Unit != p.Unit {
+				return devices.Problems{unitDiffers(field, l, p)}
+			}
 		}
 	}
 	return nil
