@@ -156,7 +156,7 @@ func (h *hook) repeated(l *line, cl *mqtt.Client, packet uint16) {
 }
 
 // OnPacketEncode holds messages back from a client that reads slowly; mochi
-// drops what then does not fit its queue.
+// drops what then does not fit its queue. It also mends a CONNACK of mochi's.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	l, ok := cl.Net.Conn.(*line)
 	switch {
@@ -165,6 +165,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		l.pause(pk.FixedHeader.Qos, pk.FixedHeader.Dup)
 	case pk.FixedHeader.Type == packets.Connack:
 		withoutQuota(cl) // the session may have brought it back
+		if cl.Properties.ProtocolVersion < 5 && pk.ReasonCode == packets.ErrUnspecifiedError.Code {
+			pk.ReasonCode = packets.Err3ClientIdentifierNotValid.Code // mochi's word for a lasting session without a name; MQTT 3.1.1, 3.1.3-8
+		}
 	}
 	return pk
 }

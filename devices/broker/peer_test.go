@@ -200,9 +200,10 @@ func (p *peer) send(pk packets.Packet) {
 		packets.Connect: (*packets.Packet).ConnectEncode, packets.Publish: (*packets.Packet).PublishEncode,
 		packets.Puback: (*packets.Packet).PubackEncode, packets.Pubrel: (*packets.Packet).PubrelEncode,
 		packets.Subscribe: (*packets.Packet).SubscribeEncode, packets.Disconnect: (*packets.Packet).DisconnectEncode,
-		packets.Pingreq: (*packets.Packet).PingreqEncode,
+		packets.Pingreq: (*packets.Packet).PingreqEncode, packets.Unsubscribe: (*packets.Packet).UnsubscribeEncode,
+		packets.Pubrec: (*packets.Packet).PubrecEncode, packets.Pubcomp: (*packets.Packet).PubcompEncode,
 	}
-	if pk.FixedHeader.Type == packets.Subscribe || pk.FixedHeader.Type == packets.Pubrel {
+	if pk.FixedHeader.Type == packets.Subscribe || pk.FixedHeader.Type == packets.Unsubscribe || pk.FixedHeader.Type == packets.Pubrel {
 		pk.FixedHeader.Qos = 1
 	}
 	if err := encode[pk.FixedHeader.Type](&pk, &buf); err != nil {
@@ -252,7 +253,8 @@ func (p *peer) read() (packets.Packet, error) {
 		packets.Connack: (*packets.Packet).ConnackDecode, packets.Publish: (*packets.Packet).PublishDecode,
 		packets.Puback: (*packets.Packet).PubackDecode, packets.Pubrec: (*packets.Packet).PubrecDecode,
 		packets.Pubcomp: (*packets.Packet).PubcompDecode, packets.Suback: (*packets.Packet).SubackDecode,
-		packets.Disconnect: (*packets.Packet).DisconnectDecode,
+		packets.Disconnect: (*packets.Packet).DisconnectDecode, packets.Unsuback: (*packets.Packet).UnsubackDecode,
+		packets.Pubrel: (*packets.Packet).PubrelDecode,
 	}
 	if f := decode[pk.FixedHeader.Type]; f != nil {
 		return pk, f(&pk, body)

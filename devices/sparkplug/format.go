@@ -198,7 +198,7 @@ func (n *node) count(a address, p *Payload, received time.Time, sheet *devices.S
 		sheet.Gap = &devices.Problem{
 			Kind: devices.ErrUnavailable, Code: "sequence_gap", Field: "seq",
 			ZH: fmt.Sprintf("边缘节点 %s/%s 的报文缺 %d 条（序号 %d 之后为 %d），其测点可能停在旧值；已请求重新上报，请检查网络与消息服务器", a.group, a.edge, missing, n.seq, *p.Seq),
-			EN: fmt.Sprintf("%d messages of edge node %s/%s are missing (%d follows %d), so its points may show old values; it was asked to report anew, check the network and the broker", missing, a.group, a.edge, *p.Seq, n.seq),
+			EN: fmt.Sprintf("messages of edge node %s/%s are missing: %d (%d follows %d), so its points may show old values; it was asked to report anew, check the network and the broker", a.group, a.edge, missing, *p.Seq, n.seq),
 		}
 		sheet.Scope = a.all()
 		n.ask(a, received, sheet)
@@ -301,4 +301,25 @@ func sample(m *Metric, p *Payload, name string, datatype Datatype, birth bool) d
 		s.Fault = devices.Invalid(name, "not_a_number", "测点 "+name+" 的类型为 "+datatype.String()+"，不是数字；请改绑数值测点", "metric "+name+" is of type "+datatype.String()+", not a number; bind a metric that is one")
 	}
 	return s
+}
+
+// Name fills in the names and datatypes that the births so far give to the
+// aliases of a payload.
+func (f *Format) Name(topic string, p *Payload) {
+	a, ok := parseTopic(topic)
+	n := f.nodes[a.group+"/"+a.edge]
+	if !ok || n == nil {
+		return
+	}
+	for i := range p.Metrics {
+		m := &p.Metrics[i]
+		if m.Name == "" && m.Alias != nil {
+			if known, ok := n.aliases[*m.Alias]; ok && known.device == a.device {
+				m.Name = known.name
+				if m.Datatype == 0 {
+					m.Datatype = known.datatype
+				}
+			}
+		}
+	}
 }
