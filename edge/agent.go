@@ -11,6 +11,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/broker"
+	"offsite/devices/hj212"
 	"offsite/devices/registry"
 )
 
@@ -19,12 +20,18 @@ type signIns interface {
 	Update(clients []broker.Client) error
 }
 
+// logHost is the host for data loggers as the Agent needs it; see devices/hj212.
+type logHost interface {
+	Update(clients []hj212.Client) error
+}
+
 // Agent keeps one supervised task for each device and camera that the registry
 // names. A change touches only the tasks it concerns.
 type Agent struct {
 	registry *registry.Registry
 	openers  map[string]devices.Opener // by driver; the embedded broker is not among them
 	broker   signIns
+	loggers  logHost // nil where none listens
 	cameras  *Cameras
 	sink     devices.Sink
 	board    *Board
@@ -34,6 +41,7 @@ type Agent struct {
 
 	tasks   map[string]*task  // by "device/id" or "camera/id", until it has ended; the loop's own
 	clients map[string]string // versions of the embedded broker's clients, by device; the loop's own
+	logging map[string]string // the same of the data loggers
 	group   sync.WaitGroup
 }
 
@@ -56,7 +64,7 @@ const settleEvery = time.Minute
 
 // Run follows the registry until ctx ends and every task has ended.
 func (a *Agent) Run(ctx context.Context) error {
-	a.tasks, a.clients = map[string]*task{}, map[string]string{}
+	a.tasks, a.clients, a.logging = map[string]*task{}, map[string]string{}, map[string]string{}
 	defer a.group.Wait()
 	wake, stop := a.registry.Watch()
 	defer stop()
@@ -94,11 +102,16 @@ func (a *Agent) settle(ctx context.Context, s *registry.Snapshot, now time.Time)
 	wanted := map[string]wish{}
 	bound := make(map[string]bool, len(s.Devices))
 	var clients []broker.Client
+	var loggers []hj212.Client
 	for id, dev := range s.Devices {
 		bounds := s.Bound(id, now)
 		bound[id] = len(bounds) > 0
 		if dev.Driver == devices.DriverBroker {
 			clients = append(clients, broker.Client{Device: *dev, Bounds: bounds})
+			continue
+		}
+		if dev.Driver == devices.DriverHJ212 && a.loggers != nil {
+			loggers = append(loggers, hj212.Client{Device: *dev, Bounds: bounds})
 			continue
 		}
 		wanted["device/"+id] = wish{versionOf(dev, bounds), func() func(context.Context) error { return a.device(*dev, bounds) }}
@@ -111,6 +124,7 @@ func (a *Agent) settle(ctx context.Context, s *registry.Snapshot, now time.Time)
 	a.cameras.keep(s)
 	a.live.keep(s.Points)
 	changed = a.update(ctx, clients, now)
+	changed = a.updateLoggers(ctx, loggers, now) || changed
 	return a.start(ctx, wanted) || changed || ended
 }
 
@@ -144,25 +158,47 @@ func (a *Agent) end(wanted map[string]wish) (changed bool) {
 }
 
 // update tells the embedded broker who may sign in and where points are bound.
-func (a *Agent) update(ctx context.Context, clients []broker.Client, now time.Time) (changed bool) {
+func (a *Agent) update(ctx context.Context, clients []broker.Client, now time.Time) bool {
 	versions := make(map[string]string, len(clients))
 	for i := range clients {
-		dev := &clients[i].Device
-		v := versionOf(dev, clients[i].Bounds)
-		if versions[dev.ID] = v; a.clients[dev.ID] != v {
-			a.board.begin(dev.ID, now)
-			changed = true
-		}
+		versions[clients[i].Device.ID] = versionOf(&clients[i].Device, clients[i].Bounds)
 	}
-	changed = changed || len(versions) != len(a.clients)
-	a.clients = versions
-	if !changed {
+	if !a.renew(&a.clients, versions, now) {
 		return false
 	}
 	if err := a.broker.Update(clients); err != nil {
 		a.log.WarnContext(ctx, "bindings of the embedded broker left out", "err", err)
 	}
 	return true
+}
+
+// updateLoggers tells the host for data loggers the same.
+func (a *Agent) updateLoggers(ctx context.Context, loggers []hj212.Client, now time.Time) bool {
+	versions := make(map[string]string, len(loggers))
+	for i := range loggers {
+		versions[loggers[i].Device.ID] = versionOf(&loggers[i].Device, loggers[i].Bounds)
+	}
+	if a.loggers == nil || !a.renew(&a.logging, versions, now) {
+		return false
+	}
+	if err := a.loggers.Update(loggers); err != nil {
+		a.log.WarnContext(ctx, "bindings of data loggers left out", "err", err)
+	}
+	return true
+}
+
+// renew puts versions in the place of known and says whether anything changed.
+// A device that did is as if opened anew.
+func (a *Agent) renew(known *map[string]string, versions map[string]string, now time.Time) (changed bool) {
+	for id, v := range versions {
+		if (*known)[id] != v {
+			a.board.begin(id, now)
+			changed = true
+		}
+	}
+	changed = changed || len(versions) != len(*known)
+	*known = versions
+	return changed
 }
 
 // start runs every wanted task that does not run yet.
@@ -213,6 +249,9 @@ var errEnded = errors.New("the driver ended by itself")
 
 func (a *Agent) drive(ctx context.Context, dev devices.Device, bounds []devices.Bound) error {
 	open := a.openers[dev.Driver]
+	if dev.Driver == devices.DriverHJ212 {
+		open = noListener // else it would not be a task of its own
+	}
 	if open == nil {
 		return &devices.Problem{
 			Kind: devices.ErrUnavailable, Code: "no_driver", Field: "driver",

@@ -101,6 +101,12 @@ type agentYard struct {
 
 func inAgentYard(t *testing.T, body func(y *agentYard)) {
 	t.Helper()
+	inAgentYardWith(t, func(*Agent) {}, body)
+}
+
+// inAgentYardWith lets the test change the Agent before it runs.
+func inAgentYardWith(t *testing.T, change func(*Agent), body func(y *agentYard)) {
+	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		db := openDB(t, dir)
@@ -116,6 +122,7 @@ func inAgentYard(t *testing.T, body func(y *agentYard)) {
 			cameras: &Cameras{board: y.board, live: y.live, list: map[string]*camera{}},
 			board:   y.board, live: y.live, log: quiet, pause: func(int) time.Duration { return 10 * time.Second },
 		}
+		change(agent)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() { _ = agent.Run(ctx) })

@@ -13,6 +13,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/broker"
+	"offsite/devices/hj212"
 	"offsite/devices/registry"
 	"offsite/devices/state"
 	"offsite/edge/audit"
@@ -39,6 +40,7 @@ type Box struct {
 	Evidence *evidence.Collector
 	Platform *dispatch.Client
 	Broker   *broker.Broker
+	Loggers  *hj212.Host // nil where none listens
 	Pipeline *Pipeline
 	History  *History
 	Live     *Live
@@ -130,6 +132,9 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	if b.Broker, err = b.openBroker(); err != nil {
 		return err
 	}
+	if err = b.openLoggers(); err != nil {
+		return err
+	}
 	b.Platform, err = b.openPlatform(ctx)
 	return err
 }
@@ -183,6 +188,13 @@ func (b *Box) acquire(ctx context.Context) error {
 		board: b.Board, live: b.Live, log: b.logger, pause: BackOff(time.Second, time.Minute),
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	if b.Loggers != nil {
+		agent.loggers = b.Loggers
+		g.Go(func() error { return b.tellLoggers(ctx) })
+		g.Go(func() error {
+			return Supervise(ctx, b.logger.With("task", "hj212"), BackOff(time.Second, 30*time.Second), b.runLoggers)
+		})
+	}
 	g.Go(func() error { return agent.Run(ctx) })
 	g.Go(func() error { return b.Cameras.run(ctx) })
 	g.Go(func() error { return b.tellUnbound(ctx) })

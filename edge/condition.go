@@ -12,18 +12,20 @@ import (
 
 // Names of the notices that may hold.
 const (
-	noticeStorage  = "storage"  // the log of readings cannot be written
-	noticeHistory  = "history"  // the store of history is away or refuses
-	noticeJudging  = "judging"  // judgements cannot be committed
-	noticeBroker   = "broker"   // the embedded broker does not listen
-	noticeInsecure = "insecure" // plain MQTT off loopback
-	noticePlatform = "platform" // the platform is away or refuses
-	noticeDelivery = "delivery" // messages to the platform do not arrive although it is there
-	noticeOutbox   = "outbox"   // messages to the platform are held or were given up
+	noticeStorage      = "storage"        // the log of readings cannot be written
+	noticeHistory      = "history"        // the store of history is away or refuses
+	noticeJudging      = "judging"        // judgements cannot be committed
+	noticeBroker       = "broker"         // the embedded broker does not listen
+	noticeInsecure     = "insecure"       // plain MQTT off loopback
+	noticeLoggers      = "hj212"          // the host for data loggers does not listen
+	noticePlainLoggers = "hj212_insecure" // plain HJ 212 off loopback
+	noticePlatform     = "platform"       // the platform is away or refuses
+	noticeDelivery     = "delivery"       // messages to the platform do not arrive although it is there
+	noticeOutbox       = "outbox"         // messages to the platform are held or were given up
 )
 
 var notices = [...]string{
-	noticeStorage, noticeHistory, noticeJudging, noticeBroker, noticeInsecure, noticePlatform, noticeDelivery, noticeOutbox,
+	noticeStorage, noticeHistory, noticeJudging, noticeBroker, noticeInsecure, noticeLoggers, noticePlainLoggers, noticePlatform, noticeDelivery, noticeOutbox,
 }
 
 // Notice is something about the gateway itself that people must see while it holds.

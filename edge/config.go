@@ -18,6 +18,7 @@ import (
 type Config struct {
 	State    string         `yaml:"state"` // directory of everything that is kept
 	Broker   BrokerConfig   `yaml:"broker"`
+	HJ212    HJ212Config    `yaml:"hj212"`
 	History  HistoryConfig  `yaml:"history"`
 	Log      LogConfig      `yaml:"readings_log"`
 	Clock    ClockConfig    `yaml:"clock"`
@@ -117,6 +118,7 @@ func (c *Config) Validate() error {
 		ps.Add(devices.Invalid("state", "missing", "请填写状态目录", "name the state directory"))
 	}
 	c.Broker.validate(&ps)
+	c.HJ212.validate(&ps)
 	c.History.validate(&ps)
 	c.Platform.validate(&ps)
 	if t := c.Clock.Tolerance.D(); t < time.Second || t > 24*time.Hour {

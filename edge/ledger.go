@@ -26,7 +26,7 @@ const (
 	LossRefused    = "refused"     // readings that the store refused
 	LossDeadLetter = "dead_letter" // messages that could not be understood
 	LossClock      = "clock"       // readings that claimed a time in the future
-	LossUnbound    = "unbound"     // messages on a topic that no point is bound to; a row for each topic, which is its detail
+	LossUnbound    = "unbound"     // messages on a topic, or values of a factor, that no point is bound to, and packets of no registered logger; a row for each, which is its detail
 )
 
 var lossKinds = [...]string{LossGap, LossBacklog, LossRefused, LossDeadLetter, LossClock, LossUnbound}

@@ -16,6 +16,7 @@ type metrics struct {
 	logBytes, behind, losses, waiting, dead, notices      *prometheus.Desc
 	messages, signIns, closed, clients, devices, cameras  *prometheus.Desc
 	frames, videoBytes, damaged, framesLost, ring, viewer *prometheus.Desc
+	packets, loggers, loggersClosed                       *prometheus.Desc
 	watchersLost                                          *prometheus.Desc
 }
 
@@ -44,6 +45,9 @@ func (b *Box) Metrics() prometheus.Collector {
 	m.signIns = d("broker_refused_sign_ins_total", "Sign-ins that the embedded broker refused.")
 	m.closed = d("broker_closed_connections_total", "Connections that the embedded broker closed, by reason.", "reason")
 	m.clients = d("broker_clients", "Clients of the embedded broker.")
+	m.packets = d("hj212_packets_total", "Packets of data loggers by what became of them.", "result")
+	m.loggers = d("hj212_loggers", "Data loggers that are connected.")
+	m.loggersClosed = d("hj212_closed_connections_total", "Connections of data loggers that the gateway closed, by reason.", "reason")
 	m.devices = d("device_online", "1 while the device answers.", "device")
 	m.cameras = d("camera_connected", "1 while the camera plays.", "camera")
 	m.frames = d("camera_frames_total", "Frames received.", "camera")
@@ -120,9 +124,23 @@ func (m *metrics) collectField(count, gauge sampler) {
 	count(m.closed, float64(b.Deaf), "deaf")
 	count(m.closed, float64(b.Disconnected), "storage")
 	gauge(m.clients, float64(b.Connected))
+	m.collectLoggers(count, gauge)
 	for _, d := range m.box.Board.Devices() {
 		gauge(m.devices, truth(d.Online), d.Device)
 	}
+}
+
+func (m *metrics) collectLoggers(count, gauge sampler) {
+	if m.box.Loggers == nil {
+		return
+	}
+	c := m.box.Loggers.Counts()
+	for result, n := range map[string]int64{"accepted": c.Accepted, "failed": c.Failed, "refused": c.Refused, "repeated": c.Repeated, "stranger": c.Strangers} {
+		count(m.packets, float64(n), result)
+	}
+	count(m.loggersClosed, float64(c.Deaf), "deaf")
+	count(m.loggersClosed, float64(c.Disconnected), "storage")
+	gauge(m.loggers, float64(c.Connected))
 }
 
 func (m *metrics) collectCameras(count, gauge sampler) {

@@ -112,11 +112,14 @@ func (s *scene) run(ctx context.Context) error {
 	listens := make(chan gateway.Addresses, 1)
 	g.Go(func() error {
 		return s.station.run(ctx, func(at gateway.Addresses) {
-			select {
-			case <-s.station.box.Broker.Ready():
-				listens <- at
-			case <-ctx.Done():
+			for _, ready := range []<-chan struct{}{s.station.box.Broker.Ready(), s.station.box.Loggers.Ready()} {
+				select {
+				case <-ready:
+				case <-ctx.Done():
+					return
+				}
 			}
+			listens <- at
 		})
 	})
 	g.Go(func() error {
@@ -131,7 +134,7 @@ func (s *scene) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		return s.world.Run(ctx, s.station.box.Broker.Addr().String())
+		return s.world.Run(ctx, s.station.box.Broker.Addr().String(), s.station.box.Loggers.Addr().String())
 	})
 	return g.Wait()
 }
@@ -139,6 +142,7 @@ func (s *scene) run(ctx context.Context) error {
 func (c *demoCommand) open(ctx context.Context, s streamsOut, state string) (*station, error) {
 	cfg := defaults()
 	cfg.State, cfg.Gateway.HTTP, cfg.Broker.Listen = state, c.HTTP, "127.0.0.1:0"
+	cfg.HJ212.Listen = "127.0.0.1:0"
 	level := slog.LevelWarn
 	if c.Debug {
 		level = slog.LevelDebug
@@ -196,7 +200,7 @@ func (t *teller) ready(ctx context.Context, st *station, base string, platform n
 	if t.json {
 		return json.NewEncoder(t.out).Encode(map[string]string{
 			"event": "ready", "console": console, "api": base + "/api/v1", "token": token, "platform": "http://" + platform.String(),
-			"broker": st.box.Broker.Addr().String(),
+			"broker": st.box.Broker.Addr().String(), "hj212": st.box.Loggers.Addr().String(),
 		})
 	}
 	_, err = fmt.Fprintf(t.out, `Off-site supervision gateway, demo 非现场监管网关演示
@@ -207,11 +211,12 @@ func (t *teller) ready(ctx context.Context, st *station, base string, platform n
   token            %s
   platform 平台    http://%s/received/events
   MQTT             %s
+  HJ 212           %s
 
 A limit is breached within seconds; each event that the platform accepts is printed here.
 几秒内将出现一次报警；平台接收的每条事件会显示在下面。按 Ctrl-C 结束。
 
-`, console, demoPerson, base, token, platform, st.box.Broker.Addr())
+`, console, demoPerson, base, token, platform, st.box.Broker.Addr(), st.box.Loggers.Addr())
 	return err
 }
 

@@ -14,6 +14,7 @@ type simulateCommand struct {
 	PLC      simulatePLC      `cmd:"" name:"plc" help:"A Modbus TCP controller: level, pressure, temperature, gas. Modbus 控制器"`
 	Camera   simulateCamera   `cmd:"" help:"RTSP cameras that play the demo's clip. 摄像机"`
 	Sensor   simulateSensor   `cmd:"" help:"An MQTT dust station. MQTT 扬尘仪"`
+	Logger   simulateLogger   `cmd:"" aliases:"hj212" help:"An HJ 212 data logger of a waste water outlet. 数采仪"`
 	Platform simulatePlatform `cmd:"" help:"The reference platform. 参考平台"`
 }
 

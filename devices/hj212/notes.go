@@ -11,6 +11,10 @@ import (
 // mostNotes is how many notes are remembered.
 const mostNotes = 256
 
+// CodeUnknownFactor is the code of a note on a factor that no point is bound to;
+// each such factor has a note of its own.
+const CodeUnknownFactor = "unknown_factor"
+
 // Note is something that a logger, or somebody who claims to be one, did again
 // and again: a frame of an unknown MN, a wrong password, another connection's
 // MN, a replay, a factor that no point is bound to.

@@ -45,6 +45,7 @@ func things(size Size, p peers, password devices.Secret) []devices.Thing {
 	list := places()
 	list = append(list, construction(size, password)...)
 	list = append(list, tankFarm(size, p)...)
+	list = append(list, outfall(password)...)
 	list = append(list, cameras(p)...)
 	return append(list, limits()...)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
+	"offsite/devices/hj212"
 	"offsite/devices/modbus/modbustest"
 	"offsite/streams/rtsp/rtsptest"
 )
@@ -63,7 +64,7 @@ type Size struct {
 // World is what stands around the demo's gateway, on ports of its own.
 type World struct {
 	size     Size
-	password devices.Secret // of the MQTT instruments, new each time
+	password devices.Secret // of the MQTT instruments and the data logger, new each time
 	plc      *modbustest.Slave
 	cameras  *rtsptest.Server
 	peers    peers
@@ -89,13 +90,17 @@ func NewWorld(ctx context.Context, size Size) (*World, error) {
 // what it refers to.
 func (w *World) Things() []devices.Thing { return things(w.size, w.peers, w.password) }
 
-// Run plays until ctx ends. The MQTT instruments publish to broker, host:port.
-func (w *World) Run(ctx context.Context, broker string) error {
+// Run plays until ctx ends. The MQTT instruments publish to broker, the data
+// logger sends to loggers, both host:port.
+func (w *World) Run(ctx context.Context, broker, loggers string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.plc.Run(ctx) })
 	if w.cameras != nil {
 		g.Go(func() error { return w.cameras.Run(ctx) })
 	}
+	g.Go(func() error {
+		return DataLogger(ctx, loggers, Logger{MN: demoMN, PW: w.password.Reveal(), Version: hj212.Version2017, Period: max(w.size.Period, time.Second)})
+	})
 	for _, s := range sensors(w.size, broker, w.password) {
 		g.Go(func() error { return s.run(ctx) })
 	}
