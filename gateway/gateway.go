@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
+	"offsite/devices/template"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
 	"offsite/gateway/live"
@@ -135,6 +136,12 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, accounts: parts.Accounts, hub: live.New(parts.Live), cross: http.NewCrossOriginProtection(), log: parts.Log}
 	s.closing, s.close = context.WithCancel(context.Background())
+	if parts.Backend.Templates == nil {
+		var err error
+		if parts.Backend.Templates, err = template.Open(template.Config{}); err != nil {
+			return nil, err
+		}
+	}
 	parts.Backend.Accounts = people{parts.Accounts}
 	parts.Backend.Hub = hub{s.hub}
 	s.api = api.New(parts.Backend, parts.Log)

@@ -107,8 +107,8 @@ func (c *Catalog) readFile(files fs.FS, name string) (*Template, error) {
 func (c *Catalog) tell(name string, err error) {
 	for _, p := range devices.AllProblems(err) {
 		named := *p
-		named.ZH = fmt.Sprintf("%s：%s", path.Base(name), p.ZH)
-		named.EN = fmt.Sprintf("%s: %s", path.Base(name), p.EN)
+		named.ZH = fmt.Sprintf("模板 %s：%s", path.Base(name), p.ZH)
+		named.EN = fmt.Sprintf("template %s: %s", path.Base(name), p.EN)
 		c.faults.Add(&named)
 	}
 }

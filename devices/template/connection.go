@@ -54,7 +54,7 @@ func (t *Template) connect(known map[string]connection) error {
 		list := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 		return devices.Invalid("connection", "not_one_of", "请选择连接方式："+list, "choose a connection: "+list)
 	}
-	var all []Parameter
+	all := []Parameter{}
 	for _, p := range c.Parameters {
 		if !slices.ContainsFunc(t.Parameters, func(own Parameter) bool { return own.Name == p.Name }) {
 			all = append(all, p)

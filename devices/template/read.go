@@ -32,7 +32,7 @@ func Parse(data []byte) (*Template, error) {
 }
 
 func parse(data []byte, known map[string]connection) (*Template, error) {
-	t := &Template{}
+	t := &Template{Parameters: []Parameter{}, Points: []Point{}, Limits: []Suggestion{}}
 	r := reader{lines: map[string]int{}}
 	if err := r.read(data, reflect.ValueOf(t).Elem()); err != nil {
 		return nil, err
@@ -141,6 +141,10 @@ func (r *reader) value(path string, node ast.Node, into reflect.Value) {
 	}
 	if _, text := into.Addr().Interface().(encoding.TextUnmarshaler); !text {
 		switch into.Kind() {
+		case reflect.Pointer:
+			into.Set(reflect.New(into.Type().Elem()))
+			r.value(path, node, into.Elem())
+			return
 		case reflect.Struct:
 			r.object(path, node, into)
 			return

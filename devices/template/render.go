@@ -15,15 +15,14 @@ import (
 
 // Request is what an engineer fills in.
 type Request struct {
-	Site       string         `json:"site"`               // site id
-	Outlet     string         `json:"outlet"`             // outlet id, of points that are not placed otherwise
-	Device     string         `json:"device"`             // id of the device to be made
-	Name       string         `json:"name"`               // its name; empty means the template's
-	Language   string         `json:"language"`           // of the names: zh (the default) or en
-	Parameters map[string]any `json:"parameters"`         // by name; text, number or boolean
-	Points     []Placement    `json:"points,omitempty"`   // those wanted; empty means all
-	Limits     []string       `json:"limits,omitempty"`   // ids of the suggestions to take over
-	Password   devices.Secret `json:"password,omitempty"` // of a client of the embedded broker
+	Site       string         `json:"site"`             // site id
+	Outlet     string         `json:"outlet"`           // outlet id, of points that are not placed otherwise
+	Device     string         `json:"device"`           // id of the device to be made
+	Name       string         `json:"name"`             // its name; empty means the template's
+	Language   string         `json:"language"`         // of the names: zh (the default) or en
+	Parameters map[string]any `json:"parameters"`       // by name; text, number or boolean
+	Points     []Placement    `json:"points,omitempty"` // those wanted; empty means all
+	Limits     []string       `json:"limits,omitempty"` // ids of the suggestions to take over
 }
 
 // Placement puts one point of the template somewhere.
@@ -104,9 +103,6 @@ func (w *rendering) device() {
 	w.dev.ID, w.dev.Site, w.dev.Driver = w.request.Device, w.request.Site, w.t.Driver
 	if w.dev.Name = w.request.Name; w.dev.Name == "" {
 		w.dev.Name = w.t.Name.in(w.request.Language)
-	}
-	if w.request.Password != "" {
-		w.dev.Password = w.request.Password
 	}
 	for _, p := range devices.AllProblems(w.dev.Check()) {
 		switch p.Field {

@@ -145,13 +145,16 @@ func (a *API) Register(g *echo.Group, guard func(*Operation) echo.MiddlewareFunc
 		return nil, err
 	}
 	var paths []string
+	forks := map[string]map[string]echo.HandlerFunc{} // by method and path, then by verb
 	for _, o := range list {
 		path, verb := o.route()
-		handler := guard(o)(o.Handler)
-		if verb != "" {
-			handler = withVerb(verb, handler)
+		fork := forks[o.Method+path]
+		if fork == nil {
+			fork = map[string]echo.HandlerFunc{}
+			forks[o.Method+path] = fork
+			g.Add(o.Method, path, unescaped(byVerb(fork)))
 		}
-		g.Add(o.Method, path, unescaped(handler))
+		fork[verb] = guard(o)(o.Handler)
 		paths = append(paths, parameter.ReplaceAllString(regexp.QuoteMeta(o.Path), "[^/]+"))
 	}
 	pattern, err := regexp.Compile("^" + regexp.QuoteMeta(Base) + "(" + strings.Join(paths, "|") + ")$")
@@ -180,18 +183,23 @@ func unescaped(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// withVerb takes ":verb" off the last path parameter, which echo cannot.
-func withVerb(verb string, next echo.HandlerFunc) echo.HandlerFunc {
+// byVerb takes ":verb" off the last path parameter, which echo cannot, and
+// calls the handler of that verb; that of "" has none.
+func byVerb(handlers map[string]echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if plain := handlers[""]; plain != nil {
+			return plain(c)
+		}
 		values := c.ParamValues()
 		last := len(values) - 1
-		id, ok := strings.CutSuffix(values[last], ":"+verb)
-		if !ok {
+		colon := strings.LastIndexByte(values[last], ':')
+		handler := handlers[values[last][colon+1:]]
+		if colon < 0 || handler == nil {
 			return echo.ErrNotFound
 		}
-		values[last] = id
+		values[last] = values[last][:colon]
 		c.SetParamValues(values...)
-		return next(c)
+		return handler(c)
 	}
 }
 
@@ -208,6 +216,8 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"listPeople": a.listPeople, "createPerson": a.createPerson, "getPerson": a.getPerson, "replacePerson": a.replacePerson,
 		"retirePerson": a.retirePerson, "resetPassword": a.resetPassword,
 		"listTokens": a.listTokens, "createToken": a.createToken, "retireToken": a.retireToken,
+		"listTemplates": a.listTemplates, "getTemplate": a.getTemplate, "renderTemplate": a.renderTemplate, "registerTemplate": a.registerTemplate,
+		"importThings": a.importThings, "exportThings": a.exportThings, "getLabel": a.getLabel,
 		"probeDevice": a.probeDevice, "listAudit": a.listAudit, "getOpenAPI": getOpenAPI,
 	}
 	for _, k := range kinds {

@@ -11,6 +11,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/registry"
+	"offsite/devices/template"
 	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/streams"
@@ -20,6 +21,7 @@ import (
 // Backend is what the API serves from.
 type Backend struct {
 	Registry  *registry.Registry
+	Templates *template.Catalog // nil: the shipped ones
 	Audit     Trail
 	History   History
 	Devices   Devices

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/template"
 	"offsite/edge/breach"
 )
 
@@ -414,6 +415,26 @@ type HJ212Settings = devices.HJ212Settings
 // ID defines model for Id.
 type ID = string
 
+// ImportResult defines model for ImportResult.
+type ImportResult struct {
+	// Created Were or, where nothing was stored, would be
+	Created int `json:"created"`
+
+	// Faults By line, at most 1,000
+	Faults []TableFault `json:"faults"`
+
+	// MoreFaults Beyond those
+	MoreFaults int `json:"more_faults"`
+	Replaced   int `json:"replaced"`
+
+	// Rows That hold anything
+	Rows int `json:"rows"`
+
+	// Stored Something was changed
+	Stored    bool `json:"stored"`
+	Unchanged int  `json:"unchanged"`
+}
+
 // Label What one value of an enumeration means: 1 is running
 type Label = devices.Label
 
@@ -448,6 +469,9 @@ type LimitList struct {
 	// Next The `after` of the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
 }
+
+// LimitSuggestion defines model for LimitSuggestion.
+type LimitSuggestion = template.Suggestion
 
 // LinkRequest defines model for LinkRequest.
 type LinkRequest struct {
@@ -852,6 +876,69 @@ type Status struct {
 // StatusTopic Where a device says that it is there, and its last will that it has gone
 type StatusTopic = devices.StatusTopic
 
+// TableFault defines model for TableFault.
+type TableFault struct {
+	Code string `json:"code"`
+
+	// Column From 1; absent where the fault is no one cell's
+	Column int    `json:"column,omitempty,omitzero"`
+	En     string `json:"en"`
+
+	// Field Name of the column
+	Field string `json:"field,omitempty,omitzero"`
+
+	// Line Of the file, from 1
+	Line int    `json:"line"`
+	Zh   string `json:"zh"`
+}
+
+// Template What an instrument needs to be read
+type Template = template.Template
+
+// TemplateDraft As in TemplateResult, before registration
+type TemplateDraft = TemplateResult
+
+// TemplateList defines model for TemplateList.
+type TemplateList struct {
+	Items []TemplateSummary `json:"items"`
+}
+
+// TemplateParameter defines model for TemplateParameter.
+type TemplateParameter = template.Parameter
+
+// TemplatePoint defines model for TemplatePoint.
+type TemplatePoint = template.Point
+
+// TemplateRequest defines model for TemplateRequest.
+type TemplateRequest = templateRequest
+
+// TemplateResult defines model for TemplateResult.
+type TemplateResult struct {
+	Bindings []Binding `json:"bindings"`
+
+	// Device What has a connection: instrument, PLC, data logger, gateway
+	Device Device  `json:"device"`
+	Limits []Limit `json:"limits"`
+
+	// Points Also those that were there before
+	Points []Point `json:"points"`
+}
+
+// TemplateSummary defines model for TemplateSummary.
+type TemplateSummary struct {
+	// Brand The maker, or generic
+	Brand  string `json:"brand"`
+	Driver string `json:"driver"`
+	ID     ID     `json:"id"`
+	Kind   string `json:"kind"`
+	Model  string `json:"model,omitempty,omitzero"`
+
+	// Name The same in both languages
+	Name       Words  `json:"name"`
+	OutletKind string `json:"outlet_kind"`
+	Own        bool   `json:"own"`
+}
+
 // Ticket defines model for Ticket.
 type Ticket struct {
 	ExpiresAt time.Time `json:"expires_at"`
@@ -921,6 +1008,9 @@ type Window struct {
 	Start time.Time `json:"start"`
 }
 
+// Words The same in both languages
+type Words = template.Text
+
 // After defines model for After.
 type After = string
 
@@ -941,6 +1031,9 @@ type IfMatch = string
 
 // MaxThings defines model for MaxThings.
 type MaxThings = int
+
+// PathCollection defines model for PathCollection.
+type PathCollection = string
 
 // PathEventID defines model for PathEventId.
 type PathEventID = string
@@ -1027,6 +1120,12 @@ type ReplaceDeviceParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// GetLabelParams defines parameters for GetLabel.
+type GetLabelParams struct {
+	// Base Address under which phones reach the console, such as https://192.168.1.10:8443; absent means the one that was asked
+	Base string `form:"base,omitempty" json:"base,omitempty,omitzero"`
+}
+
 // ListEntitiesParams defines parameters for ListEntities.
 type ListEntitiesParams struct {
 	// Site Only of this site
@@ -1070,6 +1169,28 @@ type ListEventsParams struct {
 
 // ListEventsParamsState defines parameters for ListEvents.
 type ListEventsParamsState string
+
+// ExportThingsParams defines parameters for ExportThings.
+type ExportThingsParams struct {
+	// Site Only of this site
+	Site FilterSite `form:"site,omitempty" json:"site,omitempty,omitzero"`
+
+	// Encoding utf-8 comes with its mark, for spreadsheets
+	Encoding  string `form:"encoding,omitempty" json:"encoding,omitempty,omitzero"`
+	Separator string `form:"separator,omitempty" json:"separator,omitempty,omitzero"`
+}
+
+// ImportThingsParams defines parameters for ImportThings.
+type ImportThingsParams struct {
+	// DryRun Tell what would happen and change nothing
+	DryRun bool `form:"dry_run,omitempty" json:"dry_run,omitempty,omitzero"`
+
+	// Mode file: one fault keeps out all rows; row: the good rows are stored
+	Mode string `form:"mode,omitempty" json:"mode,omitempty,omitzero"`
+
+	// Encoding Absent means what fits
+	Encoding string `form:"encoding,omitempty" json:"encoding,omitempty,omitzero"`
+}
 
 // ListLastParams defines parameters for ListLast.
 type ListLastParams struct {
@@ -1199,6 +1320,15 @@ type ReplaceSiteParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// ListTemplatesParams defines parameters for ListTemplates.
+type ListTemplatesParams struct {
+	// Kind Only of this kind of instrument, such as power_meter
+	Kind string `form:"kind,omitempty" json:"kind,omitempty,omitzero"`
+
+	// Driver Only of this driver
+	Driver string `form:"driver,omitempty" json:"driver,omitempty,omitzero"`
+}
+
 // CreateBindingJSONRequestBody defines body for CreateBinding for application/json ContentType.
 type CreateBindingJSONRequestBody = Binding
 
@@ -1279,6 +1409,12 @@ type CreateSiteJSONRequestBody = Site
 
 // ReplaceSiteJSONRequestBody defines body for ReplaceSite for application/json ContentType.
 type ReplaceSiteJSONRequestBody = Site
+
+// RegisterTemplateJSONRequestBody defines body for RegisterTemplate for application/json ContentType.
+type RegisterTemplateJSONRequestBody = TemplateRequest
+
+// RenderTemplateJSONRequestBody defines body for RenderTemplate for application/json ContentType.
+type RenderTemplateJSONRequestBody = TemplateRequest
 
 // CreateTicketJSONRequestBody defines body for CreateTicket for application/json ContentType.
 type CreateTicketJSONRequestBody = TicketRequest

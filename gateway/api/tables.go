@@ -1,0 +1,156 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/devices/registry"
+	"offsite/edge/audit"
+)
+
+// longestImport is how long one table may keep others from changing anything.
+const longestImport = time.Minute
+
+// collection finds the kind that a path names, "devices".
+func collection(path string) (thingKind, error) {
+	at := slices.IndexFunc(kinds, func(k thingKind) bool { return k.path == path })
+	if at < 0 {
+		return thingKind{}, notFound("没有这类对象："+path, "there is no such collection: "+path)
+	}
+	return kinds[at], nil
+}
+
+func (a *API) importThings(c echo.Context) error {
+	k, err := collection(c.Param("kind"))
+	if err != nil {
+		return err
+	}
+	how, form, err := importQuery(c)
+	if err != nil {
+		return err
+	}
+	body, err := readTable(c)
+	if err != nil {
+		return err
+	}
+	table, err := registry.ReadTable(k.kind, body, form)
+	if err != nil {
+		return err
+	}
+	how.May = func(s *registry.Snapshot, t devices.Thing, isNew bool) *devices.Problem {
+		return mayChange(Who(c), s, t, isNew)
+	}
+	how.Also = func(ctx context.Context, e *registry.Edit, done *registry.Imported) error {
+		sum := sha256.Sum256(body)
+		return a.Audit.Append(ctx, e.Tx(), by(c, audit.Entry{
+			Act: "table.import", What: fmt.Sprintf("%s: %d created, %d replaced", k.path, done.Created, done.Replaced), After: hex.EncodeToString(sum[:]),
+		}))
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), longestImport)
+	defer cancel()
+	done, err := a.Registry.Import(ctx, table, how)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil {
+		return devices.Invalid("", "too_slow", "文件一分钟内未能处理完，未作更改；请分成几个文件", "the table took more than a minute, nothing was changed; split it")
+	}
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, importResult(done))
+}
+
+func importQuery(c echo.Context) (how registry.Import, form registry.TableForm, err error) {
+	q := query{c: c}
+	how.DryRun = q.yes("dry_run")
+	how.ByRow = q.oneOf("mode", "file", "row") == "row"
+	form.Encoding = q.oneOf("encoding", "", registry.UTF8, registry.GB18030)
+	q.known("dry_run", "encoding", "mode")
+	return how, form, q.ps.Err()
+}
+
+// oneOf reads a parameter that has a few values, the first of them where it is
+// left out.
+func (q *query) oneOf(name string, allowed ...string) string {
+	text := q.c.QueryParam(name)
+	if text == "" {
+		return allowed[0]
+	}
+	if !slices.Contains(allowed, text) {
+		list := strings.Trim(strings.Join(allowed, ", "), ", ")
+		q.ps.Add(devices.Invalid(name, "not_one_of", "请从下列值中选择："+list, "choose one of "+list))
+	}
+	return text
+}
+
+// readTable reads a body of text/csv.
+func readTable(c echo.Context) ([]byte, error) {
+	if kind, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); err != nil || kind != "text/csv" {
+		return nil, &devices.Problem{Kind: ErrMediaType, Code: "not_csv", ZH: "请求体须为 text/csv", EN: "send the body as text/csv"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, registry.MaxTable))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &devices.Problem{Kind: ErrTooLarge, Code: "body_too_large", ZH: "文件不得超过 16 MiB，请分成几个文件", EN: "a table has at most 16 MiB; split it"}
+	case err != nil:
+		return nil, devices.Invalid("", "body_broken", "请求体未能完整读取", "the body could not be read to its end")
+	}
+	return body, nil
+}
+
+func importResult(done registry.Imported) ImportResult {
+	r := ImportResult{
+		Stored: done.Stored, Rows: done.Rows, Created: done.Created, Replaced: done.Replaced, Unchanged: done.Unchanged,
+		Faults: make([]TableFault, 0, len(done.Faults)), MoreFaults: done.More,
+	}
+	for _, f := range done.Faults {
+		r.Faults = append(r.Faults, TableFault{Line: f.Line, Column: f.Column, Field: f.Name, Code: f.Problem.Code, Zh: f.Problem.ZH, En: f.Problem.EN})
+	}
+	return r
+}
+
+func (a *API) exportThings(c echo.Context) error {
+	// echo takes the whole segment for one parameter.
+	k, err := collection(strings.TrimSuffix(c.Param("kind.csv"), ".csv"))
+	if err != nil {
+		return err
+	}
+	q := query{c: c}
+	form := registry.TableForm{Encoding: q.oneOf("encoding", registry.UTF8, registry.GB18030), Semicolon: q.oneOf("separator", "comma", "semicolon") == "semicolon"}
+	q.known("encoding", "separator", "site")
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
+	s := a.Registry.Snapshot()
+	var things []devices.Thing
+	for _, t := range s.List(k.kind) {
+		if sees(Who(c), s, t) && (q.text("site") == "" || inSite(s, t, q.text("site")) || entityOf(s, t, q.text("site"))) {
+			things = append(things, t)
+		}
+	}
+	var text strings.Builder
+	if err := registry.WriteTable(&text, k.kind, things, form); err != nil {
+		return err
+	}
+	if err := a.Audit.Record(c.Request().Context(), by(c, audit.Entry{Act: "table.export", What: fmt.Sprintf("%s: %d", k.path, len(things))})); err != nil {
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+k.path+`.csv"`)
+	return c.Blob(http.StatusOK, "text/csv; charset="+form.Encoding, []byte(text.String()))
+}
+
+func entityOf(s *registry.Snapshot, t devices.Thing, site string) bool {
+	e, ok := t.(*devices.Entity)
+	return ok && answersFor(s, e.ID, site)
+}
