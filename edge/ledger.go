@@ -33,9 +33,10 @@ var lossKinds = [...]string{LossGap, LossBacklog, LossRefused, LossDeadLetter, L
 
 // Bounds of the table of dead letters.
 const (
-	keepLetters   = 10000   // rows
-	keepPayload   = 4 << 10 // bytes of each message; the log has the whole for a while
-	lettersAtOnce = 32      // of one device among some thousand records
+	keepLetters   = 10000              // rows
+	keepPayloads  = 64 << 20           // bytes of all messages together; the oldest that are over go first
+	keepPayload   = devices.MaxPayload // bytes of each message, so that it can be read again
+	lettersAtOnce = 32                 // of one device among some thousand records
 )
 
 // Loss tells what was dropped or missed: what, how many, from, to and why.
@@ -276,7 +277,8 @@ func (g *Ledger) bury(ctx context.Context, tx *sql.Tx, letters []timeseries.Reco
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM dead_letters WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?)`, keepLetters)
+	_, err := tx.ExecContext(ctx, `DELETE FROM dead_letters WHERE seq <= (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?)
+		OR seq <= (SELECT max(seq) FROM (SELECT seq, sum(length(payload)) OVER (ORDER BY seq DESC) AS bytes FROM dead_letters) WHERE bytes > ?)`, keepLetters, keepPayloads)
 	return err
 }
 
