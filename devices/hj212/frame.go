@@ -18,16 +18,31 @@ const (
 )
 
 // CRC is the check of HJ 212-2017 Annex A. It is not CRC-16/Modbus: the high
-// byte of the register is shifted down before each byte comes in.
+// byte of the register is shifted down before each byte comes in, so that eight
+// bits are all that one byte passes on to the next.
 func CRC(segment []byte) uint16 {
 	reg := uint16(0xffff)
 	for _, b := range segment {
-		reg = reg>>8 ^ uint16(b)
-		for range 8 {
-			out := reg & 1
-			if reg >>= 1; out == 1 {
-				reg ^= 0xa001
-			}
+		reg = crcTable[byte(reg>>8)^b]
+	}
+	return reg
+}
+
+// crcTable holds what eight steps of the register make of its lower byte.
+var crcTable = func() (table [256]uint16) {
+	for i := range table {
+		table[i] = eightSteps(uint16(i))
+	}
+	return table
+}()
+
+// eightSteps shifts reg eight times and, for each bit that falls out, takes the
+// polynomial off.
+func eightSteps(reg uint16) uint16 {
+	for range 8 {
+		out := reg & 1
+		if reg >>= 1; out == 1 {
+			reg ^= 0xa001
 		}
 	}
 	return reg
@@ -451,13 +466,7 @@ func wrongCRC(segment []byte, stated, right uint16) *devices.Problem {
 func modbusCRC(b []byte) uint16 {
 	reg := uint16(0xffff)
 	for _, c := range b {
-		reg ^= uint16(c)
-		for range 8 {
-			out := reg & 1
-			if reg >>= 1; out == 1 {
-				reg ^= 0xa001
-			}
-		}
+		reg = eightSteps(reg ^ uint16(c))
 	}
 	return reg
 }

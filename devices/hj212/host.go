@@ -92,7 +92,7 @@ func New(cfg Config) (*Host, error) {
 }
 
 // Update replaces the loggers that may connect. It takes effect at once: one
-// that is gone or has another password or MN is disconnected, all others go on
+// that is gone or has another password, key or MN is disconnected, all others go on
 // undisturbed. Faults are told as Problems; everything else takes effect.
 func (h *Host) Update(clients []Client) error {
 	old := *h.loggers.Load()
@@ -118,10 +118,10 @@ func (h *Host) Update(clients []Client) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for mn, s := range h.by {
-		if l := next[mn]; l == nil || l.device.ID != s.device || l.pw != s.pw {
+		if l := next[mn]; l == nil || l.device.ID != s.device || l.secrets != s.secrets {
 			s.close(&devices.Problem{
 				Kind: devices.ErrUnavailable, Code: "sign_in_changed",
-				ZH: "数采仪已停用或密码已更改，连接已断开", EN: "the logger was retired or its password changed; it was disconnected",
+				ZH: "数采仪已停用或密码、密钥已更改，连接已断开", EN: "the logger was retired or its password or key changed; it was disconnected",
 			})
 		}
 	}

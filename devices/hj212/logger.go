@@ -23,7 +23,8 @@ type logger struct {
 	device   devices.Device
 	settings devices.HJ212Settings
 	pw       [sha256.Size]byte
-	cipher   *Cipher // nil where its area is plain
+	secrets  [sha256.Size]byte // of password and key together
+	cipher   *Cipher           // nil where its area is plain
 	bounds   []devices.Bound
 	places   map[devices.FactorPlace][]spot // by canonical code
 	topic    string                         // of its dead letters
@@ -53,6 +54,7 @@ func newLogger(c *Client) (*logger, error) {
 		l.settings = *c.Device.HJ212
 	}
 	l.topic = "hj212/" + l.settings.MN
+	l.secrets = sha256.Sum256([]byte(c.Device.Password.Reveal() + "\x00" + l.settings.SM4Key.Reveal()))
 	if key := l.settings.SM4Key; key != "" {
 		var err error
 		if l.cipher, err = NewCipher(key); err != nil {

@@ -33,9 +33,9 @@ type session struct {
 	writing sync.WaitGroup
 
 	// These are set once, by the reader, before anybody else sees the session.
-	mn     string
-	device string
-	pw     [sha256.Size]byte
+	mn      string
+	device  string
+	secrets [sha256.Size]byte
 
 	decoder Decoder // the reader's alone
 	strange int     // frames refused before it was known whose they are; the reader's
@@ -206,8 +206,11 @@ func (s *session) identify(f Frame, received time.Time) (bool, error) {
 		_ = s.owe(owed{answer: returned(p, code)})
 		return false, errClosed
 	}
-	s.mn, s.device, s.pw = p.MN, l.device.ID, l.pw
+	s.mn, s.device, s.secrets = p.MN, l.device.ID, l.secrets
 	s.decoder.Tolerant = l.settings.Tolerant
+	if l.cipher == nil { // it is asked for no more; a new key ends the connection
+		s.decoder.Key = nil
+	}
 	s.host.joined(s, l)
 	return true, nil
 }
