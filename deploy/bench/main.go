@@ -30,6 +30,8 @@ func measurements() []measurement {
 		{"hj212", "5,000 data loggers with a packet a second each: decoded, fsynced, answered", benchHJ212},
 		{"history-local", "readings into the embedded store, log included", historyLocal},
 		{"history-influx", "readings into InfluxDB 1.8", historyInflux},
+		{"modbus", "100 Modbus units x 50 registers each second: CPU, and polls on time", benchModbus},
+		{"modbus-silent", "the same, one unit of each shared connection never answers", benchModbusSilent},
 		{"pull", "cameras pulled at once, 1080p at 2 Mbit/s", pull},
 		{"still", "JPEG from the cached key frame", still},
 	}
