@@ -47,3 +47,18 @@ type Report struct {
 // Opener checks a device with its bindings and gives its driver. It opens no
 // connection. All faults are told at once as Problems.
 type Opener func(Device, []Bound) (Driver, error)
+
+// Poll tells how one poll of a device went.
+type Poll struct {
+	Device   string
+	At       time.Time     // its end, UTC
+	Took     time.Duration // of the slowest exchange that was answered
+	Answered bool          // the device answered, be it with an exception
+	LeftOut  bool          // it was not asked, for it has been silent and shares its bus: quarantine
+	Failed   []string      // ids of the points that could not be read although it answered
+}
+
+// Meter is a Sink that also wants to hear of every poll. Polled never blocks.
+type Meter interface {
+	Polled(Poll)
+}
