@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"regexp"
@@ -285,7 +286,7 @@ func (*everybody) OnACLCheck(*mochi.Client, string, bool) bool { return true }
 func readMQTT(t *testing.T, tpl *template.Template) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
-	server := mochi.New(&mochi.Options{InlineClient: true})
+	server := mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
 	must(t, server.AddHook(new(everybody), nil))
 	must(t, server.AddListener(listeners.NewNet("t", listener)))
 	must(t, server.Serve())

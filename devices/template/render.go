@@ -328,6 +328,9 @@ func (w *rendering) blame(p *devices.Problem, path string, raw map[string]any) {
 		}
 	}
 	used := names(from)
+	if given := slices.DeleteFunc(slices.Clone(used), func(name string) bool { return w.values[name] == nil }); len(given) > 0 {
+		used = given // what was left empty is to blame only where nothing was given
+	}
 	if len(used) == 0 {
 		field := path
 		if p.Field != "" {

@@ -159,7 +159,7 @@ func (t *Template) validateHead(ps *devices.Problems) {
 		ps.Add(devices.Invalid("brand", "missing", "请填写品牌，通用模板写 generic", "name the brand, or write generic"))
 	}
 	if t.Brand != Generic && len(t.Source) == 0 {
-		ps.Add(devices.Invalid("source", "missing", "写明品牌的模板须给出寄存器表或协议说明的出处", "a template that names a brand cites the register map or description that it was made from"))
+		ps.Add(devices.Invalid("brand", "missing", "写明品牌的模板须给出寄存器表或协议说明的出处", "a template that names a brand cites the register map or description that it was made from"))
 	}
 	for i, s := range t.Source {
 		if !strings.HasPrefix(s, "https://") && !strings.HasPrefix(s, "http://") {
