@@ -220,4 +220,35 @@ func TestConsole(t *testing.T) {
 			t.Error(f)
 		}
 	})
+
+	t.Run("InstrumentOnPhone", func(t *testing.T) {
+		phone := maps.Clone(task)
+		var plc struct{ Endpoint string }
+		gateway := peers.Offsite{API: d.API, Token: d.Token}
+		if err := gateway.Do(t.Context(), http.MethodGet, "/devices/tank-plc-1", nil, &plc); err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(phone, map[string]any{"instrument": plc.Endpoint, "person": "installer", "password": "First-Day-2026", "nextPassword": "Second-Day-2026"})
+		person := thing{"id": "installer", "name": "安装工程师", "role": "field_engineer", "password": phone["password"]}
+		if err := gateway.Do(t.Context(), http.MethodPost, "/people", person, nil); err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Taps              int
+			Seconds           float64
+			Probed, LastValue string
+			Found             []string
+			Steps, Faults     []string
+		}
+		browse(t, "instrument.mjs", phone, &got)
+		if got.Taps > 15 || got.Seconds > 180 {
+			t.Errorf("%d taps and %.0f s to a live value, want at most 15 and 180", got.Taps, got.Seconds)
+		}
+		if !slices.Contains(got.Found, "tank-radar-level") || !slices.Contains(got.Steps, "values good") || got.Probed == "" || got.LastValue == "" {
+			t.Errorf("found %q, steps %q, probed %q, live %q", got.Found, got.Steps, got.Probed, got.LastValue)
+		}
+		for _, f := range got.Faults {
+			t.Error(f)
+		}
+	})
 }

@@ -20,6 +20,8 @@ export const router = createRouter({
     { path: '/password', name: 'password', component: Password },
     { path: '/register/:kind?', name: 'register', component: () => import('./rooms/Register.vue'), props: true },
     { path: '/register/:kind/:id', name: 'form', component: () => import('./rooms/Form.vue'), props: true },
+    { path: '/instruments', name: 'instruments', component: () => import('./rooms/Instruments.vue') },
+    { path: '/instruments/:id', name: 'instrument', component: () => import('./rooms/Instrument.vue'), props: true },
     { path: '/devices', name: 'devices', component: () => import('./rooms/Devices.vue') },
     { path: '/platform', name: 'platform', component: () => import('./rooms/Platform.vue') },
     { path: '/people', name: 'people', component: () => import('./rooms/People.vue') },

@@ -319,6 +319,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/devices:probe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try an unsaved device, step by step
+         * @description Tells what each step saw, how long it took and the likely cure. A probe never disturbs a running poll: where the
+         *     gateway polls already, it shares the connection, and what cannot be tried so is skipped. What a form leaves open besides the connection does not matter.
+         */
+        post: operations["probeDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/devices/{id}": {
         parameters: {
             query?: never;
@@ -476,6 +497,154 @@ export interface paths {
          * @description 409, code `in_use`, where live things still refer to it.
          */
         delete: operations["retireLimit"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List device templates, by id */
+        get: operations["listTemplates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/templates/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /** Read one */
+        get: operations["getTemplate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/templates/{id}:render": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Show what a template would register; nothing is changed
+         * @description Faults of a parameter are named `parameters.NAME`.
+         */
+        post: operations["renderTemplate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/templates/{id}:register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Register a device with its points, bindings and chosen limits, all or nothing
+         * @description A point that exists with the same factor and unit is bound to the new device and goes on with its history; with another
+         *     factor or unit the answer is 400, code `point_differs`. While another binding of it is in force the answer is 400, code `binding_overlap`, unless `take_over` ends that one now.
+         *     Every thing that is made has its own row in the audit trail.
+         */
+        post: operations["registerTemplate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/import/{kind}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: components["parameters"]["PathCollection"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take over a CSV table of registered things
+         * @description The first line names the columns: the paths of the fields that the schema of the collection has, such as `modbus.unit`, in any order; those of one's own notes begin
+         *     with `#`. `GET /export/{kind}.csv` gives such a table, also an empty one to fill in. A row makes the thing of its id or replaces it. A field without a
+         *     column stays as it is, an empty cell empties its field, an empty secret stays. Lists stand in one cell, items apart by `|`, their fields by `:`.
+         *     UTF-8 with or without its mark or GB18030, commas or semicolons, at most 16 MiB and 50,000 rows. Faults of rows are in the answer, which is 200 also when nothing was stored for them.
+         */
+        post: operations["importThings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/export/{kind}.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: components["parameters"]["PathCollection"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Registered things as a CSV table that can be imported again
+         * @description Without secrets, and only what the asker may see. Text that a spreadsheet would run as a formula has an apostrophe before it, which the import takes away.
+         */
+        get: operations["exportThings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/label.svg": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /** A label to print, whose QR code opens the device's page */
+        get: operations["getLabel"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1109,6 +1278,72 @@ export interface components {
              */
             readonly retired_at?: string;
         };
+        /** @description A form as it stands */
+        ProbeRequest: {
+            /** @description A Device; driver, endpoint and settings matter */
+            device: Record<string, never>;
+            /** @description Bindings; those without an id are named by their place */
+            bindings?: Record<string, never>[];
+            /** @description Unsaved points of the bindings; saved ones are known */
+            points?: Record<string, never>[];
+        };
+        ProbeReport: {
+            /** @description In the order in which they were tried */
+            steps: components["schemas"]["ProbeStep"][];
+        };
+        ProbeStep: {
+            /**
+             * @description Stable, such as resolve, address, connect, answer, framing, values
+             * @example answer
+             */
+            name: string;
+            ok: boolean;
+            /** @description Was not tried; the text says why */
+            skipped?: boolean;
+            took: components["schemas"]["Duration"];
+            /** @description What was seen */
+            zh: string;
+            en: string;
+            /** @description What to do about it */
+            cure_zh?: string;
+            cure_en?: string;
+            values?: components["schemas"]["ProbedValue"][];
+        };
+        /** @description What stands at one binding */
+        ProbedValue: {
+            /** @description Its id, or its place in the list if it has none */
+            binding: string;
+            point?: string;
+            /**
+             * @description As it came: bytes in hexadecimal, or the payload
+             * @example 41 BC 00 00
+             */
+            raw?: string;
+            /**
+             * Format: double
+             * @description In the unit of the point; absent if there is none
+             */
+            value?: number;
+            /** @description Of an enumeration */
+            label?: string;
+            /** @description The value lies in the stated range, and is not next to nothing as wrong orders often are */
+            plausible: boolean;
+            /** @description What the same bytes say in every word order */
+            orders?: components["schemas"]["OrderedValue"][];
+            /** @description Why there is no value, or what to look at */
+            zh?: string;
+            en?: string;
+        };
+        OrderedValue: {
+            /** @enum {string} */
+            order: "ABCD" | "CDAB" | "BADC" | "DCBA";
+            /**
+             * Format: double
+             * @description Absent if the bytes are no number in this order
+             */
+            value?: number;
+            plausible: boolean;
+        };
         /** @description What one value of an enumeration means: 1 is running */
         Label: {
             /** Format: double */
@@ -1192,6 +1427,34 @@ export interface components {
             /** @description Group of a shared subscription */
             share?: string;
             qos?: number | null;
+            /** @description Of an mqtts broker: certificates that sign for it, PEM; absent means the system certificates */
+            ca?: string;
+            /** @description With which the gateway signs in to an mqtts broker, PEM; absent means none */
+            certificate?: string;
+            /** @description Of certificate, PEM; as shown keeps the stored one, empty or absent means none */
+            key?: components["schemas"]["Secret"];
+            /** @description Embedded broker: as good as the password while the two are exchanged; as shown keeps the stored one, empty or absent ends the exchange */
+            next_password?: components["schemas"]["Secret"];
+            /** @description Embedded broker: SHA-256 of the certificates with which the device signs in without password, hexadecimal */
+            fingerprints?: string[];
+            /** @description Embedded broker: at once; absent means 64 */
+            connections?: number;
+            /** @description Embedded broker: messages a second, beyond which it is read more slowly; absent means no limit */
+            rate?: number;
+            /** @description Embedded broker: bytes of one payload, beyond which it is a dead letter; absent means 64 KiB */
+            size?: number;
+            status?: components["schemas"]["StatusTopic"];
+        };
+        /** @description Where a device says that it is there, and its last will that it has gone */
+        StatusTopic: {
+            /** @description {device} stands for the device id */
+            topic: string;
+            /** @description gjson path of the word; absent: the payload is the word */
+            path?: string;
+            /** @description The word for gone; absent: offline, false, 0, dead, disconnected or lost */
+            offline?: string;
+            /** @description The word for there; absent: online, true, 1, alive or connected */
+            online?: string;
         };
         /** @description Of a data logger that speaks HJ 212 and connects to the gateway */
         HJ212Settings: {
@@ -1275,9 +1538,14 @@ export interface components {
             topic?: string;
             /** @description What the instrument is called in the topic; absent: the device id */
             instance?: string;
+            /**
+             * @description Absent means json
+             * @enum {string}
+             */
+            format?: "json" | "senml" | "sparkplug";
             /** @description gjson path of an array whose elements are measurements, each with its own time; @this is the whole payload */
             each?: string;
-            /** @description gjson path of the value, in an element where there is each; absent: the payload is the number, or an object with value or v */
+            /** @description gjson path of the value, in an element where there is each; absent: the payload is the number, or an object with value or v. With senml and sparkplug the name of the value */
             path?: string;
             /** @description gjson path of the time; absent: time, ts or t beside a value object, else receipt */
             time_path?: string;
@@ -1421,6 +1689,191 @@ export interface components {
             items: components["schemas"]["Limit"][];
             /** @description The `after` of the next page; absent on the last */
             next?: string;
+        };
+        /** @description The same in both languages */
+        Words: {
+            zh?: string;
+            en?: string;
+        };
+        /** @description What an instrument needs to be read */
+        Template: {
+            id: components["schemas"]["Id"];
+            /** @description The maker, or generic */
+            brand: string;
+            model?: string;
+            /** @example power_meter */
+            kind: string;
+            name: components["schemas"]["Words"];
+            help?: components["schemas"]["Words"];
+            /** @description Addresses of what it was made from */
+            source?: string[];
+            driver: string;
+            /** @description Kind of an outlet to be made for it */
+            outlet_kind: string;
+            /** @description To be asked in this order */
+            parameters: components["schemas"]["TemplateParameter"][];
+            /** @description Fields of the device, with ${…} where a parameter goes */
+            device?: Record<string, never>;
+            points: components["schemas"]["TemplatePoint"][];
+            /** @description Suggestions; nothing is judged by them until they are taken over */
+            limits: components["schemas"]["LimitSuggestion"][];
+            /** @description The owner's own, not a shipped one */
+            own: boolean;
+        };
+        TemplateParameter: {
+            name: string;
+            /**
+             * @description modbus: an endpoint, or only its host or serial port
+             * @enum {string}
+             */
+            type: "text" | "host" | "modbus" | "integer" | "number" | "boolean" | "choice" | "duration" | "secret";
+            label: components["schemas"]["Words"];
+            help?: components["schemas"]["Words"];
+            unit?: string;
+            /** @description Absent: it must be given, unless optional */
+            default?: unknown;
+            optional?: boolean;
+            example?: unknown;
+            choices?: {
+                value?: string;
+                zh?: string;
+                en?: string;
+            }[];
+            /** Format: double */
+            min?: number;
+            /** Format: double */
+            max?: number;
+        };
+        TemplatePoint: {
+            /** @description Local to its outlet; with ${n} where it repeats */
+            id: string;
+            name: components["schemas"]["Words"];
+            factor: string;
+            unit: string;
+            /** @description A number, or ${…} */
+            min?: unknown;
+            /** @description A number, or ${…} */
+            max?: unknown;
+            digits: number;
+            labels?: {
+                /** Format: double */
+                value?: number;
+                zh?: string;
+                en?: string;
+            }[];
+            /** @description A whole number, or ${…}: as many of these, n = 1, 2, … */
+            repeat?: unknown;
+            /** @description Fields of the binding, with ${…} */
+            binding: Record<string, never>;
+        };
+        LimitSuggestion: {
+            id: components["schemas"]["Id"];
+            /** @description As in points */
+            point: string;
+            /** @enum {string} */
+            level: "HH" | "H" | "upper" | "lower" | "L" | "LL";
+            /**
+             * Format: double
+             * @description In the point's unit
+             */
+            value: number;
+            /** @description One that the gateway cannot judge yet is refused, code averaging_not_judged */
+            averaging: string;
+            /** Format: double */
+            deadband?: number;
+            on_delay?: components["schemas"]["Duration"];
+            standard: string;
+            clause: string;
+            /** @description First day */
+            valid_from?: string;
+            /** @description Last day */
+            valid_to?: string;
+            /** @description Compare it with the printed standard first */
+            unchecked?: boolean;
+            note?: components["schemas"]["Words"];
+        };
+        TemplateList: {
+            items: components["schemas"]["TemplateSummary"][];
+        };
+        TemplateSummary: {
+            id: components["schemas"]["Id"];
+            /** @description The maker, or generic */
+            brand: string;
+            model?: string;
+            kind: string;
+            name: components["schemas"]["Words"];
+            driver: string;
+            outlet_kind: string;
+            own: boolean;
+        };
+        TemplateRequest: {
+            /** @description Site id; absent means the outlet's */
+            site?: string;
+            /** @description Outlet id */
+            outlet?: string;
+            /** @description Id of the device; absent means one is made */
+            device?: string;
+            /** @description Absent means the template's */
+            name?: string;
+            /**
+             * @description Of the names; absent means zh
+             * @enum {string}
+             */
+            language?: "zh" | "en";
+            /** @description By name: text, number or boolean */
+            parameters?: {
+                [key: string]: unknown;
+            };
+            /** @description Those wanted; absent means all */
+            points?: {
+                /** @description Id in the template, with its number where it repeats */
+                point: string;
+                /** @description outlet.point; absent means the outlet and the template's id */
+                id?: string;
+            }[];
+            /** @description Ids of the suggestions to take over */
+            limits?: string[];
+            /** @description End the present bindings of points that exist already; for swapping a device */
+            take_over?: boolean;
+        };
+        /** @description As in TemplateResult, before registration */
+        TemplateDraft: {
+            device: Record<string, never>;
+            points: Record<string, never>[];
+            bindings: Record<string, never>[];
+            limits: Record<string, never>[];
+        };
+        TemplateResult: {
+            device: components["schemas"]["Device"];
+            /** @description Also those that were there before */
+            points: components["schemas"]["Point"][];
+            bindings: components["schemas"]["Binding"][];
+            limits: components["schemas"]["Limit"][];
+        };
+        ImportResult: {
+            /** @description Something was changed */
+            stored: boolean;
+            /** @description That hold anything */
+            rows: number;
+            /** @description Were or, where nothing was stored, would be */
+            created: number;
+            replaced: number;
+            unchanged: number;
+            /** @description By line, at most 1,000 */
+            faults: components["schemas"]["TableFault"][];
+            /** @description Beyond those */
+            more_faults: number;
+        };
+        TableFault: {
+            /** @description Of the file, from 1 */
+            line: number;
+            /** @description From 1; absent where the fault is no one cell's */
+            column?: number;
+            /** @description Name of the column */
+            field?: string;
+            code: string;
+            zh: string;
+            en: string;
         };
         /**
          * @description Values of quality bad are kept but neither judged nor averaged
@@ -2026,6 +2479,7 @@ export interface components {
     };
     parameters: {
         PathId: string;
+        PathCollection: "entities" | "sites" | "outlets" | "points" | "devices" | "bindings" | "cameras" | "limits";
         /** @description outlet.point */
         PathPointId: string;
         PathEventId: string;
@@ -2832,6 +3286,31 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    probeDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeRequest"];
+            };
+        };
+        responses: {
+            /** @description What was seen, whether or not the device answers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProbeReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getDevice: {
         parameters: {
             query?: never;
@@ -3311,6 +3790,202 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listTemplates: {
+        parameters: {
+            query?: {
+                /** @description Only of this kind of instrument, such as power_meter */
+                kind?: string;
+                /** @description Only of this driver */
+                driver?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The shipped ones and the owner's own */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getTemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    renderTemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TemplateRequest"];
+            };
+        };
+        responses: {
+            /** @description Device, points, bindings and limits as they would be; the ids of bindings and limits are made at registration */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateDraft"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    registerTemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TemplateRequest"];
+            };
+        };
+        responses: {
+            /** @description Registered */
+            201: {
+                headers: {
+                    /** @description The device's address */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateResult"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    importThings: {
+        parameters: {
+            query?: {
+                /** @description Tell what would happen and change nothing */
+                dry_run?: boolean;
+                /** @description file: one fault keeps out all rows; row: the good rows are stored */
+                mode?: "file" | "row";
+                /** @description Absent means what fits */
+                encoding?: "utf-8" | "gb18030";
+            };
+            header?: never;
+            path: {
+                kind: components["parameters"]["PathCollection"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/csv": string;
+            };
+        };
+        responses: {
+            /** @description What became of the rows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportResult"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    exportThings: {
+        parameters: {
+            query?: {
+                /** @description Only of this site */
+                site?: components["parameters"]["FilterSite"];
+                /** @description utf-8 comes with its mark, for spreadsheets */
+                encoding?: "utf-8" | "gb18030";
+                separator?: "comma" | "semicolon";
+            };
+            header?: never;
+            path: {
+                kind: components["parameters"]["PathCollection"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The table */
+            200: {
+                headers: {
+                    /** @description A name for the file */
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getLabel: {
+        parameters: {
+            query?: {
+                /** @description Address under which phones reach the console, such as https://192.168.1.10:8443; absent means the one that was asked */
+                base?: string;
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The label */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/svg+xml": string;
+                };
             };
             default: components["responses"]["Problem"];
         };

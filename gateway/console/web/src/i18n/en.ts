@@ -1,6 +1,8 @@
+import { fieldEn } from './field.en'
 import type { Key } from './zh-CN'
 
 export const en: Record<Key, string> = {
+  ...fieldEn,
   'app.name': 'Off-site supervision gateway',
   'nav.overview': 'Overview',
   'nav.events': 'Alarms',

@@ -1,5 +1,8 @@
+import { fieldZh } from './field.zh-CN'
+
 /** Every sentence of the console in Chinese; the other languages have exactly these keys. */
 export const zhCN = {
+  ...fieldZh,
   'app.name': '非现场监管网关',
   'nav.overview': '总览',
   'nav.events': '报警',
