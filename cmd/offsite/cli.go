@@ -21,6 +21,7 @@ type program struct {
 	Simulate simulateCommand `cmd:"" help:"Run one simulated instrument, camera or platform. 模拟设备"`
 	Decode   decodeCommand   `cmd:"" help:"Read frames from standard input and print them as JSON. 解析报文"`
 	Probe    probeCommand    `cmd:"" help:"Try a device step by step, or look for units. 测试设备或扫描单元号"`
+	Devices  devicesCommand  `cmd:"" help:"Import and export what is registered, as CSV. 批量导入导出"`
 	Check    checkCommand    `cmd:"" help:"Explain every fault of a configuration file. 检查配置文件"`
 	Version  versionCommand  `cmd:"" help:"Print the version. 版本"`
 }
