@@ -235,6 +235,19 @@ func (s *site) Condition(context.Context) (api.Status, error) {
 
 func (s *site) Notices() []api.Notice { return s.notices }
 
+// Letters gives one message, of device dev-a, that cannot be understood.
+func (s *site) Letters(_ context.Context, f api.LetterFilter) ([]api.DeadLetter, error) {
+	l := api.DeadLetter{ID: 7, Device: firstOf["devices"], Site: "a", Topic: "t", Encoding: api.Base64, Payload: "/w==", Size: 1, ReceivedAt: day, Problem: api.FieldProblem{Code: "bad_utf8", Zh: "不是文本", En: "no text"}}
+	if (f.Device != "" && f.Device != l.Device) || (f.Before != 0 && f.Before <= l.ID) || (len(f.IDs) > 0 && !slices.Contains(f.IDs, l.ID)) {
+		return nil, nil
+	}
+	return []api.DeadLetter{l}, nil
+}
+
+func (s *site) Replay(_ context.Context, ids []int64) (api.ReplayResult, error) {
+	return api.ReplayResult{Understood: len(ids), Readings: 2 * len(ids), Failed: []api.DeadLetter{}}, nil
+}
+
 func (s *site) Losses(context.Context, int) ([]api.Loss, error) {
 	loss := func(id int64, site string) api.Loss {
 		return api.Loss{ID: id, Kind: "gap", Subject: "device/x", Site: site, Count: 1, From: day, To: day, Why: api.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}

@@ -23,7 +23,7 @@ import (
 func Site(b *edge.Box) api.Backend {
 	return api.Backend{
 		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Events: siteEvents{b},
-		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Platform: sitePlatform{b},
+		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b},
 	}
 }
 
@@ -177,6 +177,39 @@ func (s siteCondition) Losses(ctx context.Context, most int) ([]api.Loss, error)
 }
 
 func (s siteCondition) Ready(context.Context) error { return s.Box.Ready() }
+
+type siteLetters struct{ *edge.Box }
+
+func (s siteLetters) letters(list []edge.Letter) []api.DeadLetter {
+	out := make([]api.DeadLetter, 0, len(list))
+	for _, l := range list {
+		d := api.DeadLetter{
+			ID: int64(l.Seq), Device: l.Device, Site: s.SiteOf("device/" + l.Device), Topic: l.Topic, Size: len(l.Payload),
+			Problem: *api.ProblemOf(l.Problem), ReceivedAt: l.Received,
+		}
+		d.Payload, d.Encoding = api.PayloadOf(l.Payload)
+		out = append(out, d)
+	}
+	return out
+}
+
+func seqsOf(ids []int64) []uint64 {
+	seqs := make([]uint64, len(ids))
+	for i, id := range ids {
+		seqs[i] = uint64(id)
+	}
+	return seqs
+}
+
+func (s siteLetters) Letters(ctx context.Context, f api.LetterFilter) ([]api.DeadLetter, error) {
+	list, err := s.Ledger.Letters(ctx, edge.LetterFilter{Device: f.Device, Seqs: seqsOf(f.IDs), Before: uint64(f.Before), Most: f.Most})
+	return s.letters(list), err
+}
+
+func (s siteLetters) Replay(ctx context.Context, ids []int64) (api.ReplayResult, error) {
+	done, err := s.Box.Replay(ctx, edge.LetterFilter{Seqs: seqsOf(ids)})
+	return api.ReplayResult{Understood: done.Understood, Readings: done.Readings, Failed: s.letters(done.Failed)}, err
+}
 
 type siteEvidence struct{ *edge.Box }
 

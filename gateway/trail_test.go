@@ -34,6 +34,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.site.events["al-1"] = alarm("al-1", "a", day)
 	b.call("POST", "/api/v1/events/al-1:acknowledge", root, map[string]string{"note": ""}).want(200)
 	b.call("GET", "/api/v1/blobs/"+b.site.exhibit("x", "a"), root, nil).want(200)
+	b.call("POST", "/api/v1/dead-letters:replay", root, map[string]any{"ids": []int{7}}).want(200)
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", root, nil).want(200)
 	b.watch("cam-a", root)
 	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)

@@ -211,7 +211,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
 		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
 		"getStill": a.getStill, "viewLive": a.viewLive,
-		"getStatus": a.getStatus, "listLosses": a.listLosses,
+		"getStatus": a.getStatus, "listLosses": a.listLosses, "listDeadLetters": a.listLetters, "replayDeadLetters": a.replayLetters,
 		"getPlatform": a.getPlatform, "enrolPlatform": a.enrolPlatform, "receiveCommand": a.receiveCommand,
 		"listPeople": a.listPeople, "createPerson": a.createPerson, "getPerson": a.getPerson, "replacePerson": a.replacePerson,
 		"retirePerson": a.retirePerson, "resetPassword": a.resetPassword,

@@ -31,6 +31,7 @@ type Backend struct {
 	Evidence  Evidence
 	Updates   Updates
 	Condition Condition
+	Letters   Letters
 	Platform  Platform
 	Accounts  Accounts
 	Hub       Hub
@@ -84,6 +85,24 @@ type Events interface {
 type Detail struct {
 	breach.Event
 	Pictures []Picture `json:"pictures"`
+}
+
+// Letters are the messages of devices that could not be understood and wait for
+// their bindings to be mended.
+//
+// Letters lists them, newest first. Replay reads those of the ids again by the
+// present bindings; it returns when what was understood is on disk.
+type Letters interface {
+	Letters(ctx context.Context, f LetterFilter) ([]DeadLetter, error)
+	Replay(ctx context.Context, ids []int64) (ReplayResult, error)
+}
+
+// LetterFilter says which dead letters are meant; zero fields do not matter.
+type LetterFilter struct {
+	Device string
+	IDs    []int64
+	Before int64 // only those with a lower id
+	Most   int   // at most 1,000
 }
 
 // Evidence opens what belongs to events, by its hash. It returns ErrNotFound

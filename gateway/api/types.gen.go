@@ -43,6 +43,24 @@ func (e AlarmState) Valid() bool {
 	}
 }
 
+// Defines values for DeadLetterEncoding.
+const (
+	Base64 DeadLetterEncoding = "base64"
+	UTF8   DeadLetterEncoding = "utf8"
+)
+
+// Valid indicates whether the value is a known member of the DeadLetterEncoding enum.
+func (e DeadLetterEncoding) Valid() bool {
+	switch e {
+	case Base64:
+		return true
+	case UTF8:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EvidenceState.
 const (
 	Attached EvidenceState = "attached"
@@ -320,6 +338,37 @@ type Command struct {
 
 // CommandResult defines model for CommandResult.
 type CommandResult map[string]interface{}
+
+// DeadLetter defines model for DeadLetter.
+type DeadLetter struct {
+	Device string `json:"device"`
+
+	// Encoding Of payload
+	Encoding DeadLetterEncoding `json:"encoding"`
+	ID       int64              `json:"id"`
+
+	// Payload As it came
+	Payload    string       `json:"payload"`
+	Problem    FieldProblem `json:"problem"`
+	ReceivedAt time.Time    `json:"received_at"`
+
+	// Site Absent where the device is gone
+	Site string `json:"site,omitempty,omitzero"`
+
+	// Size Bytes of payload
+	Size int `json:"size"`
+
+	// Topic Topic, or whatever address the message came to
+	Topic string `json:"topic"`
+}
+
+// DeadLetterEncoding Of payload
+type DeadLetterEncoding string
+
+// DeadLetterList defines model for DeadLetterList.
+type DeadLetterList struct {
+	Items []DeadLetter `json:"items"`
+}
 
 // Device What has a connection: instrument, PLC, data logger, gateway
 type Device = devices.Device
@@ -796,6 +845,24 @@ type Readings struct {
 // Register A place in a Modbus device
 type Register = devices.Register
 
+// ReplayRequest Which messages: those of the ids, or all of the device
+type ReplayRequest struct {
+	Device string  `json:"device,omitempty,omitzero"`
+	Ids    []int64 `json:"ids,omitempty,omitzero"`
+}
+
+// ReplayResult defines model for ReplayResult.
+type ReplayResult struct {
+	// Failed Messages that wait on
+	Failed []DeadLetter `json:"failed"`
+
+	// Readings That are on disk now
+	Readings int `json:"readings"`
+
+	// Understood Messages that wait no more
+	Understood int `json:"understood"`
+}
+
 // Role defines model for Role.
 type Role string
 
@@ -1101,6 +1168,16 @@ type ReplaceCameraParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Device Only of this device
+	Device FilterDevice `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
+	// Before Only those with a lower id
+	Before int64 `form:"before,omitempty" json:"before,omitempty,omitzero"`
+	Max    int   `form:"max,omitempty" json:"max,omitempty,omitzero"`
+}
+
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
 	// Site Only of this site
@@ -1340,6 +1417,9 @@ type CreateCameraJSONRequestBody = Camera
 
 // ReplaceCameraJSONRequestBody defines body for ReplaceCamera for application/json ContentType.
 type ReplaceCameraJSONRequestBody = Camera
+
+// ReplayDeadLettersJSONRequestBody defines body for ReplayDeadLetters for application/json ContentType.
+type ReplayDeadLettersJSONRequestBody = ReplayRequest
 
 // CreateDeviceJSONRequestBody defines body for CreateDevice for application/json ContentType.
 type CreateDeviceJSONRequestBody = Device
