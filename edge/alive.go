@@ -70,7 +70,7 @@ func lastAlive(ctx context.Context, tx *sql.Tx) (at time.Time, stopped bool, err
 func away(stopped bool) *devices.Problem {
 	if stopped {
 		return &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "gateway_stopped",
+			Kind: devices.ErrUnavailable, Code: codeStopped,
 			ZH: "网关曾停止运行，其间不能自行保存数据的设备没有读数；若非计划停机，请查明原因",
 			EN: "the gateway was stopped; of devices that keep no data themselves there are no readings from that time; find out why if nobody meant it",
 		}

@@ -245,6 +245,15 @@ func (b *Board) show(d *device) {
 	b.live.Tell(Update{Device: &shown})
 }
 
+// showAgain tells watchers of a device about which something else has changed.
+func (b *Board) showAgain(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if d := b.devices[id]; d != nil {
+		b.show(d)
+	}
+}
+
 // cameraChanged ends the gap of a camera, or opens one when there is a reason.
 func (b *Board) cameraChanged(id string, at time.Time, why *devices.Problem) {
 	b.mu.Lock()

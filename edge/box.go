@@ -45,6 +45,8 @@ type Box struct {
 	History  *History
 	Live     *Live
 	Board    *Board
+	Upkeep   *Upkeep
+	Health   *Health
 	Cameras  *Cameras
 
 	id          string // of this installation
@@ -76,7 +78,7 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	if parts.Log == nil {
 		parts.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Box{cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, Live: newLive(), History: &History{}, recording: make(chan struct{})}
+	b := &Box{cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, Live: newLive(), Health: newHealth(), History: &History{}, recording: make(chan struct{})}
 	b.condition = newCondition(b.Live)
 	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger}); err != nil {
 		return nil, err
@@ -101,10 +103,13 @@ func (b *Box) openState(ctx context.Context) (err error) {
 	if b.Ledger, err = OpenLedger(ctx, b.DB); err != nil {
 		return err
 	}
+	if b.Upkeep, err = openUpkeep(ctx, b.DB, b.Audit); err != nil {
+		return err
+	}
 	if b.id, err = installation(ctx, b.DB); err != nil {
 		return err
 	}
-	if b.Events, err = breach.Open(ctx, b.DB, breach.Config{Directory: directory{b.Registry}}); err != nil {
+	if b.Events, err = breach.Open(ctx, b.DB, breach.Config{Directory: directory{b.Registry, b.Upkeep}}); err != nil {
 		return err
 	}
 	if b.Outbox, err = outbox.Open(ctx, b.DB, outbox.Config{
@@ -198,6 +203,7 @@ func (b *Box) acquire(ctx context.Context) error {
 	g.Go(func() error { return agent.Run(ctx) })
 	g.Go(func() error { return b.Cameras.run(ctx) })
 	g.Go(func() error { return b.tellUnbound(ctx) })
+	g.Go(func() error { return b.watchHealth(ctx) })
 	g.Go(func() error {
 		return Supervise(ctx, b.logger.With("task", "broker"), BackOff(time.Second, 30*time.Second), b.runBroker)
 	})
@@ -212,6 +218,8 @@ type sink struct {
 
 func (s sink) Accept(d devices.Delivery, done func(error)) {
 	s.Board.heard(d.Origin.Device, d.Received)
+	s.Health.delivered(&d)
+	s.Upkeep.mark(&d)
 	s.Pipeline.Accept(d, done)
 }
 
@@ -221,7 +229,12 @@ func (s sink) Report(r devices.Report) {
 	}
 }
 
-var _ devices.Sink = sink{}
+func (s sink) Polled(p devices.Poll) { s.Health.Polled(p) }
+
+var (
+	_ devices.Sink  = sink{}
+	_ devices.Meter = sink{}
+)
 
 // lost writes what fell out of the log before a remote store could take it.
 func (b *Box) lost(l spool.Loss) error {

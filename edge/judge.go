@@ -33,6 +33,7 @@ type judge struct {
 	evidence *evidence.Collector
 	ledger   *Ledger
 	audit    *audit.Log
+	upkeep   *Upkeep // nil: nothing is ever under maintenance
 	live     *Live
 	message  func(breach.Transition) (outbox.Message, error) // the platform's form of a transition
 	report   func(*devices.Problem)                          // why nothing can be judged; nil when it can again
@@ -63,6 +64,9 @@ func (j *judge) run(ctx context.Context) error {
 		for _, rec := range recs {
 			if rec.Letter != nil {
 				letters = append(letters, rec)
+			}
+			if j.upkeep != nil {
+				rec.Readings = j.upkeep.judged(rec.Origin.Device, rec.Readings)
 			}
 			found = append(found, j.engine.Observe(rec, rules)...)
 			at = rec.Seq

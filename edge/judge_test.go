@@ -49,7 +49,7 @@ func (c *court) open() {
 	ctx := c.t.Context()
 	ledger, err := OpenLedger(ctx, c.db)
 	trail, err2 := audit.Open(ctx, c.db)
-	engine, err3 := breach.Open(ctx, c.db, breach.Config{Directory: directory{c.registry}})
+	engine, err3 := breach.Open(ctx, c.db, breach.Config{Directory: directory{registry: c.registry}})
 	box, err4 := outbox.Open(ctx, c.db, outbox.Config{})
 	vault, err5 := evidence.OpenVault(c.t.TempDir())
 	if err := errors.Join(err, err2, err3, err4, err5); err != nil {

@@ -17,8 +17,9 @@ type Update struct {
 	Event    *breach.Transition
 	Device   *DeviceStatus
 	Camera   *CameraStatus
-	Changed  bool // the registry changed
-	Notices  bool // those that hold changed
+	Points   []string // that turned stale or fresh, or whose maintenance began or ended
+	Changed  bool     // the registry changed
+	Notices  bool     // those that hold changed
 }
 
 // watchDepth is how many updates wait for one watcher before it loses some.

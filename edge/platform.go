@@ -46,7 +46,10 @@ func (b *Box) openPlatform(ctx context.Context) (*dispatch.Client, error) {
 }
 
 // directory tells breach where a point stands and who answers for it.
-type directory struct{ registry *registry.Registry }
+type directory struct {
+	registry *registry.Registry
+	upkeep   *Upkeep
+}
 
 func (d directory) Describe(point string, at time.Time) (breach.Place, bool) {
 	s := d.registry.Snapshot()
@@ -54,11 +57,25 @@ func (d directory) Describe(point string, at time.Time) (breach.Place, bool) {
 	if p == nil {
 		return breach.Place{}, false
 	}
-	place := breach.Place{Site: s.SiteOf(point), Outlet: p.Outlet(), Factor: p.Factor, Unit: p.Unit, Measured: measured(s, point, at)}
+	place := breach.Place{Site: s.SiteOf(point), Outlet: p.Outlet(), Factor: p.Factor, Unit: p.Unit, Measured: measured(s, point, at), Maintained: d.maintained(s, point, at)}
 	if e := answerable(s, place.Site); e != nil {
 		place.USCC, place.Region = e.USCC, e.Region
 	}
 	return place, true
+}
+
+// maintained says whether the point, or a device bound to it, is under
+// maintenance at the time at.
+func (d directory) maintained(s *registry.Snapshot, point string, at time.Time) bool {
+	if d.upkeep == nil || d.upkeep.none() {
+		return false
+	}
+	for _, b := range s.Bindings {
+		if b.Point == point && !b.From.After(at) && (b.To == nil || b.To.After(at)) && d.upkeep.of(b.Device, point, at) != nil {
+			return true
+		}
+	}
+	return d.upkeep.of("", point, at) != nil
 }
 
 // measured says whether a device is bound to point at the time at.

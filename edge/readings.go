@@ -326,7 +326,7 @@ func (b *Box) recorderOn(r *openReadings) *recorder {
 func (b *Box) judgeOn(r *openReadings) *judge {
 	return &judge{
 		log: r.log, db: b.DB, registry: b.Registry, engine: b.Events, outbox: b.Outbox, evidence: b.Evidence, ledger: b.Ledger,
-		audit: b.Audit, live: b.Live, message: b.message, logger: b.logger, pause: BackOff(500*time.Millisecond, 10*time.Second),
+		audit: b.Audit, upkeep: b.Upkeep, live: b.Live, message: b.message, logger: b.logger, pause: BackOff(500*time.Millisecond, 10*time.Second),
 		report: func(p *devices.Problem) { b.condition.set(noticeJudging, p) },
 	}
 }

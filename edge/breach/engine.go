@@ -42,6 +42,8 @@ type Place struct {
 	Factor   string
 	Unit     string
 	Measured bool // a device is bound to the point
+
+	Maintained bool // it, or its device, is under maintenance: its readings are not to be judged
 }
 
 // Config of an Engine.
@@ -234,8 +236,12 @@ func (e *Engine) Reconcile(rules Rules, at time.Time) []Transition {
 		if reason == "" {
 			continue
 		}
-		if a.event != nil {
+		switch {
+		case a.event != nil:
 			out = append(out, Transition{Event: a.end(reason, at), Step: Closed})
+			e.mark(a)
+		case a.since != never: // a breach that is pending begins anew
+			a.since = never
 			e.mark(a)
 		}
 		if forget {
@@ -254,7 +260,7 @@ func (e *Engine) unfounded(a *alarm, rules Rules, at time.Time) (reason string, 
 			l = candidate
 		}
 	}
-	if l != nil && a.event == nil {
+	if l != nil && a.event == nil && a.since == never {
 		return "", false // nothing to end, so the directory need not be asked
 	}
 	place, known := Place{Measured: true}, true
@@ -270,6 +276,8 @@ func (e *Engine) unfounded(a *alarm, rules Rules, at time.Time) (reason string, 
 		return EndLimitExpired, false
 	case !place.Measured:
 		return EndNotMeasured, false
+	case place.Maintained:
+		return EndMaintenance, false
 	default:
 		return "", false
 	}

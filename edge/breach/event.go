@@ -28,6 +28,7 @@ const (
 	EndLimitChanged = "limit_changed" // the limit was given another level, or a validity that begins later
 	EndPointRetired = "point_retired" // the point is gone
 	EndNotMeasured  = "not_measured"  // no device measures the point any more
+	EndMaintenance  = "maintenance"   // the point, or its device, was put under maintenance; nobody knows whether it recovered
 )
 
 // Alarm states of ISA-18.2. The last two are not reached yet.
