@@ -73,8 +73,8 @@ func (s *session) packet(ctx context.Context, l *logger, f Frame, received time.
 	for _, r := range out.reports {
 		s.host.sink.Report(r)
 	}
-	for _, place := range out.unbound {
-		s.unbound(l, place, received)
+	for place, count := range l.unbound(out.unbound, received) {
+		s.unbound(l, place, count, received)
 	}
 	if out.problem != nil {
 		s.host.counts.refused.Add(1)
@@ -138,10 +138,10 @@ func (s *session) replayed(l *logger, p *Packet, awaited bool, at time.Time) {
 	}, false)
 }
 
-func (s *session) unbound(l *logger, f devices.FactorPlace, at time.Time) {
+func (s *session) unbound(l *logger, f devices.FactorPlace, count int64, at time.Time) {
 	detail := quote(f.Code) + " " + f.Kind + " " + f.Field
 	s.host.notes.add(Note{
-		Device: l.device.ID, MN: l.settings.MN, Remote: s.remote, At: at, Detail: detail,
+		Device: l.device.ID, MN: l.settings.MN, Remote: s.remote, At: at, Detail: detail, Count: count,
 		Problem: devices.Invalid("factor.code", CodeUnknownFactor,
 			"数采仪发送的因子没有绑定测点，未被记录；请为该因子添加绑定", "no point is bound to a factor that the logger sends, and nothing is recorded from it; add a binding"),
 	}, true)

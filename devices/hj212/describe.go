@@ -99,7 +99,7 @@ func value(field, written string) any {
 	case "Flag", "EFlag", "SampleTime", "Info", "SN":
 		return text(written)
 	}
-	if json.Valid([]byte(written)) && (digit(written[0]) || written[0] == '-') {
+	if n := len(written); json.Valid([]byte(written)) && (digit(written[0]) || written[0] == '-') && digit(written[n-1]) {
 		return json.Number(written)
 	}
 	if v, err := strconv.ParseFloat(written, 64); err == nil && !math.IsInf(v, 0) && !math.IsNaN(v) && !strings.ContainsAny(written, "xXpP_") {

@@ -31,9 +31,53 @@ type logger struct {
 
 	mu     sync.Mutex
 	faulty map[string]string // points whose last value could not be read, with the code of the reason
+	lonely map[devices.FactorPlace]*lonely
 	recent [remembered]uint64
 	next   int       // where the next packet is remembered
 	split  time.Time // DataTime of the packets of one exchange, for those that leave it out
+}
+
+// Places without a point are noted once a minute each, and not more of them than
+// a person would read.
+const (
+	lonelyEvery = time.Minute
+	lonelyMost  = 64
+)
+
+// lonely is a place with values that no point is bound to.
+type lonely struct {
+	noted time.Time
+	count int64 // of packets since
+}
+
+// unbound counts the places and gives how often those have come that are to be
+// noted now.
+func (l *logger) unbound(places []devices.FactorPlace, at time.Time) map[devices.FactorPlace]int64 {
+	if len(places) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var due map[devices.FactorPlace]int64
+	for _, place := range places {
+		one := l.lonely[place]
+		if one == nil {
+			if len(l.lonely) >= lonelyMost {
+				continue
+			}
+			one = &lonely{}
+			l.lonely[place] = one
+		}
+		if one.count++; at.Sub(one.noted) < lonelyEvery {
+			continue
+		}
+		if due == nil {
+			due = make(map[devices.FactorPlace]int64)
+		}
+		due[place] = one.count
+		one.noted, one.count = at, 0
+	}
+	return due
 }
 
 // spot is a point at a place of a logger's packets.
@@ -46,6 +90,7 @@ func newLogger(c *Client) (*logger, error) {
 	l := &logger{
 		device: c.Device, bounds: c.Bounds, pw: sha256.Sum256([]byte(c.Device.Password.Reveal())),
 		places: make(map[devices.FactorPlace][]spot), faulty: make(map[string]string),
+		lonely: make(map[devices.FactorPlace]*lonely),
 	}
 	var ps devices.Problems
 	if c.Device.HJ212 == nil {
@@ -165,7 +210,7 @@ func (l *logger) open(p *Packet, received time.Time) opened {
 	if !ok {
 		return opened{}
 	}
-	v := values{l: l, kind: kind, received: received}
+	v := values{l: l, kind: kind, received: received, all: p.CP}
 	if v.at, ok = l.dataTime(p); !ok {
 		if len(p.CP) == 0 {
 			return opened{}
@@ -200,6 +245,7 @@ func (l *logger) dataTime(p *Packet) (time.Time, bool) {
 type values struct {
 	l        *logger
 	kind     string
+	all      []Item // of the packet
 	at       time.Time
 	received time.Time
 	out      opened
@@ -208,54 +254,48 @@ type values struct {
 	told     map[string]string // their codes, by point
 }
 
-// item reads the properties of one factor, which share mark and time.
+// item reads the properties of one factor, which share mark and sample time.
 func (v *values) item(item Item) {
-	marks, times := v.attributes(item)
 	for _, f := range item {
 		code, field, ok := splitName(f.Name)
 		if !ok || isAttribute(field) {
 			continue
 		}
-		place := devices.FactorPlace{Code: v.l.code(code), Kind: v.kind, Field: field}
-		spots := v.l.places[place]
+		spots := v.l.places[devices.FactorPlace{Code: v.l.code(code), Kind: v.kind, Field: field}]
 		number, err := strconv.ParseFloat(strings.TrimSpace(f.Value), 64)
 		fine := err == nil && !math.IsNaN(number) && !math.IsInf(number, 0)
 		if len(spots) == 0 {
-			if fine && len(v.out.unbound) < 64 {
+			if fine {
 				v.out.unbound = append(v.out.unbound, devices.FactorPlace{Code: code, Kind: v.kind, Field: field})
 			}
 			continue
 		}
-		mark := marks[code]
+		mark := mark(v.attribute(item, code, "-Flag"))
 		for i := range spots {
 			if !fine {
 				v.fault(spots[i].point, f, mark)
 				continue
 			}
-			v.reading(&spots[i], number, mark, v.when(times[code]))
+			sampled, _ := parseTime(v.attribute(item, code, "-SampleTime"))
+			v.reading(&spots[i], number, mark, v.when(sampled))
 		}
 	}
 }
 
-// attributes gives the marks and sample times of an item by code.
-func (v *values) attributes(item Item) (marks map[string]string, times map[string]time.Time) {
-	marks = make(map[string]string, 1)
-	for _, f := range item {
-		code, field, ok := splitName(f.Name)
-		switch {
-		case !ok:
-		case field == "Flag":
-			marks[code] = mark(f.Value)
-		case field == "SampleTime":
-			if at, ok := parseTime(f.Value); ok {
-				if times == nil {
-					times = make(map[string]time.Time, 1)
+// attribute gives a property of a factor that is no value, such as its mark:
+// that of the same item, else, since some loggers put a semicolon where a comma
+// belongs, that of another.
+func (v *values) attribute(item Item, code, name string) string {
+	for _, in := range [...][]Item{{item}, v.all} {
+		for _, other := range in {
+			for _, f := range other {
+				if len(f.Name) == len(code)+len(name) && strings.HasPrefix(f.Name, code) && strings.HasSuffix(f.Name, name) {
+					return f.Value
 				}
-				times[code] = at
 			}
 		}
 	}
-	return marks, times
+	return ""
 }
 
 // mark gives a data mark as it is kept: a short text in capitals.

@@ -33,10 +33,11 @@ type notes struct {
 	all map[[3]string]*Note // by MN, code and what detail distinguishes
 }
 
-// add counts n with those of the same MN and code and, where apart, detail. It
-// says whether it is the first.
+// add counts n, once or as often as its Count says, with those of the same MN and
+// code and, where apart, detail. It says whether it is the first.
 func (ns *notes) add(n Note, apart bool) bool {
 	n.MN = n.MN[:min(len(n.MN), 64)]
+	n.Count = max(n.Count, 1)
 	key := [3]string{n.MN, n.Problem.Code}
 	if apart {
 		key[2] = n.Detail
@@ -51,11 +52,10 @@ func (ns *notes) add(n Note, apart bool) bool {
 		if len(ns.all) >= mostNotes {
 			ns.forgetOldest()
 		}
-		n.Count = 1
 		ns.all[key] = &n
 		return true
 	}
-	n.Count = old.Count + 1
+	n.Count += old.Count
 	*old = n
 	return false
 }

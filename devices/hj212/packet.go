@@ -274,6 +274,8 @@ func (r *reader) property(item *Item, part string) {
 
 func (r *reader) dataTime(value string) {
 	switch {
+	case value < "2000": // a clock that was never set
+		r.fault("datatime", "bad_time", "DataTime "+quote(value)+" 早于 2000 年，数采仪的时钟未校准", "DataTime "+quote(value)+" lies before 2000: the logger's clock was never set")
 	case stamp(value, false) && len(value) == 14:
 	case stamp(value, true):
 		r.dialect("datatime_ms", "datatime", "DataTime 须为 14 位，不含毫秒", "DataTime has 14 digits, without milliseconds")
