@@ -142,7 +142,9 @@ func TestRetiring(t *testing.T) {
 	r := open(t)
 	yard(t, r)
 	later := time.Now().Add(time.Hour)
-	create(t, r, bind("b", "gate.pm10", "plc", word(0, "int16")),
+	held := bind("b", "gate.pm10", "plc", word(0, "int16"))
+	held.From = later.Add(-2 * time.Hour) // for a while, however fast the test is
+	create(t, r, held,
 		&devices.Binding{ID: "later", Point: "tank.level", Device: "plc", Register: word(9, "int16"), From: later})
 	retire := func(kind devices.Kind, id string) error {
 		return r.Update(t.Context(), func(e *registry.Edit) error { return e.Retire(kind, id) })
