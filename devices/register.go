@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"path"
@@ -52,6 +53,26 @@ func (r *Register) Words() int {
 		return 0
 	}
 }
+
+// Contradicts says that two registers of one device overlap and cannot both be
+// right. Several points may take the same value, and some its bits.
+func (r *Register) Contradicts(o *Register) bool {
+	if r.Table != o.Table || r.end() <= int(o.Address) || o.end() <= int(r.Address) {
+		return false
+	}
+	if r.Address != o.Address || r.Words() != o.Words() {
+		return true
+	}
+	if r.Words() == 1 && (r.partial() || o.partial()) {
+		return false
+	}
+	return r.Type != o.Type || cmp.Or(r.Order, "ABCD") != cmp.Or(o.Order, "ABCD")
+}
+
+func (r *Register) end() int { return int(r.Address) + r.Words() }
+
+// partial says that the type takes some bits of its register only.
+func (r *Register) partial() bool { return r.Type == "bit" || r.Type == "bits" }
 
 func (r *Register) check(ps *Problems) {
 	ps.Add(checkOneOf("register.table", r.Table, "holding", "input", "coil", "discrete"))

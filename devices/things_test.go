@@ -202,6 +202,43 @@ func TestRegisterWords(t *testing.T) {
 	}
 }
 
+func TestRegistersThatContradictEachOther(t *testing.T) {
+	reg := func(table string, address uint16, typ string, more ...func(*devices.Register)) *devices.Register {
+		r := &devices.Register{Table: table, Address: address, Type: typ}
+		for _, m := range more {
+			m(r)
+		}
+		return r
+	}
+	order := func(o string) func(*devices.Register) { return func(r *devices.Register) { r.Order = o } }
+	length := func(n uint8) func(*devices.Register) { return func(r *devices.Register) { r.Length = n } }
+	tests := []struct {
+		name string
+		a, b *devices.Register
+		want bool
+	}{
+		{"neighbours", reg("holding", 0, "float32"), reg("holding", 2, "float32"), false},
+		{"one off", reg("holding", 0, "float32"), reg("holding", 1, "float32"), true},
+		{"other tables", reg("holding", 0, "bit"), reg("coil", 0, "bit"), false},
+		{"the same coil", reg("coil", 7, "bit"), reg("coil", 7, "bit"), false},
+		{"a word, its bit and its bits", reg("input", 3, "uint16"), reg("input", 3, "bits"), false},
+		{"bit and bits", reg("input", 3, "bit"), reg("input", 3, "bits"), false},
+		{"a bit of half a float", reg("input", 3, "float32"), reg("input", 3, "bit"), true},
+		{"the same value, its order written once", reg("input", 3, "float32"), reg("input", 3, "float32", order("ABCD")), false},
+		{"another order", reg("input", 3, "uint16"), reg("input", 3, "uint16", order("BADC")), true},
+		{"BCD and binary", reg("input", 3, "bcd16"), reg("input", 3, "uint16"), true},
+		{"texts of two lengths", reg("input", 3, "string", length(2)), reg("input", 3, "string", length(3)), true},
+		{"the end of a long text", reg("input", 3, "string", length(60)), reg("input", 62, "uint16"), true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.a.Contradicts(tt.b) != tt.want || tt.b.Contradicts(tt.a) != tt.want {
+				t.Errorf("%+v and %+v: want %v", tt.a, tt.b, tt.want)
+			}
+		})
+	}
+}
+
 func TestLimitSides(t *testing.T) {
 	for level, above := range map[string]bool{"HH": true, "H": true, "upper": true, "lower": false, "L": false, "LL": false} {
 		if got := (&devices.Limit{Level: level}).Above(); got != above {

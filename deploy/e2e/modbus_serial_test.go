@@ -2,10 +2,14 @@ package e2e
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +17,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/modbus"
+	"offsite/devices/modbus/modbustest"
 )
 
 // socatPair gives the names of two pseudo-terminals that socat joins, as a
@@ -161,4 +166,105 @@ func TestModbusProbesWritesAndScansALibmodbusSlaveOnASerialPort(t *testing.T) {
 	if diff := cmp.Diff([]uint8{5}, found); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
+}
+
+// socatTo joins a pseudo-terminal by this name to a TCP port, as a USB adapter
+// does that is plugged in, until unplug.
+func socatTo(t *testing.T, name, addr string) (unplug func()) {
+	t.Helper()
+	modbusTools(t, "socat")
+	socat := exec.CommandContext(t.Context(), "socat", "-d", "-d", "pty,raw,echo=0,link="+name, "tcp:"+addr)
+	stderr, err := socat.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := socat.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	unplug = func() { once.Do(func() { _, _ = socat.Process.Kill(), socat.Wait(); _ = os.Remove(name) }) }
+	t.Cleanup(unplug)
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if strings.Contains(lines.Text(), "starting data transfer loop") {
+			return unplug
+		}
+	}
+	unplug()
+	t.Skipf("socat may not make %s", name)
+	return nil
+}
+
+// Four units on one serial port: one falls silent, then the adapter is pulled
+// out and plugged in again.
+func TestModbusSerialPortWithASilentUnitPulledOutAndPluggedIn(t *testing.T) {
+	t.Parallel()
+	const period = 200 * time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	slave, err := modbustest.Listen(ctx, modbustest.Config{RTU: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = slave.Run(ctx) })
+	name := fmt.Sprintf("/dev/offsite-test-%d", os.Getpid())
+	unplug := socatTo(t, name, slave.Addr().String())
+	pool, desk := modbus.New(modbus.Config{}), &modbusDesk{}
+	for unit := uint8(1); unit <= 4; unit++ {
+		slave.Unit(unit).Set(modbustest.Holding, 40, uint16(unit))
+		id := fmt.Sprintf("d%d", unit)
+		dev := modbusDevice(id, "modbus+rtu://"+name, unit, period)
+		dev.Modbus.Serial = &devices.SerialLine{Baud: 115200}
+		driver, err := pool.Open(dev, []devices.Bound{modbusBound(id, "p."+id, devices.Register{Table: "holding", Address: 40, Type: "uint16"})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() { _ = driver.Run(ctx, desk) })
+	}
+	spell := func(d time.Duration) (polls map[string]int, codes string) {
+		desk.mu.Lock()
+		desk.deliveries, desk.reports = nil, nil
+		desk.mu.Unlock()
+		<-time.After(d)
+		desk.mu.Lock()
+		defer desk.mu.Unlock()
+		polls = map[string]int{}
+		for _, x := range desk.deliveries {
+			if id := x.Origin.Device; len(x.Readings) != 1 || "d"+fmt.Sprint(x.Readings[0].Value) != id {
+				t.Errorf("%s delivered %+v", id, x.Readings)
+			}
+			polls[x.Origin.Device]++
+		}
+		for _, r := range desk.reports {
+			if r.Problem != nil {
+				codes += r.Device + " " + r.Problem.Code + "; "
+			}
+		}
+		return polls, codes
+	}
+	onTime := func(when string, polls map[string]int, d time.Duration, ids ...string) {
+		t.Helper()
+		for _, id := range ids {
+			if want := int(d / period); polls[id]*100 < want*98-100 { // the ends of the spell may cost one
+				t.Errorf("%s: %d of %d polls of %s", when, polls[id], want, id)
+			}
+		}
+	}
+	spell(time.Second)
+	slave.Unit(3).Misbehave(modbustest.Fault{Kind: modbustest.Silent})
+	polls, codes := spell(8 * time.Second)
+	onTime("one silent", polls, 8*time.Second, "d1", "d2", "d4")
+	if codes != "d3 no_answer; " {
+		t.Errorf("with one silent unit told %q", codes)
+	}
+	slave.Unit(3).Misbehave()
+	unplug()
+	if polls, codes = spell(3 * time.Second); len(polls) > 0 || !strings.Contains(codes, "d1 port_missing") && !strings.Contains(codes, "d1 connection_closed") {
+		t.Errorf("pulled out: %v, told %q", polls, codes)
+	}
+	socatTo(t, name, slave.Addr().String())
+	spell(11 * time.Second) // the longest pause between two tries
+	polls, _ = spell(4 * time.Second)
+	onTime("plugged in again", polls, 4*time.Second, "d1", "d2", "d4")
 }

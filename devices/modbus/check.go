@@ -65,7 +65,7 @@ func overlaps(bindings []*devices.Binding) devices.Problems {
 			if a.Register.Table != b.Register.Table || int(a.Register.Address)+devices.MostRegisters <= int(b.Register.Address) {
 				break
 			}
-			if int(a.Register.Address)+a.Register.Words() <= int(b.Register.Address) || sameValue(a.Register, b.Register) {
+			if !a.Register.Contradicts(b.Register) {
 				continue
 			}
 			ps.Add(devices.Invalid("bindings."+b.ID+".register.address", "register_overlap",
@@ -76,17 +76,3 @@ func overlaps(bindings []*devices.Binding) devices.Problems {
 	}
 	return ps
 }
-
-// sameValue says that two registers at one address do not contradict each other.
-func sameValue(a, b *devices.Register) bool {
-	if a.Address != b.Address || a.Words() != b.Words() {
-		return false
-	}
-	if a.Words() == 1 && (partial(a) || partial(b)) {
-		return true
-	}
-	return a.Type == b.Type && cmp.Or(a.Order, "ABCD") == cmp.Or(b.Order, "ABCD")
-}
-
-// partial says that the type takes some bits of its register only.
-func partial(r *devices.Register) bool { return r.Type == "bit" || r.Type == "bits" }

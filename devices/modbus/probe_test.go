@@ -218,7 +218,7 @@ func TestAProbeDoesNotDisturbPolls(t *testing.T) {
 				if diff := cmp.Diff([]string{"resolve ok", "address ok", "connect failed", "framing skipped"}, outcome(t, steps)); diff != "" || err != nil {
 					t.Error(diff, err)
 				}
-				time.Sleep(start.Add(10500 * time.Millisecond).Sub(time.Now()))
+				time.Sleep(time.Until(start.Add(10500 * time.Millisecond)))
 				stop()
 				if dials > 2 || (dials > 1 && f.name == "TCP") {
 					t.Errorf("dialled %d times", dials)

@@ -76,13 +76,18 @@ func (e *Edit) checkBinding(b *devices.Binding) (ps devices.Problems) {
 	if len(own) > 0 {
 		return append(ps, own...)
 	}
-	for _, other := range e.bindingsOf(devices.KindDevice, b.Device) {
-		if other.ID != b.ID && overlap(b, other) && len(fits(other, d.Driver)) == 0 {
-			if p := clash(b, other); p != nil {
-				return append(ps, p)
-			}
+	// In no order, and the dearest test last: a table may bring thousands of them.
+	var first *devices.Binding
+	var found *devices.Problem
+	for id, other := range e.byDevice[b.Device] {
+		if id == b.ID || !overlap(b, other) || (first != nil && first.ID < id) {
+			continue
+		}
+		if p := clash(b, other); p != nil && len(fits(other, d.Driver)) == 0 {
+			first, found = other, p
 		}
 	}
+	ps.Add(found)
 	return ps
 }
 
@@ -174,14 +179,8 @@ func clash(b, other *devices.Binding) *devices.Problem {
 // twice is well, so are bits beside each other and beside their whole word.
 func registerClash(r *devices.Register, other *devices.Binding) *devices.Problem {
 	o := other.Register
-	if r.Table != o.Table || last(r) < int(o.Address) || last(o) < int(r.Address) {
+	if !r.Contradicts(o) {
 		return nil
-	}
-	if r.Address == o.Address {
-		bits := r.Type == "bit" || o.Type == "bit"
-		if (bits && r.Words() == 1 && o.Words() == 1) || (r.Type == o.Type && order(r) == order(o)) {
-			return nil
-		}
 	}
 	return devices.Invalid("register.address", "register_overlap",
 		fmt.Sprintf("寄存器 %s 与绑定“%s”的 %s 重叠；请核对地址和类型", describe(r), other.ID, describe(o)),
@@ -190,7 +189,7 @@ func registerClash(r *devices.Register, other *devices.Binding) *devices.Problem
 
 func last(r *devices.Register) int { return int(r.Address) + r.Words() - 1 }
 
-// order is the byte order that takes effect; one word has but its own.
+// order is the byte order that takes effect, shown for values of several words.
 func order(r *devices.Register) string {
 	if r.Words() < 2 {
 		return ""
