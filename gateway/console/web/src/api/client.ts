@@ -31,16 +31,19 @@ export function onSignedOut(whenSignedOut: () => void): void {
 }
 
 /** One request below /api/v1. It throws a Problem for everything but success. */
-export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+export function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  return send<T>(method, path, body === undefined ? {} : { 'Content-Type': 'application/json' }, body === undefined ? undefined : JSON.stringify(body))
+}
+
+/** Sends a file to a path below /api/v1, as call sends JSON. */
+export function upload<T>(path: string, type: string, file: Blob): Promise<T> {
+  return send<T>('POST', path, { 'Content-Type': type }, file)
+}
+
+async function send<T>(method: string, path: string, headers: Record<string, string>, body: BodyInit | undefined): Promise<T> {
   let answer: Response
   try {
-    answer = await fetch('/api/v1' + path, {
-      method,
-      headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
-      body: body === undefined ? undefined : JSON.stringify(body),
-      credentials: 'same-origin',
-      cache: 'no-store',
-    })
+    answer = await fetch('/api/v1' + path, { method, headers, body, credentials: 'same-origin', cache: 'no-store' })
   } catch {
     throw unreachable()
   }

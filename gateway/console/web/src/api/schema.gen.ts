@@ -898,6 +898,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Messages that could not be understood, newest first
+         * @description They are kept as they came, at most 10,000 and 64 MiB of them, until they are read again with success.
+         */
+        get: operations["listDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/dead-letters:replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read messages again, by the bindings that are in force now
+         * @description What is understood becomes late data: at the time that the message states, else at the time of its receipt. What is not
+         *     waits on, with its present reason. At most 1,000 messages are read at once, of a device the newest.
+         */
+        post: operations["replayDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/platform": {
         parameters: {
             query?: never;
@@ -2281,6 +2322,43 @@ export interface components {
         };
         LossList: {
             items: components["schemas"]["Loss"][];
+        };
+        DeadLetter: {
+            /** Format: int64 */
+            id: number;
+            device: string;
+            /** @description Absent where the device is gone */
+            site?: string;
+            /** @description Topic, or whatever address the message came to */
+            topic: string;
+            /** @description As it came */
+            payload: string;
+            /**
+             * @description Of payload
+             * @enum {string}
+             */
+            encoding: "utf8" | "base64";
+            /** @description Bytes of payload */
+            size: number;
+            problem: components["schemas"]["FieldProblem"];
+            /** Format: date-time */
+            received_at: string;
+        };
+        DeadLetterList: {
+            items: components["schemas"]["DeadLetter"][];
+        };
+        /** @description Which messages: those of the ids, or all of the device */
+        ReplayRequest: {
+            ids?: number[];
+            device?: string;
+        };
+        ReplayResult: {
+            /** @description Messages that wait no more */
+            understood: number;
+            /** @description That are on disk now */
+            readings: number;
+            /** @description Messages that wait on */
+            failed: components["schemas"]["DeadLetter"][];
         };
         PlatformStatus: {
             enrolled: boolean;
@@ -4299,6 +4377,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LossList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only of this device */
+                device?: components["parameters"]["FilterDevice"];
+                /** @description Only those with a lower id */
+                before?: number;
+                max?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Messages */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    replayDeadLetters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayRequest"];
+            };
+        };
+        responses: {
+            /** @description What came of it; the readings are on disk */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayResult"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -1,6 +1,9 @@
 import { onBeforeUnmount, ref } from 'vue'
 import { call, Problem, type Schemas } from '../api/client'
 
+/** Drivers whose devices can be tried before they are saved; the others speak when they like. */
+export const probed: readonly string[] = ['modbus']
+
 /** useProbe tries a form that is not saved: while it runs, how long; then what was seen. */
 export function useProbe() {
   const seconds = ref(-1) // -1 while none runs
