@@ -212,8 +212,8 @@ func (in *Inbox) openNamed(name string, m Message, d *Delivery) []Report {
 			failed = pointsOf(n.places(m.Topic))
 		}
 	}
-	for _, p := range faults {
-		p.at(m.Topic)
+	for i, p := range faults {
+		faults[i] = p.at(m.Topic)
 	}
 	if len(faults) > 0 {
 		d.Letter = newLetter(m.Topic, m.Payload, faults)
