@@ -15,7 +15,7 @@
 //	help: {zh: …, en: …}            # what to look up in the manual, what to beware of
 //	source: [https://…]             # register map or description that was read; required for a brand other than generic
 //	driver: modbus                  # one of the gateway's drivers
-//	connection: modbus              # parameters and device fields that go before the template's own: modbus, mqtt, broker
+//	connection: modbus              # parameters and device fields that go before the template's own: modbus, mqtt, broker, hj212
 //	outlet_kind: other              # of an outlet made for it
 //	parameters:                     # asked of the engineer, in this order
 //	  - name: host                  # [a-z][a-z0-9_]*; the name of one of the connection's replaces it

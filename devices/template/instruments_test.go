@@ -21,6 +21,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/broker"
+	"offsite/devices/hj212"
 	"offsite/devices/modbus"
 	"offsite/devices/modbus/modbustest"
 	"offsite/devices/mqtt"
@@ -118,6 +119,8 @@ func TestEveryTemplateReadsItsInstrument(t *testing.T) {
 				readMQTT(t, tpl)
 			case devices.DriverBroker:
 				readBroker(t, tpl)
+			case devices.DriverHJ212:
+				readHJ212(t, tpl)
 			default:
 				t.Fatalf("no instrument for driver %s", tpl.Driver)
 			}
@@ -328,6 +331,50 @@ func readBroker(t *testing.T, tpl *template.Template) {
 		token := client.Publish(topic, 1, false, payload)
 		token.Wait()
 		must(t, token.Error())
+	}
+	s.compare(t, want)
+}
+
+func readHJ212(t *testing.T, tpl *template.Template) {
+	h, err := hj212.New(hj212.Config{Address: "127.0.0.1:0"})
+	must(t, err)
+	const mn = "OFFSITETEST0000000000001"
+	dev, bounds := register(t, tpl, map[string]any{"mn": mn, "password": "123456"})
+	must(t, h.Update([]hj212.Client{{Device: dev, Bounds: bounds}}))
+	s := newDesk(len(bounds))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx, s) }()
+	defer func() { stop(); <-ended }()
+	<-h.Ready()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", h.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	want := map[string]float64{}
+	factors := map[string]map[string][]string{"2011": {}, "2061": {}}
+	for i, b := range bounds {
+		v := raw(b, i)
+		want[b.Point.ID] = scaled(b, v)
+		place := b.Binding.Factor.Full()
+		command := map[string]string{devices.KindRealtime: "2011", devices.KindHour: "2061"}[place.Kind]
+		factors[command][place.Code] = append(factors[command][place.Code], fmt.Sprintf("%s-%s=%g", place.Code, place.Field, v))
+	}
+	now := time.Now().In(time.FixedZone("", 8*60*60))
+	for command, codes := range factors {
+		data := "DataTime=" + now.Truncate(time.Hour).Format("20060102150405")
+		for code, values := range codes {
+			data += ";" + strings.Join(values, ",") + "," + code + "-Flag=N"
+		}
+		if len(codes) == 0 {
+			continue
+		}
+		segment := []byte("QN=" + now.Format("20060102150405") + "000;ST=" + dev.HJ212.ST[0] + ";CN=" + command + ";PW=123456;MN=" + mn + ";Flag=4;CP=&&" + data + "&&")
+		_, err := conn.Write(hj212.AppendFrame(nil, segment, hj212.CRC(segment)))
+		must(t, err)
+	}
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
 	}
 	s.compare(t, want)
 }
