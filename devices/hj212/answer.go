@@ -146,26 +146,3 @@ func (s *session) unbound(l *logger, f devices.FactorPlace, count int64, at time
 			"数采仪发送的因子没有绑定测点，未被记录；请为该因子添加绑定", "no point is bound to a factor that the logger sends, and nothing is recorded from it; add a binding"),
 	}, true)
 }
-
-func unknownMN(mn string) *devices.Problem {
-	return &devices.Problem{
-		Kind: devices.ErrNotFound, Code: "unknown_mn", Field: "mn",
-		ZH: "没有登记 MN 为 " + quote(mn) + " 的数采仪；请登记设备或更正数采仪的 MN",
-		EN: "no data logger with MN " + quote(mn) + " is registered; register it or correct the MN in the logger",
-	}
-}
-
-func foreignMN(mn string) *devices.Problem {
-	return devices.Invalid("mn", "foreign_mn",
-		"该连接属于另一台数采仪，不接受 MN 为 "+quote(mn)+" 的数据包；每台数采仪须用自己的连接", "this connection belongs to another logger and takes no packet of MN "+quote(mn)+"; each logger uses a connection of its own")
-}
-
-func wrongPassword() *devices.Problem {
-	return devices.Invalid("password", "bad_password",
-		"数采仪的密码 PW 不对；请核对数采仪与登记的密码", "the logger's password PW is wrong; compare it with the registered one")
-}
-
-func noPassword() *devices.Problem {
-	return devices.Invalid("password", "no_password",
-		"设备未设置密码 PW，数采仪不能接入；请为设备设置与数采仪相同的密码", "the device has no password PW and its logger is not admitted; give it the same as in the logger")
-}

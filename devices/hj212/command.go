@@ -90,13 +90,6 @@ func (h *Host) Request(ctx context.Context, device string, c Command) (Result, e
 	return s.request(ctx, c)
 }
 
-func offline() *devices.Problem {
-	return &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "device_offline",
-		ZH: "数采仪未连接，命令未执行；请检查数采仪的电源与网络", EN: "the data logger is not connected and the command was not carried out; check its power and network",
-	}
-}
-
 // exchange is a command under way.
 type exchange struct {
 	session *session

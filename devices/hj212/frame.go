@@ -17,45 +17,6 @@ const (
 	keepRaw        = 2048 // of a refused frame
 )
 
-// CRC is the check of HJ 212-2017 Annex A. It is not CRC-16/Modbus: the high
-// byte of the register is shifted down before each byte comes in, so that eight
-// bits are all that one byte passes on to the next.
-func CRC(segment []byte) uint16 {
-	reg := uint16(0xffff)
-	for _, b := range segment {
-		reg = crcTable[byte(reg>>8)^b]
-	}
-	return reg
-}
-
-// crcTable holds what eight steps of the register make of its lower byte.
-var crcTable = func() (table [256]uint16) {
-	for i := range table {
-		table[i] = eightSteps(uint16(i))
-	}
-	return table
-}()
-
-// eightSteps shifts reg eight times and, for each bit that falls out, takes the
-// polynomial off.
-func eightSteps(reg uint16) uint16 {
-	for range 8 {
-		out := reg & 1
-		if reg >>= 1; out == 1 {
-			reg ^= 0xa001
-		}
-	}
-	return reg
-}
-
-// AppendFrame puts segment into a frame at the end of dst. crc is that of the
-// plain segment, which differs from segment where an area of it is encrypted.
-func AppendFrame(dst, segment []byte, crc uint16) []byte {
-	dst = fmt.Appendf(dst, "##%04d", len(segment))
-	dst = append(dst, segment...)
-	return fmt.Appendf(dst, "%04X\r\n", crc)
-}
-
 // Frame is what was found in a stream: a packet, or a refusal with the bytes it
 // is about. Both are there where the frame is whole but what it says is not.
 type Frame struct {
@@ -421,54 +382,6 @@ func (d *Decoder) whyNot(b []byte, other *devices.Problem) *devices.Problem {
 		return devices.Invalid("length", "bad_length", zh, en)
 	}
 	return other
-}
-
-func tooLong(declared int) *devices.Problem {
-	return devices.Invalid("length", "too_long",
-		fmt.Sprintf("数据段长度 %d 超过 %d 字节", declared, longestSegment),
-		fmt.Sprintf("a segment of %d bytes exceeds %d", declared, longestSegment))
-}
-
-func wrongLength(declared int) *devices.Problem {
-	return devices.Invalid("length", "bad_length",
-		fmt.Sprintf("长度 %d 与数据段不符：数据段不在该处以 && 结束", declared),
-		fmt.Sprintf("length %d does not fit: the segment does not end there with &&", declared))
-}
-
-func garbage(n int) *devices.Problem {
-	return devices.Invalid("", "garbage",
-		fmt.Sprintf("%d 个字节不属于任何数据包（包头须为 ##）；请检查数采仪的协议设置", n),
-		fmt.Sprintf("%d bytes belong to no frame, which begins with ##; check the logger's protocol", n))
-}
-
-func noLineEnd() *devices.Problem {
-	return devices.Invalid("", "no_crlf", "数据包须以 CR LF 结束", "a frame ends with CR LF")
-}
-
-func truncated() *devices.Problem {
-	return devices.Invalid("", "truncated", "数据包不完整", "the frame is cut short")
-}
-
-func wrongCRC(segment []byte, stated, right uint16) *devices.Problem {
-	zh, en := "", ""
-	switch {
-	case modbusCRC(segment) == stated:
-		zh, en = "；该值为 CRC-16/MODBUS，请更换数采仪的校验算法", "; that is CRC-16/MODBUS, set the logger to the algorithm of Annex A"
-	case !ascii(segment):
-		zh, en = "；数据区可能已用 SM4 加密，请填写密钥", "; the area may be encrypted with SM4: give its key"
-	}
-	return devices.Invalid("crc", "bad_crc",
-		fmt.Sprintf("CRC 为 %04X，按 HJ 212 附录 A 应为 %04X%s", stated, right, zh),
-		fmt.Sprintf("CRC is %04X, by HJ 212 Annex A it must be %04X%s", stated, right, en))
-}
-
-// modbusCRC is the check that HJ 212 is often mistaken to use.
-func modbusCRC(b []byte) uint16 {
-	reg := uint16(0xffff)
-	for _, c := range b {
-		reg = eightSteps(reg ^ uint16(c))
-	}
-	return reg
 }
 
 // ascii says that b is plain text. Of encrypted areas not one in a million is.

@@ -394,11 +394,3 @@ func (s *session) writeFailed(err error) {
 	}
 	s.closeLocked(cause)
 }
-
-func storageProblem(err error) *devices.Problem {
-	return &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "storage_failed", Cause: err,
-		ZH: "网关无法存盘，数据包未应答，数采仪会重发；请检查网关的磁盘",
-		EN: "the gateway cannot store, the packet was not answered and the logger will send it again; check the gateway's disk",
-	}
-}

@@ -4,11 +4,60 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"encoding/hex"
+	"fmt"
 
 	"github.com/emmansun/gmsm/sm4"
 
 	"offsite/devices"
 )
+
+// CRC is the check of HJ 212-2017 Annex A. It is not CRC-16/Modbus: the high
+// byte of the register is shifted down before each byte comes in, so that eight
+// bits are all that one byte passes on to the next.
+func CRC(segment []byte) uint16 {
+	reg := uint16(0xffff)
+	for _, b := range segment {
+		reg = crcTable[byte(reg>>8)^b]
+	}
+	return reg
+}
+
+// crcTable holds what eight steps of the register make of its lower byte.
+var crcTable = func() (table [256]uint16) {
+	for i := range table {
+		table[i] = eightSteps(uint16(i))
+	}
+	return table
+}()
+
+// eightSteps shifts reg eight times and, for each bit that falls out, takes the
+// polynomial off.
+func eightSteps(reg uint16) uint16 {
+	for range 8 {
+		out := reg & 1
+		if reg >>= 1; out == 1 {
+			reg ^= 0xa001
+		}
+	}
+	return reg
+}
+
+// AppendFrame puts segment into a frame at the end of dst. crc is that of the
+// plain segment, which differs from segment where an area of it is encrypted.
+func AppendFrame(dst, segment []byte, crc uint16) []byte {
+	dst = fmt.Appendf(dst, "##%04d", len(segment))
+	dst = append(dst, segment...)
+	return fmt.Appendf(dst, "%04X\r\n", crc)
+}
+
+// modbusCRC is the check that HJ 212 is often mistaken to use.
+func modbusCRC(b []byte) uint16 {
+	reg := uint16(0xffff)
+	for _, c := range b {
+		reg = eightSteps(reg ^ uint16(c))
+	}
+	return reg
+}
 
 // Cipher encrypts the data area of HJ 212-2025: SM4 in ECB mode over its whole
 // blocks of 16 bytes. The bytes behind the last whole block stay as they are,
