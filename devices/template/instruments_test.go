@@ -2,12 +2,12 @@ package template_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math"
 	"net"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +26,8 @@ import (
 	"offsite/devices/modbus/modbustest"
 	"offsite/devices/mqtt"
 	"offsite/devices/registry"
+	"offsite/devices/senml"
+	"offsite/devices/sparkplug"
 	"offsite/devices/state"
 	"offsite/devices/template"
 )
@@ -250,9 +252,27 @@ func readModbus(t *testing.T, tpl *template.Template) {
 		unit.Set(tables[r.Table], r.Address, words(t, r.Type, order, v)...)
 		want[b.Point.ID] = scaled(b, v)
 	}
-	d, err := modbus.New(modbus.Config{}).Open(dev, bounds)
+	pool := modbus.New(modbus.Config{})
+	d, err := pool.Open(dev, bounds)
 	must(t, err)
 	check(t, d, newDesk(len(bounds)), want, nil)
+	steps, err := pool.Probe(t.Context(), dev, bounds)
+	must(t, err)
+	seen := 0
+	for _, s := range steps {
+		seen += len(s.Values)
+		if !s.OK && !s.Skipped {
+			t.Errorf("probe: %s: %s", s.Name, s.EN)
+		}
+		for _, v := range s.Values {
+			if v.Value == nil || math.Abs(*v.Value-want[v.Point]) > 1e-6*(1+math.Abs(want[v.Point])) {
+				t.Errorf("probe: %+v, want %g", v, want[v.Point])
+			}
+		}
+	}
+	if seen != min(len(bounds), 200) {
+		t.Errorf("probe: %d values of %d points", seen, len(bounds))
+	}
 }
 
 func words(t *testing.T, kind, order string, v float64) []uint16 {
@@ -297,7 +317,7 @@ func readMQTT(t *testing.T, tpl *template.Template) {
 	host, port, err := net.SplitHostPort(listener.Addr().String())
 	must(t, err)
 	dev, bounds := register(t, tpl, map[string]any{"host": host, "port": port})
-	d, err := mqtt.Open(dev, bounds, mqtt.Config{})
+	d, err := mqtt.Open(dev, bounds, mqtt.Config{Formats: formats})
 	must(t, err)
 	want, messages := play(t, bounds)
 	check(t, d, newDesk(len(bounds)), want, func() {
@@ -308,7 +328,7 @@ func readMQTT(t *testing.T, tpl *template.Template) {
 }
 
 func readBroker(t *testing.T, tpl *template.Template) {
-	b, err := broker.New(broker.Config{Address: "127.0.0.1:0"})
+	b, err := broker.New(broker.Config{Address: "127.0.0.1:0", Formats: formats})
 	must(t, err)
 	dev, bounds := register(t, tpl, map[string]any{"password": "canary-word"})
 	if dev.Password.Reveal() != "canary-word" {
@@ -379,39 +399,41 @@ func readHJ212(t *testing.T, tpl *template.Template) {
 	s.compare(t, want)
 }
 
-var senml = regexp.MustCompile(`^#\(n=="([^"]*)"\)\.v$`)
+// formats are those of the program.
+var formats = devices.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}
 
 // play makes one message for each topic out of the paths of its points.
 func play(t *testing.T, bounds []devices.Bound) (want map[string]float64, messages map[string][]byte) {
 	t.Helper()
 	want = map[string]float64{}
-	documents := map[string]map[string]any{}
-	records := map[string][]any{}
-	mapping, err := devices.NewMapping(bounds)
-	must(t, err)
+	documents, records := map[string]map[string]any{}, map[string][]any{}
+	births := map[string][]byte{}
 	for i, b := range bounds {
+		place := b.Binding.Topic
 		topic := "offsite/dev-1"
-		if b.Binding.Topic.Topic != "" {
-			topic = b.Binding.Topic.Topic
-		}
-		if !mapping.Bound(topic) {
-			t.Fatalf("nothing is bound to %s: %q", topic, mapping.Filters())
+		if place.Topic != "" {
+			topic = place.Topic
 		}
 		v := raw(b, i)
 		want[b.Point.ID] = scaled(b, v)
-		if m := senml.FindStringSubmatch(b.Binding.Topic.Path); m != nil {
-			records[topic] = append(records[topic], map[string]any{"n": m[1], "u": b.Point.Unit, "v": v})
-			continue
-		}
-		if documents[topic] == nil {
-			documents[topic] = map[string]any{}
-		}
-		put(documents[topic], b.Binding.Topic.Path, v)
-		if p := b.Binding.Topic.TimePath; p != "" {
-			put(documents[topic], p, time.Now().UnixMilli())
+		switch place.Format {
+		case devices.FormatSenML:
+			records[topic] = append(records[topic], map[string]any{"n": place.Path, "u": b.Point.Unit, "v": v})
+		case devices.FormatSparkplug:
+			topic = strings.Replace(topic, "+", "NBIRTH", 1)
+			births[topic] = append(births[topic], metric(place.Path, v)...)
+		default:
+			if documents[topic] == nil {
+				documents[topic] = map[string]any{}
+			}
+			put(documents[topic], place.Path, v)
+			if place.TimePath != "" {
+				put(documents[topic], place.TimePath, time.Now().UnixMilli())
+			}
 		}
 	}
-	messages = map[string][]byte{}
+	messages = births
+	var err error
 	for topic, d := range documents {
 		messages[topic], err = json.Marshal(d)
 		must(t, err)
@@ -420,7 +442,20 @@ func play(t *testing.T, bounds []devices.Bound) (want map[string]float64, messag
 		messages[topic], err = json.Marshal(d)
 		must(t, err)
 	}
+	for topic, d := range births {
+		if strings.Contains(topic, "/NBIRTH/") {
+			messages[topic] = append(metric("bdSeq", 0), append(d, 0x18, 0)...) // sequence 0
+		}
+	}
 	return want, messages
+}
+
+// metric is one of a Sparkplug payload, of type Double (Sparkplug 3.0, 6.4).
+func metric(name string, v float64) []byte {
+	m := append([]byte{0x0a, byte(len(name))}, name...)
+	m = append(m, 0x20, 10, 0x69)
+	m = binary.LittleEndian.AppendUint64(m, math.Float64bits(v))
+	return append([]byte{0x12, byte(len(m))}, m...)
 }
 
 func put(into map[string]any, path string, v any) {
