@@ -90,11 +90,11 @@ func printStep(out io.Writer, s *devices.Step, registers []string) {
 	for i, v := range s.Values {
 		fmt.Fprintf(out, "    %s  [%s]", registers[i], v.Raw)
 		if v.Value != nil {
-			fmt.Fprintf(out, "  = %g", *v.Value)
+			fmt.Fprintf(out, "  = %.9g", *v.Value)
 		}
 		for _, o := range v.Orders {
 			if o.Value != nil {
-				fmt.Fprintf(out, "  %s %g", o.Order, *o.Value)
+				fmt.Fprintf(out, "  %s %.9g", o.Order, *o.Value)
 			}
 		}
 		if v.ZH != "" {

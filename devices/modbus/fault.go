@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/goburrow/modbus"
@@ -68,8 +70,7 @@ func (f *fault) problem(addr string, unit uint8, timeout time.Duration) *devices
 	switch f.kind {
 	case unreachable:
 		p.Code = "unreachable"
-		p.ZH = fmt.Sprintf("连接不上 %s；请检查地址、端口、网线与设备电源", addr)
-		p.EN = fmt.Sprintf("cannot connect to %s; check address, port, cable and power", addr)
+		p.ZH, p.EN = unreachableWords(addr, f.err)
 	case silent:
 		p.Code = "no_answer"
 		p.ZH = fmt.Sprintf("单元 %d 在 %s 内未应答；请检查单元号、接线与仪表电源", unit, waited)
@@ -84,6 +85,24 @@ func (f *fault) problem(addr string, unit uint8, timeout time.Duration) *devices
 		p.EN = fmt.Sprintf("the answer of unit %d does not fit the request and was dropped; check the protocol (Modbus TCP or RTU), doubled unit ids and noise on the line", unit)
 	}
 	return p
+}
+
+// unreachableWords tell a port without a listener from a host that is not there.
+func unreachableWords(addr string, err error) (zh, en string) {
+	var slow net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("%s 拒绝连接，主机在但该端口无服务；请检查端口号与设备的 Modbus TCP（或串口服务器）是否启用", addr),
+			fmt.Sprintf("%s refuses connections: the host is there but nothing listens at this port; check the port and whether the device's Modbus TCP is switched on", addr)
+	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
+		return fmt.Sprintf("到 %s 没有路由或主机不在线；请检查地址、网段、网线与设备电源", addr),
+			fmt.Sprintf("there is no way to %s; check address, subnet, cable and power", addr)
+	case errors.As(err, &slow) && slow.Timeout():
+		return fmt.Sprintf("%s 没有任何回应；请检查地址、防火墙、网线与设备电源", addr),
+			fmt.Sprintf("nothing answers at %s; check address, firewall, cable and power", addr)
+	default:
+		return fmt.Sprintf("连接不上 %s；请检查地址、端口、网线与设备电源", addr), fmt.Sprintf("cannot connect to %s; check address, port, cable and power", addr)
+	}
 }
 
 // exceptionWords are the exception codes of the Modbus Application Protocol
@@ -116,10 +135,19 @@ func exceptionWords(code byte) (zh, en string) {
 // refusal puts a Modbus exception into words for people.
 func refusal(q query, e *modbus.ModbusError) *devices.Problem {
 	zh, en := exceptionWords(e.ExceptionCode)
-	last := int(q.start) + int(q.quantity) - 1
+	places := map[byte][2]string{
+		readCoils: {"线圈", "coil"}, writeCoil: {"线圈", "coil"}, writeCoils: {"线圈", "coil"}, readDiscrete: {"离散输入", "discrete input"},
+	}[q.function]
+	if places[0] == "" {
+		places = [2]string{"寄存器", "register"}
+	}
+	whereZH, whereEN := fmt.Sprintf("%s %d", places[0], q.start), fmt.Sprintf("%s %d", places[1], q.start)
+	if last := int(q.start) + int(q.quantity) - 1; last > int(q.start) {
+		whereZH, whereEN = fmt.Sprintf("%s %d–%d", places[0], q.start, last), fmt.Sprintf("%ss %d to %d", places[1], q.start, last)
+	}
 	return &devices.Problem{
 		Kind: devices.ErrUnavailable, Code: fmt.Sprintf("exception_%d", e.ExceptionCode), Cause: e,
-		ZH: fmt.Sprintf("寄存器 %d–%d：Modbus 异常 %d，%s", q.start, last, e.ExceptionCode, zh),
-		EN: fmt.Sprintf("registers %d to %d: Modbus exception %d, %s", q.start, last, e.ExceptionCode, en),
+		ZH: fmt.Sprintf("%s：Modbus 异常 %d，%s", whereZH, e.ExceptionCode, zh),
+		EN: fmt.Sprintf("%s: Modbus exception %d, %s", whereEN, e.ExceptionCode, en),
 	}
 }

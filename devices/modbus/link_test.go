@@ -26,11 +26,12 @@ func TestTheBusRestsAsLongAsAnyDeviceAsks(t *testing.T) {
 				slow.Modbus.Pause, slow.Modbus.Settle = devices.Duration(100*time.Millisecond), devices.Duration(300*time.Millisecond)
 				pool := modbus.New(modbus.Config{Dial: slave.Dial})
 				start := time.Now()
-				stop := run(t, slave, &desk{},
-					open(t, pool, slow, word("s.a", 0), word("s.b", 500)),
-					open(t, pool, device("d", slave.Endpoint(), 2, time.Second), word("d.a", 0), word("d.b", 500)))
+				stopSlow := run(t, slave, &desk{}, open(t, pool, slow, word("s.a", 0), word("s.b", 500)))
+				synctest.Wait() // before it is there nobody asks for rest
+				stop := run(t, slave, &desk{}, open(t, pool, device("d", slave.Endpoint(), 2, time.Second), word("d.a", 0), word("d.b", 500)))
 				time.Sleep(2800 * time.Millisecond)
 				stop()
+				stopSlow()
 				asked := append(slave.Unit(1).Seen(), slave.Unit(2).Seen()...)
 				slices.SortFunc(asked, func(a, b modbustest.Request) int { return a.At.Compare(b.At) })
 				if len(asked) != 12 || asked[0].At.Sub(start) < 300*time.Millisecond {

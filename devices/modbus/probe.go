@@ -202,8 +202,8 @@ func (pr *probe) exchange(ctx context.Context, g *guest) bool {
 	unit := pr.dev.Modbus.Unit
 	pr.add(devices.Step{
 		Name: "answer", OK: true, Took: devices.Duration(time.Since(began)),
-		ZH: fmt.Sprintf("单元 %d 已应答，%d 次请求，最慢 %s", unit, asked, slowest.Round(time.Millisecond)),
-		EN: fmt.Sprintf("unit %d answered %d requests, the slowest within %s", unit, asked, slowest.Round(time.Millisecond)),
+		ZH: fmt.Sprintf("单元 %d 已应答，%d 次请求，最慢 %s", unit, asked, slowest.Round(100*time.Microsecond)),
+		EN: fmt.Sprintf("unit %d answered %d requests, the slowest within %s", unit, asked, slowest.Round(100*time.Microsecond)),
 	})
 	return true
 }

@@ -161,7 +161,7 @@ func TestScan(t *testing.T) {
 				scan := modbus.Scan{Device: devices.Device{Endpoint: slave.Endpoint()}, First: 2, Last: 19, Every: 200 * time.Millisecond}
 				start := time.Now()
 				err := pool.Scan(t.Context(), scan, func(u modbus.Unit) { found = append(found, u.EN) })
-				want := []string{"holding register 0 is 12 34", "registers 0 to 0: Modbus exception 2, illegal data address; check whether the manual counts from 0 or 1"}
+				want := []string{"holding register 0 is 12 34", "register 0: Modbus exception 2, illegal data address; check whether the manual counts from 0 or 1"}
 				if diff := cmp.Diff(want, found); diff != "" || err != nil {
 					t.Error(diff, err)
 				}
