@@ -98,7 +98,7 @@ func (d *Decoder) take(b []byte) (Frame, bool) {
 	}
 	// A logger that lost its breath in the middle of a frame begins anew: the
 	// whole frame behind must not wait for the rest that never comes.
-	for at := 2 + findAfter(b[2:]); at+2 <= len(b); at += 2 + findAfter(b[at+2:]) {
+	for at, n := 2+findAfter(b[2:]), 0; at+2 <= len(b) && n < mostInner; at, n = at+2+findAfter(b[at+2:]), n+1 {
 		if inner := d.try(b[at:]); inner.size > 0 && inner.problem == nil {
 			return d.refuse(b, at, d.whyNot(b[:at], truncated())), true
 		}
@@ -250,20 +250,50 @@ func (d *Decoder) tryTolerant(b []byte, from, declared int) tried {
 		}
 	}
 	limit := min(len(b), from+longestSegment+crcSize)
-	open := bytes.Index(b[from:limit], []byte("CP=&&"))
-	for at := from + open + len("CP=&&"); open >= 0 && at+2+crcSize <= limit; at++ {
-		if b[at] != '&' || b[at+1] != '&' {
-			continue
-		}
-		if s := d.check(b[from:at+2], b[at+2:at+2+crcSize]); s.problem == nil {
+	ends := d.ends(b[from:limit])
+	for _, n := range ends {
+		s := d.check(b[from:from+n], b[from+n:from+n+crcSize])
+		if s.problem == nil {
 			s.dialects = append(s.dialects, "length_wrong")
-			return d.finishTolerant(s, b, at+2+crcSize, declared)
-		} else if failed.problem == nil {
+			return d.finishTolerant(s, b, from+n+crcSize, declared)
+		}
+		if failed.problem == nil {
 			failed = s
 		}
 	}
 	return d.giveUp(b, from, declared, failed)
 }
+
+// ends gives the lengths that the segment at the start of b may have: the first
+// that "&&" and four hexadecimal digits mark, and those whose CRC fits. One pass
+// finds them, whatever b is made of.
+func (d *Decoder) ends(b []byte) (lengths []int) {
+	open := bytes.Index(b, []byte("CP=&&"))
+	if open < 0 {
+		return nil
+	}
+	from := open + len("CP=&&")
+	secret := d.cipher(b) != nil
+	reg := crcOf(0xffff, b[:from])
+	for at := from; at+2+crcSize <= len(b); at++ {
+		if b[at] == '&' && b[at+1] == '&' {
+			var stated [2]byte
+			_, err := hex.Decode(stated[:], b[at+2:at+2+crcSize])
+			fits := crcOf(reg, b[at:at+2]) == uint16(stated[0])<<8|uint16(stated[1])
+			if err == nil && (fits || secret || len(lengths) == 0) && len(lengths) < mostEnds {
+				lengths = append(lengths, at+2)
+			}
+		}
+		reg = crcOf(reg, b[at:at+1])
+	}
+	return lengths
+}
+
+// Bounds of what is tried at each reading of a stream that makes no sense.
+const (
+	mostEnds  = 8
+	mostInner = 8
+)
 
 // giveUp says why no frame ends in b, or that one still may.
 func (d *Decoder) giveUp(b []byte, from, declared int, failed sealed) tried {
@@ -352,36 +382,6 @@ func (d *Decoder) finish(s sealed, size, declared int) tried {
 		t.problem = ps[0]
 	}
 	return t
-}
-
-// whyNot looks at the place where the frame at the start of b seems to end
-// instead of where its length says, and tells of a wrong CRC or of the right
-// length; where there is no such place it gives other.
-func (d *Decoder) whyNot(b []byte, other *devices.Problem) *devices.Problem {
-	if next := 2 + findAfter(b[2:]); next < len(b) {
-		b, other = b[:next], truncated()
-	}
-	open := bytes.Index(b, []byte("CP=&&"))
-	if open < headSize || open > headSize+longestSegment || !digits(string(b[2:headSize]), 4) {
-		return other
-	}
-	open += len("CP=&&")
-	shut := bytes.Index(b[open:], []byte("&&"))
-	if end := open + shut + 2; shut >= 0 && end+crcSize <= len(b) {
-		declared, _ := strconv.Atoi(string(b[2:headSize])) // digits
-		zh, en := fmt.Sprintf("长度写作 %d，实为 %d 字节", declared, end-headSize), fmt.Sprintf("the length says %d, the segment has %d bytes", declared, end-headSize)
-		if s := d.check(b[headSize:end], b[end:end+crcSize]); s.problem != nil {
-			if end == headSize+declared {
-				return s.problem
-			}
-			return devices.Invalid("crc", "bad_crc", s.problem.ZH+"；且"+zh, s.problem.EN+"; and "+en)
-		}
-		if end == headSize+declared {
-			return noLineEnd()
-		}
-		return devices.Invalid("length", "bad_length", zh, en)
-	}
-	return other
 }
 
 // ascii says that b is plain text. Of encrypted areas not one in a million is.

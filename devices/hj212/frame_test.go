@@ -265,6 +265,25 @@ func TestEncryptedArea(t *testing.T) {
 	}
 }
 
+// A stranger may send what it likes, byte by byte: the work for each byte stays
+// bounded.
+func BenchmarkStreamWithoutSense(b *testing.B) {
+	for name, unit := range map[string]string{"starts": "##1", "ends": "CP=&&AAAA&&AAAA", "plain": "a"} {
+		b.Run(name, func(b *testing.B) {
+			d := Decoder{Tolerant: true}
+			stream := "##1024" + strings.Repeat(unit, 400)
+			for i := 0; b.Loop(); i++ {
+				_, _ = d.Write([]byte{stream[i%len(stream)]})
+				for {
+					if _, ok := d.Next(); !ok {
+						break
+					}
+				}
+			}
+		})
+	}
+}
+
 // FuzzDecoder finds the same frames however the stream is cut, and never more
 // than the bytes hold.
 func FuzzDecoder(f *testing.F) {

@@ -1,7 +1,9 @@
 package hj212
 
 import (
+	"bytes"
 	"fmt"
+	"strconv"
 
 	"offsite/devices"
 )
@@ -81,4 +83,34 @@ func storageProblem(err error) *devices.Problem {
 		ZH: "网关无法存盘，数据包未应答，数采仪会重发；请检查网关的磁盘",
 		EN: "the gateway cannot store, the packet was not answered and the logger will send it again; check the gateway's disk",
 	}
+}
+
+// whyNot looks at the place where the frame at the start of b seems to end
+// instead of where its length says, and tells of a wrong CRC or of the right
+// length; where there is no such place it gives other.
+func (d *Decoder) whyNot(b []byte, other *devices.Problem) *devices.Problem {
+	if next := 2 + findAfter(b[2:]); next < len(b) {
+		b, other = b[:next], truncated()
+	}
+	open := bytes.Index(b, []byte("CP=&&"))
+	if open < headSize || open > headSize+longestSegment || !digits(string(b[2:headSize]), 4) {
+		return other
+	}
+	open += len("CP=&&")
+	shut := bytes.Index(b[open:], []byte("&&"))
+	if end := open + shut + 2; shut >= 0 && end+crcSize <= len(b) {
+		declared, _ := strconv.Atoi(string(b[2:headSize])) // digits
+		zh, en := fmt.Sprintf("长度写作 %d，实为 %d 字节", declared, end-headSize), fmt.Sprintf("the length says %d, the segment has %d bytes", declared, end-headSize)
+		if s := d.check(b[headSize:end], b[end:end+crcSize]); s.problem != nil {
+			if end == headSize+declared {
+				return s.problem
+			}
+			return devices.Invalid("crc", "bad_crc", s.problem.ZH+"；且"+zh, s.problem.EN+"; and "+en)
+		}
+		if end == headSize+declared {
+			return noLineEnd()
+		}
+		return devices.Invalid("length", "bad_length", zh, en)
+	}
+	return other
 }

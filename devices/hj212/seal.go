@@ -14,9 +14,11 @@ import (
 // CRC is the check of HJ 212-2017 Annex A. It is not CRC-16/Modbus: the high
 // byte of the register is shifted down before each byte comes in, so that eight
 // bits are all that one byte passes on to the next.
-func CRC(segment []byte) uint16 {
-	reg := uint16(0xffff)
-	for _, b := range segment {
+func CRC(segment []byte) uint16 { return crcOf(0xffff, segment) }
+
+// crcOf goes on from reg with more bytes.
+func crcOf(reg uint16, more []byte) uint16 {
+	for _, b := range more {
 		reg = crcTable[byte(reg>>8)^b]
 	}
 	return reg
