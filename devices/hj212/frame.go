@@ -3,7 +3,6 @@ package hj212
 import (
 	"bytes"
 	"encoding/hex"
-	"fmt"
 	"strconv"
 
 	"offsite/devices"
