@@ -381,6 +381,7 @@ func FuzzTable(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	r := open(f)
+	create(f, r, entity("e1"), site("s1"), site("s"), outlet("o", "s"), point("o.p"), plc("d", "s"), bind("b", "o.p", "d", word(0, "int16")), camera("c", "s", "o"), limit("l", "o.p"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, kind := range registry.Kinds() {
 			tab, err := registry.ReadTable(kind, text, registry.TableForm{})
