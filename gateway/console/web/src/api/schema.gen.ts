@@ -650,6 +650,95 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/devices/{id}/maintenance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put it under maintenance 维护 from now on, in place of what holds
+         * @description Readings that are true at that time are kept, with mark M, and not judged. Alarms that stand are ended with `end_reason` maintenance and signal unknown. It ends by the clock.
+         */
+        put: operations["maintainDevice"];
+        post?: never;
+        /**
+         * End the maintenance now
+         * @description 404, code `not_maintained`, where there is none.
+         */
+        delete: operations["endDeviceMaintenance"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/points/{id}/maintenance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description outlet.point */
+                id: components["parameters"]["PathPointId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put it under maintenance 维护 from now on, in place of what holds
+         * @description Readings that are true at that time are kept, with mark M, and not judged. Alarms that stand are ended with `end_reason` maintenance and signal unknown. It ends by the clock.
+         */
+        put: operations["maintainPoint"];
+        post?: never;
+        /**
+         * End the maintenance now
+         * @description 404, code `not_maintained`, where there is none.
+         */
+        delete: operations["endPointMaintenance"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How every device, point and outlet fares, with online rates 在线率 */
+        get: operations["listHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /** How a device and its points fare */
+        get: operations["getDeviceHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/points/{id}/last": {
         parameters: {
             query?: never;
@@ -1935,6 +2024,10 @@ export interface components {
             quality: components["schemas"]["Quality"];
             /** @description Data mark of HJ 212 */
             mark?: string;
+            /** @description Nothing came for longer than a minute and than three times the expected period: the value may no longer be true */
+            stale?: boolean;
+            /** @description That holds now, of its device or else its own */
+            maintenance?: components["schemas"]["Maintenance"];
         };
         LastValueList: {
             items: components["schemas"]["LastValue"][];
@@ -2076,7 +2169,7 @@ export interface components {
              */
             ended_at?: string;
             /** @enum {string} */
-            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured";
+            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured" | "maintenance";
             /**
              * @description What the value does, whoever has looked at it; unknown: judging ended before it recovered
              * @enum {string}
@@ -2167,7 +2260,7 @@ export interface components {
              */
             ended_at?: string;
             /** @enum {string} */
-            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured";
+            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured" | "maintenance";
             /**
              * @description What the value does, whoever has looked at it; unknown: judging ended before it recovered
              * @enum {string}
@@ -2233,6 +2326,136 @@ export interface components {
             last_reading?: string;
             /** @description Points that cannot be read although the device answers */
             points?: components["schemas"]["PointProblem"][];
+            /** @description Ids of its points that are stale */
+            stale?: string[];
+            /** @description That holds now */
+            maintenance?: components["schemas"]["Maintenance"];
+        };
+        MaintenanceRequest: {
+            /**
+             * Format: date-time
+             * @description Its end, at most 30 days from now
+             */
+            until: string;
+            reason: string;
+        };
+        Maintenance: {
+            reason: string;
+            who: string;
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: date-time
+             * @description It ends then by itself
+             */
+            until: string;
+        };
+        /** @description What succeeded in a span that ends now, and whose beginning is rounded up to a slot of it */
+        SuccessRate: {
+            /** Format: int64 */
+            succeeded: number;
+            /** Format: int64 */
+            failed: number;
+            /**
+             * Format: double
+             * @description succeeded / (succeeded + failed); absent where nothing was tried
+             */
+            rate?: number;
+        };
+        LastError: {
+            problem: components["schemas"]["FieldProblem"];
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: date-time
+             * @description Now while it goes on
+             */
+            to: string;
+            /** @description It goes on */
+            open: boolean;
+        };
+        OnlineDay: {
+            /**
+             * Format: date-time
+             * @description Its beginning in Beijing time
+             */
+            day: string;
+            expected: components["schemas"]["Duration"];
+            online: components["schemas"]["Duration"];
+            /**
+             * Format: double
+             * @description online / expected; absent where nothing was expected
+             */
+            rate?: number;
+        };
+        PointHealth: {
+            point: string;
+            /** @description Absent if none since the start */
+            last?: components["schemas"]["LastValue"];
+            /**
+             * Format: date-time
+             * @description Receipt of the newest reading that was new itself; absent if none since the start
+             */
+            received_at?: string;
+            /** @description Since received_at */
+            age?: components["schemas"]["Duration"];
+            /** @description As device or binding state it, else as learned; absent while it is not known */
+            expected_period?: components["schemas"]["Duration"];
+            stale: boolean;
+            /** @description Readings that can be used, and those that failed or cannot */
+            hour: components["schemas"]["SuccessRate"];
+            day: components["schemas"]["SuccessRate"];
+            problem?: components["schemas"]["FieldProblem"];
+            last_error?: components["schemas"]["LastError"];
+            /** @description Its own */
+            maintenance?: components["schemas"]["Maintenance"];
+        };
+        DeviceHealth: {
+            device: string;
+            site: string;
+            online: boolean;
+            /**
+             * Format: date-time
+             * @description Of this state
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Receipt of its last reading; absent if none since the start
+             */
+            last_reading?: string;
+            problem?: components["schemas"]["FieldProblem"];
+            last_error?: components["schemas"]["LastError"];
+            /** @description It was silent and is asked rarely, so that its neighbours on the bus are not held up */
+            quarantined: boolean;
+            /** @description That holds now */
+            maintenance?: components["schemas"]["Maintenance"];
+            /** @description Polls answered; where the device sends by itself, messages understood */
+            hour: components["schemas"]["SuccessRate"];
+            day: components["schemas"]["SuccessRate"];
+            /** @description Absent where it is not polled */
+            answers?: components["schemas"]["AnswerTimes"];
+            /** @description The last seven, oldest first */
+            days: components["schemas"]["OnlineDay"][];
+            points: components["schemas"]["PointHealth"][];
+        };
+        /** @description Of the last answers, at most 256 */
+        AnswerTimes: {
+            count: number;
+            mean: components["schemas"]["Duration"];
+            p99: components["schemas"]["Duration"];
+        };
+        OutletOnline: {
+            outlet: string;
+            site: string;
+            /** @description Of all devices bound to it, added up */
+            days: components["schemas"]["OnlineDay"][];
+        };
+        FieldHealth: {
+            /** @description Of the online rates, to be shown beside them */
+            formula: components["schemas"]["Words"];
+            items: components["schemas"]["DeviceHealth"][];
+            outlets: components["schemas"]["OutletOnline"][];
         };
         PointProblem: {
             point: string;
@@ -4063,6 +4286,151 @@ export interface operations {
                 };
                 content: {
                     "image/svg+xml": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    maintainDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MaintenanceRequest"];
+            };
+        };
+        responses: {
+            /** @description As it holds */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Maintenance"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    endDeviceMaintenance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    maintainPoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description outlet.point */
+                id: components["parameters"]["PathPointId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MaintenanceRequest"];
+            };
+        };
+        responses: {
+            /** @description As it holds */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Maintenance"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    endPointMaintenance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description outlet.point */
+                id: components["parameters"]["PathPointId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listHealth: {
+        parameters: {
+            query?: {
+                /** @description Only of this site */
+                site?: components["parameters"]["FilterSite"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By id */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FieldHealth"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getDeviceHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceHealth"];
                 };
             };
             default: components["responses"]["Problem"];

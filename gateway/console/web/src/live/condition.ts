@@ -4,7 +4,7 @@ import { active, type Event, type LastValue } from './reduce'
 /** How a point stands; an alarm names its level. */
 export type Condition =
   | { state: 'alarm'; level: string }
-  | { state: 'bad' | 'offline' | 'stale' | 'uncertain' | 'none' | 'unbound' | 'normal' }
+  | { state: 'bad' | 'offline' | 'stale' | 'maintenance' | 'uncertain' | 'none' | 'unbound' | 'normal' }
 
 const gravity = ['HH', 'LL', 'H', 'L', 'upper', 'lower']
 
@@ -29,15 +29,18 @@ export interface Facts {
 
 /**
  * condition gives the gravest thing first: an alarm that goes on is shown as such
- * also while its device is away, because nothing says that it is over.
+ * also while its device is away, because nothing says that it is over. What is
+ * under maintenance is not judged, whatever its device does.
  */
 export function condition(point: string, f: Facts): Condition {
   const level = gravest(f.events.filter((e) => e.point === point && active(e)).map((e) => e.level))
   if (level) return { state: 'alarm', level }
   if (!f.bound) return { state: 'unbound' }
+  if ([f.device?.maintenance, f.last?.maintenance].some((m) => m && Date.parse(m.until) > f.now)) return { state: 'maintenance' }
   if (f.device && !f.device.online) return { state: 'offline' }
   if (!f.last) return { state: 'none' }
   if (f.last.quality.startsWith('bad')) return { state: 'bad' }
+  if (f.device?.stale?.includes(point) || f.last?.stale) return { state: 'stale' }
   if (f.deaf || f.now - Date.parse(f.last.at) > Math.max(leastStale, 3 * f.periodMs)) return { state: 'stale' }
   if (f.last.quality.startsWith('uncertain')) return { state: 'uncertain' }
   return { state: 'normal' }

@@ -82,3 +82,14 @@ test('levels rank by gravity', () => {
   expect(gravest(['H', 'LL', 'lower'])).toBe('LL')
   expect(gravest([])).toBeUndefined()
 })
+
+test('what is under maintenance is not judged, what the gateway calls stale is stale', () => {
+  const device = { device: 'd', site: 's', online: false, since: '2026-01-01T00:00:00Z' }
+  const facts = { bound: true, periodMs: 0, events: [], now: Date.parse('2026-01-01T01:00:00Z') }
+  const maintenance = { reason: 'r', who: 'w', from: '2026-01-01T00:00:00Z', until: '2026-01-01T02:00:00Z' }
+  const last = { point: 'p', site: 's', value: 1, unit: '', at: '2026-01-01T00:59:59Z', quality: 'good' as const }
+  expect(condition('p', { ...facts, device: { ...device, maintenance } })).toEqual({ state: 'maintenance' })
+  expect(condition('p', { ...facts, device: { ...device, maintenance: { ...maintenance, until: '2026-01-01T00:30:00Z' } } })).toEqual({ state: 'offline' })
+  expect(condition('p', { ...facts, last, device: { ...device, online: true, stale: ['p'] } })).toEqual({ state: 'stale' })
+  expect(condition('p', { ...facts, last, device: { ...device, online: true, stale: ['q'] } })).toEqual({ state: 'normal' })
+})

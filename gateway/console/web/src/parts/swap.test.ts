@@ -1,0 +1,41 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import type { Lists, Things } from '../stores/registry'
+import { move, movesOf, successor } from './swap'
+
+const meta = { version: 2, created_at: '2026-01-01T00:00:00Z', updated_at: '2026-01-01T00:00:00Z' }
+const binding = (id: string, point: string, more: object = {}): Things['bindings'] => ({
+  id, point, device: 'old', from: '2026-01-01T00:00:00Z', register: { table: 'holding', address: 3, type: 'uint16' }, scale: 0.1, ...more, ...meta,
+})
+const now = '2026-05-01T00:00:00.000Z'
+const lists = { entities: [], sites: [], outlets: [], points: [], devices: [], bindings: [binding('gate-pm10', 'gate.pm10')], cameras: [], limits: [] } as Lists
+afterEach(() => vi.unstubAllGlobals())
+
+test('bindings that have ended stay where they are', () => {
+  const held = [binding('a', 'gate.pm10'), binding('b', 'gate.pm25', { to: '2026-02-01T00:00:00Z' }), binding('c', 'gate.tsp', { device: 'other' })]
+  expect(movesOf('old', held, Date.parse(now)).map((m) => m.old.id)).toEqual(['a'])
+})
+
+test('a successor has the same point and address, and begins', () => {
+  expect(successor(binding('a', 'gate.pm10', { to: now }), 'new', now, 'a-2')).toEqual({
+    id: 'a-2', point: 'gate.pm10', device: 'new', from: now, register: { table: 'holding', address: 3, type: 'uint16' }, scale: 0.1,
+  })
+})
+
+test('a swap that the network broke goes on where it stopped, without a gap', async () => {
+  const sent: string[] = []
+  let broken = true
+  vi.stubGlobal('fetch', async (path: string, init: { method: string; body: string }) => {
+    const body = JSON.parse(init.body) as Things['bindings']
+    if (init.method === 'POST' && broken) {
+      broken = false
+      throw new TypeError('network')
+    }
+    sent.push(`${init.method} ${path.slice(7)} ${body.id} ${body.device} ${body.from} ${body.to ?? ''}`.trim())
+    return new Response(JSON.stringify(body))
+  })
+  const moves = movesOf('old', lists.bindings, Date.parse(now))
+  await expect(move(moves, 'new', lists, () => now)).rejects.toThrow()
+  await move(moves, 'new', lists, () => '2026-05-01T00:01:00.000Z')
+  expect(sent).toEqual([`PUT /bindings/gate-pm10 gate-pm10 old 2026-01-01T00:00:00Z ${now}`, `POST /bindings gate-pm10-2 new ${now}`])
+  expect(moves[0]).toMatchObject({ ended: true, done: true })
+})
