@@ -10,6 +10,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"offsite/devices"
+	"offsite/devices/modbus/register"
 )
 
 // Driver polls one device.
@@ -224,10 +225,10 @@ func (r *round) ask(ctx context.Context, b *block) []*block {
 // take turns the bytes of a block into readings.
 func (r *round) take(b *block, data []byte, at time.Time) {
 	for _, bound := range b.bounds {
-		v, problem := value(&bound.Binding, b.of(bound, data))
+		v, problem := register.Value(&bound.Binding, b.of(bound, data))
 		r.points[bound.Point.ID] = problem
 		if problem == nil {
-			r.readings = append(r.readings, devices.Reading{Site: bound.Site, Point: bound.Point.ID, Value: v, At: at, Quality: quality(&bound.Point, v), Stamped: true})
+			r.readings = append(r.readings, devices.Reading{Site: bound.Site, Point: bound.Point.ID, Value: v, At: at, Quality: register.Quality(&bound.Point, v), Stamped: true})
 		}
 	}
 }

@@ -2,7 +2,6 @@ package modbus
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"offsite/devices"
+	"offsite/devices/modbus/register"
 )
 
 // Numbers of reading back.
@@ -43,8 +43,8 @@ func (p *Pool) Write(ctx context.Context, dev devices.Device, b devices.Binding,
 	if t := b.Register.Table; t != "holding" && t != "coil" {
 		return Written{}, devices.Invalid("register.table", "read_only", "输入寄存器与离散输入不能写入；请选保持寄存器或线圈", "input registers and discrete inputs cannot be written; choose holding or coil")
 	}
-	raw := (value - b.Offset) / scaleOf(&b)
-	if _, problem := encode(b.Register, raw, 0); problem != nil {
+	raw := (value - b.Offset) / register.Scale(&b)
+	if _, problem := register.Encode(b.Register, raw, make([]byte, 2)); problem != nil {
 		return Written{}, problem
 	}
 	g, err := p.visit(ctx, dev)
@@ -66,7 +66,7 @@ func (g *guest) write(ctx context.Context, b *devices.Binding, raw float64) (Wri
 	if err != nil {
 		return Written{}, err
 	}
-	sent, problem := encode(b.Register, raw, binary.BigEndian.Uint16(arranged(b.Register, bytes)))
+	sent, problem := register.Encode(b.Register, raw, bytes)
 	if problem != nil {
 		return Written{}, problem
 	}
@@ -75,7 +75,7 @@ func (g *guest) write(ctx context.Context, b *devices.Binding, raw float64) (Wri
 	if putErr != nil && answered(putErr) {
 		return w, putErr
 	}
-	want, err := decode(b.Register, sent)
+	want, err := register.Decode(b.Register, sent)
 	if err != nil {
 		return w, fmt.Errorf("write register %d: %w", b.Register.Address, err) // encode wrote it
 	}
@@ -86,7 +86,7 @@ func (g *guest) write(ctx context.Context, b *devices.Binding, raw float64) (Wri
 		if w.After, bytes, err = g.readOne(ctx, b); err != nil {
 			continue
 		}
-		if got, _ := decode(b.Register, bytes); got == want {
+		if got, _ := register.Decode(b.Register, bytes); got == want {
 			return w, nil
 		}
 	}
@@ -104,15 +104,8 @@ func (g *guest) readOne(ctx context.Context, bound *devices.Binding) (v float64,
 		return 0, nil, err
 	}
 	data = block.of(block.bounds[0], answer)
-	v, _ = value(bound, data) // what stands there now need not be a number
+	v, _ = register.Value(bound, data) // what stands there now need not be a number
 	return v, data, nil
-}
-
-// arranged gives at least one word of data, the highest first.
-func arranged(reg *devices.Register, data []byte) []byte {
-	v := make([]byte, len(data))
-	arrange(v, data, reg.Order)
-	return v
 }
 
 // put writes once; a device that lacks the function for one place gets that for

@@ -1,4 +1,4 @@
-package modbus
+package register
 
 import (
 	"fmt"
@@ -8,13 +8,13 @@ import (
 	"offsite/devices"
 )
 
-// probed is what the bytes of one binding say, in its own order and in others.
-func probed(bound *devices.Bound, data []byte) devices.Probed {
+// Probed is what the bytes of one binding say, in its own order and in others.
+func Probed(bound *devices.Bound, data []byte) devices.Probed {
 	out := devices.Probed{Raw: fmt.Sprintf("% X", data)}
 	if bound.Binding.Register.Bits() {
 		out.Raw = fmt.Sprint(data[1])
 	}
-	v, problem := value(&bound.Binding, data)
+	v, problem := Value(&bound.Binding, data)
 	if problem == nil {
 		out.Value, out.Label = &v, bound.Point.Label(v)
 		out.Plausible = plausible(&bound.Point, v)
@@ -46,7 +46,7 @@ func inOrders(bound *devices.Bound, data []byte) []devices.OrderedValue {
 		reg, b := *bound.Binding.Register, bound.Binding
 		reg.Order, b.Register = order, &reg
 		o := devices.OrderedValue{Order: order}
-		if v, problem := value(&b, data); problem == nil {
+		if v, problem := Value(&b, data); problem == nil {
 			o.Value, o.Plausible = &v, plausible(&bound.Point, v)
 		}
 		list = append(list, o)
@@ -63,7 +63,7 @@ const (
 // plausible says whether v may well be what the point measures.
 func plausible(p *devices.Point, v float64) bool {
 	size := math.Abs(v)
-	return quality(p, v) == devices.Good && size < beyondAll && (v == 0 || size > nearNothing)
+	return Quality(p, v) == devices.Good && size < beyondAll && (v == 0 || size > nearNothing)
 }
 
 // fittingOrders names those that give something plausible.

@@ -1,4 +1,6 @@
-package modbus
+// Package register turns the bytes of Modbus registers into numbers and back, as
+// the package comment of modbus describes them.
+package register
 
 import (
 	"encoding/binary"
@@ -10,10 +12,10 @@ import (
 	"offsite/devices"
 )
 
-// decode gives the number that stands in the bytes of a register as they
+// Decode gives the number that stands in the bytes of a register as they
 // arrived, before scale and offset. b holds 2 × reg.Words() bytes; a coil is
 // the lowest bit of two. A 64-bit integer beyond 2^53 is rounded.
-func decode(reg *devices.Register, b []byte) (float64, error) {
+func Decode(reg *devices.Register, b []byte) (float64, error) {
 	if want := 2 * reg.Words(); want == 0 || len(b) != want {
 		return 0, fmt.Errorf("decode %s: %d bytes, want %d", reg.Type, len(b), want)
 	}
@@ -88,9 +90,9 @@ func arrange(dst, src []byte, order string) {
 	}
 }
 
-// encode gives the bytes, as they travel, of a number before scale and offset.
-// A bit or bits changes within word, the register as it is.
-func encode(reg *devices.Register, raw float64, word uint16) ([]byte, *devices.Problem) {
+// Encode gives the bytes, as they travel, of a number before scale and offset.
+// Bits change within now, the bytes of the register as they arrived last.
+func Encode(reg *devices.Register, raw float64, now []byte) ([]byte, *devices.Problem) {
 	low, high, whole := extent(reg)
 	if whole {
 		rounded := math.Round(raw)
@@ -108,8 +110,9 @@ func encode(reg *devices.Register, raw float64, word uint16) ([]byte, *devices.P
 	var v []byte
 	switch reg.Type {
 	case "bit", "bits":
-		mask := uint16(high) << reg.Bit
-		v = binary.BigEndian.AppendUint16(nil, word&^mask|uint16(raw)<<reg.Bit)
+		word, mask := make([]byte, 2), uint16(high)<<reg.Bit
+		arrange(word, now[:2], reg.Order)
+		v = binary.BigEndian.AppendUint16(nil, binary.BigEndian.Uint16(word)&^mask|uint16(raw)<<reg.Bit)
 	case "int16":
 		v = binary.BigEndian.AppendUint16(nil, uint16(int16(raw)))
 	case "uint16":
@@ -175,22 +178,22 @@ func toBCD(n uint64, length int) []byte {
 	return v
 }
 
-// value is decode with the binding's scale and offset, checked: a reading is
+// Value is decode with the binding's scale and offset, checked: a reading is
 // never NaN or infinite.
-func value(b *devices.Binding, data []byte) (float64, *devices.Problem) {
-	raw, err := decode(b.Register, data)
+func Value(b *devices.Binding, data []byte) (float64, *devices.Problem) {
+	raw, err := Decode(b.Register, data)
 	if err != nil {
 		return 0, notDecoded(b.Register, data, err)
 	}
-	v := raw*scaleOf(b) + b.Offset
+	v := raw*Scale(b) + b.Offset
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, notFinite(b.Register, raw)
 	}
 	return v, nil
 }
 
-// scaleOf is the binding's scale; zero means 1.
-func scaleOf(b *devices.Binding) float64 {
+// Scale is the binding's scale; zero means 1.
+func Scale(b *devices.Binding) float64 {
 	if b.Scale == 0 {
 		return 1
 	}
@@ -211,8 +214,8 @@ func notFinite(reg *devices.Register, raw float64) *devices.Problem {
 		fmt.Sprintf("register %d decodes to %v, which is no value; check word order, type and the instrument", reg.Address, raw))
 }
 
-// quality says whether v lies in the point's stated range.
-func quality(p *devices.Point, v float64) devices.Quality {
+// Quality says whether v lies in the point's stated range.
+func Quality(p *devices.Point, v float64) devices.Quality {
 	if (p.Min != nil && v < *p.Min) || (p.Max != nil && v > *p.Max) {
 		return devices.UncertainRange
 	}
