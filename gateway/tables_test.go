@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -206,4 +208,53 @@ func TestLabelOpensTheDevicesPage(t *testing.T) {
 		b.call("GET", "/api/v1/devices/dust-a/label.svg?base="+bad, root, nil).problem(400, "bad_address")
 	}
 	b.call("GET", "/api/v1/devices/dust-b/label.svg", bearer(b.token(accounts.Viewer, "a")), nil).problem(404, "not_found")
+}
+
+// slow is a body that comes when it is told to.
+type slow struct{ come chan struct{} }
+
+func (s slow) Read([]byte) (int, error) { <-s.come; return 0, io.EOF }
+
+func TestFewTablesAreReadAtOnce(t *testing.T) {
+	b := open(t)
+	root := table(bearer(b.token(accounts.FieldEngineer)))
+	body := slow{make(chan struct{})}
+	answers := make(chan int, 2)
+	for range 2 {
+		go func() {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.http.URL+"/api/v1/import/sites", io.MultiReader(strings.NewReader("id\n"), body))
+			if err != nil {
+				answers <- 0
+				return
+			}
+			for k, v := range root {
+				r.Header.Set(k, v)
+			}
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				answers <- 0
+				return
+			}
+			_ = resp.Body.Close()
+			answers <- resp.StatusCode
+		}()
+	}
+	// Both hold their places once a third finds none.
+	for limit := time.After(10 * time.Second); ; {
+		if b.call("POST", "/api/v1/import/sites", root, "id\n").status == http.StatusServiceUnavailable {
+			break
+		}
+		select {
+		case <-limit:
+			t.Fatal("a third was read")
+		default:
+		}
+	}
+	close(body.come)
+	for range 2 {
+		if status := <-answers; status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	}
+	b.call("POST", "/api/v1/import/sites", root, "id\n").want(200)
 }

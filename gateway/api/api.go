@@ -44,6 +44,7 @@ type API struct {
 	Backend
 	log     *slog.Logger
 	probing chan struct{} // has room for those that may be under way
+	tables  chan struct{} // the same for imports
 }
 
 // New makes an API on b. Nothing runs before [API.Run].
@@ -51,7 +52,7 @@ func New(b Backend, log *slog.Logger) *API {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &API{Backend: b, log: log, probing: make(chan struct{}, probesAtAll)}
+	return &API{Backend: b, log: log, probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll)}
 }
 
 // Operation is one method on one path.

@@ -20,8 +20,12 @@ import (
 	"offsite/edge/audit"
 )
 
-// longestImport is how long one table may keep others from changing anything.
-const longestImport = time.Minute
+// Bounds of imports: how long one table may keep others from changing anything,
+// and how many are read into memory at once.
+const (
+	longestImport = time.Minute
+	importsAtAll  = 2
+)
 
 // collection finds the kind that a path names, "devices".
 func collection(path string) (thingKind, error) {
@@ -40,6 +44,12 @@ func (a *API) importThings(c echo.Context) error {
 	how, form, err := importQuery(c)
 	if err != nil {
 		return err
+	}
+	select {
+	case a.tables <- struct{}{}:
+		defer func() { <-a.tables }()
+	default:
+		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在导入其他文件，请稍后再试", EN: "other tables are being imported; try again in a while"}
 	}
 	body, err := readTable(c)
 	if err != nil {
