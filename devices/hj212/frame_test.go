@@ -144,6 +144,7 @@ func TestStrictAndTolerant(t *testing.T) {
 		{"clock never set", framed(strings.Replace(whole, "=20240101000000;", "=19700101000000;", 1)), "[bad_time]", "[bad_time]"},
 		{"QN without milliseconds", framed(strings.Replace(whole, "000001;", "000;", 1)), "ok", "ok"},
 		{"PNO before PNUM", framed("QN=20240101000000001;ST=32;CN=2011;PW=1;MN=M1;Flag=7;PNO=1;PNUM=2;CP=&&&&"), "[field_order]", "ok"},
+		{"RF anywhere", framed("QN=20240101000000001;ST=32;CN=2011;PW=1;MN=M1;RF=1;Flag=11;PNUM=2;PNO=1;CP=&&&&") + framed("QN=20240101000000001;ST=32;CN=2011;PW=1;MN=M1;Flag=11;PNUM=2;PNO=1;RF=1;CP=&&&&"), "ok ok", "ok ok"},
 		{"PNO beyond PNUM", framed("QN=20240101000000001;ST=32;CN=2011;PW=1;MN=M1;Flag=7;PNUM=2;PNO=3;CP=&&&&"), "[out_of_range]", "[out_of_range]"},
 		{"flag says split, numbers missing", framed("QN=20240101000000001;ST=32;CN=2011;PW=1;MN=M1;Flag=7;CP=&&&&"), "[packet_numbers]", "ok"},
 		{"no MN", framed("QN=20240101000000001;ST=32;CN=2011;PW=1;Flag=5;CP=&&&&"), "[bad_mn]", "[bad_mn]"},

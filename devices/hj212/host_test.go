@@ -421,6 +421,27 @@ func TestModeIsThatOfTheDevice(t *testing.T) {
 	}
 }
 
+func TestAModeThatIsChangedHoldsForOpenConnections(t *testing.T) {
+	client := plant("one", "M1", "w01018")
+	d := newDisk()
+	h := host(t, d, hj212.Config{}, client)
+	l := dial(t, h)
+	l.send(realtime("20240102030405001", "1"))
+	_ = l.heard()
+	tolerant := *client.Device.HJ212
+	tolerant.Tolerant = true
+	client.Device.HJ212 = &tolerant
+	if err := h.Update([]hj212.Client{client}); err != nil {
+		t.Fatal(err)
+	}
+	l.send(realtime("20240102030405002", "2")) // by the old rules, which it keeps to
+	_ = l.heard()
+	l.send(strings.TrimSuffix(realtime("20240102030405003", "3"), "\r\n"))
+	if got := l.heard(); got != "9014 20240102030405003" {
+		t.Errorf("heard %s", got)
+	}
+}
+
 func TestAnyCutAndGarbage(t *testing.T) {
 	d := newDisk()
 	h := host(t, d, hj212.Config{}, plant("logger", "M1", "w01018"))

@@ -63,7 +63,7 @@ func (p *Packet) Value(name string) string {
 }
 
 // headerOrder is the standards' order of fields.
-var headerOrder = []string{"QN", "ST", "CN", "PW", "MN", "Flag", "RF", "PNUM", "PNO"}
+var headerOrder = []string{"QN", "ST", "CN", "PW", "MN", "Flag", "PNUM", "PNO", "RF"}
 
 // parse reads a segment. It gives a packet as far as it can be read and every
 // fault of it; in tolerant mode, dialects are no faults.
@@ -133,10 +133,12 @@ func (r *reader) header(head string) {
 		case place < 0:
 			r.dialect("unknown_field", "segment", "未知字段 "+quote(name), "unknown field "+quote(name))
 			continue
-		case place < last:
+		case place < last && name != "RF": // which stands where its logger likes
 			r.dialect("field_order", strings.ToLower(name), "字段顺序须为 QN、ST、CN、PW、MN、Flag、PNUM、PNO", "fields come as QN, ST, CN, PW, MN, Flag, PNUM, PNO")
 		}
-		last, seen[name] = max(last, place), true
+		if seen[name] = true; name != "RF" {
+			last = max(last, place)
+		}
 		r.field(name, value)
 	}
 	r.checkHeader(seen)

@@ -152,6 +152,7 @@ func (s *session) take(ctx context.Context, f Frame, received time.Time) error {
 	if l == nil {
 		return errClosed // it was retired a moment ago
 	}
+	s.decoder.Tolerant = l.settings.Tolerant // for the frames behind this one
 	if f.Packet == nil {
 		s.host.counts.refused.Add(1)
 		return s.hand(l, owed{}, l.delivery(devices.Origin{Device: s.device}, scrub(f.Raw), received, opened{problem: f.Refused}))
