@@ -44,7 +44,7 @@ type DeviceHealth struct {
 	Mean, P99   time.Duration
 	Error       *LastError
 	Maintenance *Maintenance
-	Online      []OnlineDay // oldest first
+	Days        []OnlineDay // oldest first
 	Points      []PointHealth
 }
 
@@ -73,13 +73,11 @@ func (b *Box) watchHealth(ctx context.Context) error {
 	defer stop()
 	ticker := time.NewTicker(lapseEvery)
 	defer ticker.Stop()
-	for followed := (time.Time{}); ; {
+	for changed, followed := true, (time.Time{}); ; {
 		now := time.Now()
-		if pending(wake) || now.Sub(followed) >= followEvery {
+		if changed || now.Sub(followed) >= followEvery {
 			followed = now
-			if turned := b.Health.follow(b.Registry.Snapshot(), now); len(turned) > 0 {
-				b.Live.Tell(Update{Points: turned})
-			}
+			b.tellTurned(b.Health.follow(b.Registry.Snapshot(), now))
 		}
 		ended, err := b.Upkeep.lapse(ctx, now)
 		if err != nil && ctx.Err() == nil {
@@ -90,10 +88,45 @@ func (b *Box) watchHealth(ctx context.Context) error {
 		}
 		select {
 		case <-ticker.C:
+			changed = false
+		case <-wake:
+			changed = true
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// tellTurned shows watchers points that have turned stale or fresh, and their
+// devices.
+func (b *Box) tellTurned(points []string) {
+	if len(points) == 0 {
+		return
+	}
+	b.Live.Tell(Update{Points: points})
+	shown := map[string]bool{}
+	for _, p := range points {
+		if id := b.Health.deviceOf(p); !shown[id] {
+			shown[id] = true
+			b.Board.showAgain(id)
+		}
+	}
+}
+
+// StalePoints gives the stale points of each device, by id, as they were last told.
+func (b *Box) StalePoints() map[string][]string {
+	b.Health.mu.Lock()
+	defer b.Health.mu.Unlock()
+	list := map[string][]string{}
+	for id, p := range b.Health.points {
+		if p.stale && p.device != "" {
+			list[p.device] = append(list[p.device], id)
+		}
+	}
+	for _, points := range list {
+		slices.Sort(points)
+	}
+	return list
 }
 
 // Maintain puts a device or a point under maintenance from now until m.To. also
@@ -180,7 +213,7 @@ func (b *Box) HealthOf(ctx context.Context, want func(*devices.Device) bool) (He
 		subject := "device/" + id
 		d := DeviceHealth{
 			DeviceStatus: board[id], Site: dev.Site, Error: errors[subject], Maintenance: b.Upkeep.at(subject, now),
-			Online: online(now, bound[id], append(b.Upkeep.spans(subject), shut...), append(slices.Clone(missed[subject]), missed[subjectGateway]...)),
+			Days: online(now, bound[id], append(b.Upkeep.spans(subject), shut...), append(slices.Clone(missed[subject]), missed[subjectGateway]...)),
 		}
 		d.Device = id
 		b.Health.fill(&d, points[id], now)
@@ -267,9 +300,9 @@ func outletsOnline(s *registry.Snapshot, list []DeviceHealth) []OutletOnline {
 		for outlet := range at {
 			days := sums[outlet]
 			if days == nil {
-				days = make([]OnlineDay, len(list[i].Online))
+				days = make([]OnlineDay, len(list[i].Days))
 			}
-			for j, day := range list[i].Online {
+			for j, day := range list[i].Days {
 				days[j] = OnlineDay{Day: day.Day, Expected: days[j].Expected + day.Expected, Online: days[j].Online + day.Online}
 			}
 			sums[outlet] = days

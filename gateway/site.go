@@ -23,23 +23,27 @@ import (
 func Site(b *edge.Box) api.Backend {
 	return api.Backend{
 		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Events: siteEvents{b},
-		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b},
+		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
 	}
 }
 
 type siteDevices struct{ *edge.Box }
 
 func (s siteDevices) Devices() []api.DeviceStatus {
-	board := s.Board.Devices()
+	board, stale := s.Board.Devices(), s.StalePoints()
 	list := make([]api.DeviceStatus, 0, len(board))
 	for i := range board {
-		list = append(list, deviceStatus(s.Box, &board[i]))
+		list = append(list, deviceStatus(s.Box, &board[i], stale))
 	}
 	return list
 }
 
-func deviceStatus(b *edge.Box, d *edge.DeviceStatus) api.DeviceStatus {
-	st := api.DeviceStatus{Device: d.Device, Online: d.Online, Since: d.Since, LastReading: d.Heard, Problem: api.ProblemOf(d.Problem)}
+// deviceStatus gives the API's form; stale are the stale points of each device.
+func deviceStatus(b *edge.Box, d *edge.DeviceStatus, stale map[string][]string) api.DeviceStatus {
+	st := api.DeviceStatus{
+		Device: d.Device, Online: d.Online, Since: d.Since, LastReading: d.Heard, Problem: api.ProblemOf(d.Problem),
+		Stale: stale[d.Device], Maintenance: maintenance(b.MaintenanceOf(d.Device)),
+	}
 	if dev := b.Registry.Snapshot().Devices[d.Device]; dev != nil {
 		st.Site = dev.Site
 	}
@@ -119,9 +123,9 @@ func (s siteUpdates) Updates() (c <-chan api.Update, missed func() int64, stop f
 }
 
 func update(b *edge.Box, u *edge.Update) api.Update {
-	v := api.Update{Readings: u.Readings, Event: u.Event, Notices: u.Notices, Registry: u.Changed}
+	v := api.Update{Readings: u.Readings, Event: u.Event, Points: u.Points, Notices: u.Notices, Registry: u.Changed}
 	if u.Device != nil {
-		st := deviceStatus(b, u.Device)
+		st := deviceStatus(b, u.Device, b.StalePoints())
 		v.Device = &st
 	}
 	if u.Camera != nil {

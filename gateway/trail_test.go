@@ -35,6 +35,10 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("POST", "/api/v1/events/al-1:acknowledge", root, map[string]string{"note": ""}).want(200)
 	b.call("GET", "/api/v1/blobs/"+b.site.exhibit("x", "a"), root, nil).want(200)
 	b.call("POST", "/api/v1/dead-letters:replay", root, map[string]any{"ids": []int{7}}).want(200)
+	for _, path := range []string{"/api/v1/devices/dust-a/maintenance", "/api/v1/points/gate-a.pm10/maintenance"} {
+		b.call("PUT", path, root, map[string]any{"until": day, "reason": "校准"}).want(200)
+		b.call("DELETE", path, root, nil).want(204)
+	}
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", root, nil).want(200)
 	b.watch("cam-a", root)
 	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)
@@ -118,6 +122,7 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		{"POST", "/devices:probe", map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}},
 		{"POST", "/templates/tank-radar-level:register", map[string]any{"outlet": "gate-a", "device": "gauge", "parameters": map[string]any{"address": "10.1.1.1"}}},
 		{"GET", "/export/sites.csv", nil},
+		{"PUT", "/devices/dust-a/maintenance", map[string]any{"until": day, "reason": "校准"}},
 		{"POST", "/platform", map[string]string{"url": "https://platform.example", "code": "good"}},
 	} {
 		b.call(tt.method, "/api/v1"+tt.path, root, tt.body).problem(500, "internal")

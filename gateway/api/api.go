@@ -23,6 +23,8 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
 )
 
 //go:generate oapi-codegen -config oapi-codegen.yaml openapi.yaml
@@ -212,6 +214,9 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
 		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
 		"getStill": a.getStill, "viewLive": a.viewLive,
+		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
+		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
+		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),
 		"getStatus": a.getStatus, "listLosses": a.listLosses, "listDeadLetters": a.listLetters, "replayDeadLetters": a.replayLetters,
 		"getPlatform": a.getPlatform, "enrolPlatform": a.enrolPlatform, "receiveCommand": a.receiveCommand,
 		"listPeople": a.listPeople, "createPerson": a.createPerson, "getPerson": a.getPerson, "replacePerson": a.replacePerson,

@@ -31,6 +31,7 @@ type Backend struct {
 	Evidence  Evidence
 	Updates   Updates
 	Condition Condition
+	Health    Health
 	Letters   Letters
 	Platform  Platform
 	Accounts  Accounts
@@ -135,8 +136,9 @@ type Update struct {
 	Device   *DeviceStatus
 	Camera   *CameraStatus
 	Event    *breach.Transition
-	Notices  bool // those that hold have changed
-	Registry bool // the registry has changed
+	Points   []string // that turned stale or fresh, or whose maintenance began or ended
+	Notices  bool     // those that hold have changed
+	Registry bool     // the registry has changed
 }
 
 // Condition tells how the gateway itself fares.

@@ -113,8 +113,11 @@ func (a *API) pass(u Update) error {
 			if p == nil || r.Quality == devices.BadClock {
 				continue
 			}
-			a.Hub.Value(r.Site, r.Point, lastValue(r, p.Unit))
+			a.Hub.Value(r.Site, r.Point, a.withState(lastValue(r, p.Unit)))
 		}
+	}
+	if len(u.Points) > 0 {
+		a.passState(u.Points)
 	}
 	if u.Device != nil {
 		errs = append(errs, a.Hub.Tell("device", u.Device.Site, u.Device))

@@ -67,7 +67,7 @@ func (a *API) getLast(c echo.Context) error {
 // the one that history remembers. One with a wrong clock is never the newest.
 func (a *API) last(ctx context.Context, p *devices.Point, site string, heard func(point string) (devices.Reading, bool)) (LastValue, error) {
 	if r, ok := heard(p.ID); ok && r.Quality != devices.BadClock {
-		return lastValue(r, p.Unit), nil
+		return a.withState(lastValue(r, p.Unit)), nil
 	}
 	s, err := a.History.Last(ctx, timeseries.Series{Site: site, Point: p.ID})
 	if errors.Is(err, devices.ErrNotFound) {
@@ -79,7 +79,7 @@ func (a *API) last(ctx context.Context, p *devices.Point, site string, heard fun
 	if err != nil {
 		return LastValue{}, fmt.Errorf("last value of %s: %w", p.ID, err)
 	}
-	return LastValue{Point: p.ID, Site: site, Value: s.Value, Unit: p.Unit, At: s.At, Quality: s.Quality}, nil
+	return a.withState(LastValue{Point: p.ID, Site: site, Value: s.Value, Unit: p.Unit, At: s.At, Quality: s.Quality}), nil
 }
 
 func lastValue(r devices.Reading, unit string) LastValue {

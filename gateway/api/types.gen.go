@@ -240,6 +240,21 @@ type Acknowledgment = breach.Acknowledgment
 // AlarmState ISA-18.2. unacknowledged and acknowledged: the breach goes on; returned_unacknowledged: it is over and nobody has looked; normal: over and acknowledged; the last two are not reached yet
 type AlarmState string
 
+// AnswerTimes Of the last answers, at most 256
+type AnswerTimes struct {
+	Count int `json:"count"`
+
+	// Mean Such as 10s, 5m, 1h30m
+	//
+	// Example: 1m30s
+	Mean Duration `json:"mean"`
+
+	// P99 Such as 10s, 5m, 1h30m
+	//
+	// Example: 1m30s
+	P99 Duration `json:"p99"`
+}
+
 // AuditList defines model for AuditList.
 type AuditList struct {
 	Items []AuditRow `json:"items"`
@@ -373,6 +388,39 @@ type DeadLetterList struct {
 // Device What has a connection: instrument, PLC, data logger, gateway
 type Device = devices.Device
 
+// DeviceHealth defines model for DeviceHealth.
+type DeviceHealth struct {
+	// Answers Absent where it is not polled
+	Answers *AnswerTimes `json:"answers,omitempty"`
+
+	// Day What succeeded in a span that ends now, and whose beginning is rounded up to a slot of it
+	Day SuccessRate `json:"day"`
+
+	// Days The last seven, oldest first
+	Days   []OnlineDay `json:"days"`
+	Device string      `json:"device"`
+
+	// Hour Polls answered; where the device sends by itself, messages understood
+	Hour      SuccessRate `json:"hour"`
+	LastError *LastError  `json:"last_error,omitempty"`
+
+	// LastReading Receipt of its last reading; absent if none since the start
+	LastReading time.Time `json:"last_reading,omitempty,omitzero"`
+
+	// Maintenance That holds now
+	Maintenance *Maintenance  `json:"maintenance,omitempty"`
+	Online      bool          `json:"online"`
+	Points      []PointHealth `json:"points"`
+	Problem     *FieldProblem `json:"problem,omitempty"`
+
+	// Quarantined It was silent and is asked rarely, so that its neighbours on the bus are not held up
+	Quarantined bool `json:"quarantined"`
+
+	// Since Of this state
+	Since time.Time `json:"since"`
+	Site  string    `json:"site"`
+}
+
 // DeviceList defines model for DeviceList.
 type DeviceList struct {
 	Items []Device `json:"items"`
@@ -387,7 +435,10 @@ type DeviceStatus struct {
 
 	// LastReading Receipt of its last reading; absent if none since the start
 	LastReading time.Time `json:"last_reading,omitempty,omitzero"`
-	Online      bool      `json:"online"`
+
+	// Maintenance That holds now
+	Maintenance *Maintenance `json:"maintenance,omitempty"`
+	Online      bool         `json:"online"`
 
 	// Points Points that cannot be read although the device answers
 	Points  []PointProblem `json:"points,omitempty,omitzero"`
@@ -396,6 +447,9 @@ type DeviceStatus struct {
 	// Since Of this state
 	Since time.Time `json:"since"`
 	Site  string    `json:"site"`
+
+	// Stale Ids of its points that are stale
+	Stale []string `json:"stale,omitempty,omitzero"`
 }
 
 // Duration Such as 10s, 5m, 1h30m
@@ -445,6 +499,14 @@ type EvidenceState string
 // FactorPlace A place in the packets of an HJ 212 data logger
 type FactorPlace = devices.FactorPlace
 
+// FieldHealth defines model for FieldHealth.
+type FieldHealth struct {
+	// Formula Of the online rates, to be shown beside them
+	Formula Words          `json:"formula"`
+	Items   []DeviceHealth `json:"items"`
+	Outlets []OutletOnline `json:"outlets"`
+}
+
 // FieldProblem defines model for FieldProblem.
 type FieldProblem struct {
 	Code string `json:"code"`
@@ -487,10 +549,25 @@ type ImportResult struct {
 // Label What one value of an enumeration means: 1 is running
 type Label = devices.Label
 
+// LastError defines model for LastError.
+type LastError struct {
+	From time.Time `json:"from"`
+
+	// Open It goes on
+	Open    bool         `json:"open"`
+	Problem FieldProblem `json:"problem"`
+
+	// To Now while it goes on
+	To time.Time `json:"to"`
+}
+
 // LastValue defines model for LastValue.
 type LastValue struct {
 	// At When it was true, by the device
 	At time.Time `json:"at"`
+
+	// Maintenance That holds now, of its device or else its own
+	Maintenance *Maintenance `json:"maintenance,omitempty"`
 
 	// Mark Data mark of HJ 212
 	Mark  string `json:"mark,omitempty,omitzero"`
@@ -499,8 +576,11 @@ type LastValue struct {
 	// Quality Values of quality bad are kept but neither judged nor averaged
 	Quality Quality `json:"quality"`
 	Site    string  `json:"site"`
-	Unit    string  `json:"unit"`
-	Value   float64 `json:"value"`
+
+	// Stale Nothing came for longer than a minute and than three times the expected period: the value may no longer be true
+	Stale bool    `json:"stale,omitempty,omitzero"`
+	Unit  string  `json:"unit"`
+	Value float64 `json:"value"`
 }
 
 // LastValueList defines model for LastValueList.
@@ -578,7 +658,7 @@ type Loss struct {
 	From   time.Time `json:"from"`
 	ID     int64     `json:"id"`
 
-	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic that no point is bound to, one row a topic; clock: readings that claimed a time in the future
+	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future
 	Kind string `json:"kind"`
 
 	// Open It goes on
@@ -598,6 +678,24 @@ type LossList struct {
 
 // MQTTSettings Of a session with an external broker
 type MQTTSettings = devices.MQTTSettings
+
+// Maintenance defines model for Maintenance.
+type Maintenance struct {
+	From   time.Time `json:"from"`
+	Reason string    `json:"reason"`
+
+	// Until It ends then by itself
+	Until time.Time `json:"until"`
+	Who   string    `json:"who"`
+}
+
+// MaintenanceRequest defines model for MaintenanceRequest.
+type MaintenanceRequest struct {
+	Reason string `json:"reason"`
+
+	// Until Its end, at most 30 days from now
+	Until time.Time `json:"until"`
+}
 
 // Me defines model for Me.
 type Me struct {
@@ -634,6 +732,25 @@ type NoticeList struct {
 	Items []Notice `json:"items"`
 }
 
+// OnlineDay defines model for OnlineDay.
+type OnlineDay struct {
+	// Day Its beginning in Beijing time
+	Day time.Time `json:"day"`
+
+	// Expected Such as 10s, 5m, 1h30m
+	//
+	// Example: 1m30s
+	Expected Duration `json:"expected"`
+
+	// Online Such as 10s, 5m, 1h30m
+	//
+	// Example: 1m30s
+	Online Duration `json:"online"`
+
+	// Rate online / expected; absent where nothing was expected
+	Rate *float64 `json:"rate,omitempty"`
+}
+
 // OrderedValue defines model for OrderedValue.
 type OrderedValue = devices.OrderedValue
 
@@ -646,6 +763,14 @@ type OutletList struct {
 
 	// Next The `after` of the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
+}
+
+// OutletOnline defines model for OutletOnline.
+type OutletOnline struct {
+	// Days Of all devices bound to it, added up
+	Days   []OnlineDay `json:"days"`
+	Outlet string      `json:"outlet"`
+	Site   string      `json:"site"`
 }
 
 // Password At least 12 characters of at least three of: small letters, capital letters, digits, others
@@ -755,6 +880,34 @@ type PlatformStatus struct {
 
 // Point 测点, 位号: one measured quantity of an outlet
 type Point = devices.Point
+
+// PointHealth defines model for PointHealth.
+type PointHealth struct {
+	// Age Since received_at
+	Age devices.Duration `json:"age,omitempty,omitzero"`
+
+	// Day What succeeded in a span that ends now, and whose beginning is rounded up to a slot of it
+	Day SuccessRate `json:"day"`
+
+	// ExpectedPeriod As device or binding state it, else as learned; absent while it is not known
+	ExpectedPeriod devices.Duration `json:"expected_period,omitempty,omitzero"`
+
+	// Hour Readings that can be used, and those that failed or cannot
+	Hour SuccessRate `json:"hour"`
+
+	// Last Absent if none since the start
+	Last      *LastValue `json:"last,omitempty"`
+	LastError *LastError `json:"last_error,omitempty"`
+
+	// Maintenance Its own
+	Maintenance *Maintenance  `json:"maintenance,omitempty"`
+	Point       string        `json:"point"`
+	Problem     *FieldProblem `json:"problem,omitempty"`
+
+	// ReceivedAt Receipt of the newest reading that was new itself; absent if none since the start
+	ReceivedAt time.Time `json:"received_at,omitempty,omitzero"`
+	Stale      bool      `json:"stale"`
+}
 
 // PointID outlet.point
 type PointID = string
@@ -942,6 +1095,15 @@ type Status struct {
 
 // StatusTopic Where a device says that it is there, and its last will that it has gone
 type StatusTopic = devices.StatusTopic
+
+// SuccessRate What succeeded in a span that ends now, and whose beginning is rounded up to a slot of it
+type SuccessRate struct {
+	Failed int64 `json:"failed"`
+
+	// Rate succeeded / (succeeded + failed); absent where nothing was tried
+	Rate      *float64 `json:"rate,omitempty"`
+	Succeeded int64    `json:"succeeded"`
+}
 
 // TableFault defines model for TableFault.
 type TableFault struct {
@@ -1257,6 +1419,12 @@ type ExportThingsParams struct {
 	Separator string `form:"separator,omitempty" json:"separator,omitempty,omitzero"`
 }
 
+// ListHealthParams defines parameters for ListHealth.
+type ListHealthParams struct {
+	// Site Only of this site
+	Site FilterSite `form:"site,omitempty" json:"site,omitempty,omitzero"`
+}
+
 // ImportThingsParams defines parameters for ImportThings.
 type ImportThingsParams struct {
 	// DryRun Tell what would happen and change nothing
@@ -1427,6 +1595,9 @@ type CreateDeviceJSONRequestBody = Device
 // ReplaceDeviceJSONRequestBody defines body for ReplaceDevice for application/json ContentType.
 type ReplaceDeviceJSONRequestBody = Device
 
+// MaintainDeviceJSONRequestBody defines body for MaintainDevice for application/json ContentType.
+type MaintainDeviceJSONRequestBody = MaintenanceRequest
+
 // ProbeDeviceJSONRequestBody defines body for ProbeDevice for application/json ContentType.
 type ProbeDeviceJSONRequestBody = ProbeRequest
 
@@ -1474,6 +1645,9 @@ type CreatePointJSONRequestBody = Point
 
 // ReplacePointJSONRequestBody defines body for ReplacePoint for application/json ContentType.
 type ReplacePointJSONRequestBody = Point
+
+// MaintainPointJSONRequestBody defines body for MaintainPoint for application/json ContentType.
+type MaintainPointJSONRequestBody = MaintenanceRequest
 
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = SignInRequest

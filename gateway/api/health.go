@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"database/sql"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+)
+
+// Health tells how the field fares, and keeps who maintains what.
+//
+// Maintain and EndMaintenance call also inside the transaction that changes.
+// subject is "device/<id>" or "point/<id>". Maintain tells every fault of the
+// request, EndMaintenance returns ErrNotFound where nothing holds.
+type Health interface {
+	Health(ctx context.Context, want func(*devices.Device) bool) (FieldHealth, error) // without formula
+	PointState(point string, at time.Time) (stale bool, m *Maintenance)               // at is that of its newest value
+	Maintain(ctx context.Context, subject, who string, r MaintenanceRequest, also func(context.Context, *sql.Tx) error) (Maintenance, error)
+	EndMaintenance(ctx context.Context, subject string, also func(context.Context, *sql.Tx) error) error
+}
+
+// onlineFormula is how online rates are computed.
+var onlineFormula = Words{
+	ZH: "在线率 = 在线时长 ÷ 应在线时长（每日按北京时间）。应在线时长 = 当日至今绑定有效的时长 − 维护时长 − 网关正常停机时长；在线时长 = 应在线时长 − 缺口时长（含网关非正常中断）。" +
+		"排口的在线率按其全部设备的时长合计。频繁通断时缺口合并记录，此值为下限。",
+	EN: "Online rate = online time / expected time, by days of Beijing time. Expected = time of the day so far with a binding in force − maintenance − orderly shutdown of the gateway; " +
+		"online = expected − gaps (those in which the gateway was cut off among them). An outlet's adds up the time of all its devices. Gaps of a flapping device share a row, so that its rate is a lower bound.",
+}
+
+func (a *API) listHealth(c echo.Context) error {
+	q := query{c: c}
+	site := q.text("site")
+	q.known("site")
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
+	who := Who(c)
+	body, err := a.Health.Health(c.Request().Context(), func(d *devices.Device) bool { return who.Sees(d.Site) && (site == "" || d.Site == site) })
+	if err != nil {
+		return err
+	}
+	body.Formula = onlineFormula
+	return c.JSON(http.StatusOK, body)
+}
+
+func (a *API) getDeviceHealth(c echo.Context) error {
+	dev, err := a.thing(c, devices.KindDevice)
+	if err != nil {
+		return err
+	}
+	body, err := a.Health.Health(c.Request().Context(), func(d *devices.Device) bool { return d.ID == dev.Key() })
+	if err != nil {
+		return err
+	}
+	if len(body.Items) == 0 { // retired meanwhile
+		return echo.ErrNotFound
+	}
+	return c.JSON(http.StatusOK, body.Items[0])
+}
+
+// maintain puts things of a kind under maintenance.
+func (a *API) maintain(kind devices.Kind) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		thing, err := a.thing(c, kind)
+		if err != nil {
+			return err
+		}
+		var body MaintenanceRequest
+		if err := decode(c, &body); err != nil {
+			return err
+		}
+		subject := string(kind) + "/" + thing.Key()
+		entry := by(c, audit.Entry{
+			Act: string(kind) + ".maintenance.begin", What: subject, Purpose: strings.TrimSpace(body.Reason),
+			Detail: "until " + body.Until.UTC().Format(time.RFC3339),
+		})
+		m, err := a.Health.Maintain(c.Request().Context(), subject, Who(c).ID, body,
+			func(ctx context.Context, tx *sql.Tx) error { return a.Audit.Append(ctx, tx, entry) })
+		if err != nil {
+			return err
+		}
+		return c.JSON(http.StatusOK, m)
+	}
+}
+
+// endMaintenance ends what maintain began.
+func (a *API) endMaintenance(kind devices.Kind) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		thing, err := a.thing(c, kind)
+		if err != nil {
+			return err
+		}
+		subject := string(kind) + "/" + thing.Key()
+		entry := by(c, audit.Entry{Act: string(kind) + ".maintenance.end", What: subject})
+		err = a.Health.EndMaintenance(c.Request().Context(), subject,
+			func(ctx context.Context, tx *sql.Tx) error { return a.Audit.Append(ctx, tx, entry) })
+		if err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}
+}
+
+// withState adds to a value whether it is stale and which maintenance concerns it.
+func (a *API) withState(v LastValue) LastValue {
+	v.Stale, v.Maintenance = a.Health.PointState(v.Point, v.At)
+	return v
+}
+
+// passState tells the hub of points whose state has changed although no
+// reading came.
+func (a *API) passState(points []string) {
+	if a.Hub.Idle() {
+		return
+	}
+	s := a.Registry.Snapshot()
+	for _, id := range points {
+		p := s.Points[id]
+		r, ok := a.Updates.Newest(id)
+		if p != nil && ok && r.Quality != devices.BadClock {
+			a.Hub.Value(r.Site, id, a.withState(lastValue(r, p.Unit)))
+		}
+	}
+}
