@@ -4,10 +4,15 @@ import (
 	"sort"
 	"sync"
 	"time"
+
+	"offsite/devices"
 )
 
 // most is how many topics and sign-ins are remembered for people to look at.
 const most = 256
+
+// mostSample is how much of a payload is remembered, in bytes.
+const mostSample = 4 << 10
 
 // Unbound is a topic that a device publishes to and no point is bound to.
 type Unbound struct {
@@ -15,6 +20,7 @@ type Unbound struct {
 	Topic     string    `json:"topic"`
 	Forbidden bool      `json:"forbidden,omitempty"` // it is not the device's own: the message was refused
 	Bytes     int       `json:"bytes"`               // of the last payload; 0 where it was refused
+	Sample    []byte    `json:"-"`                   // beginning of the last payload; nil where it was refused
 	At        time.Time `json:"at"`                  // of the last message
 	Count     int64     `json:"count"`
 }
@@ -125,5 +131,22 @@ func (r *refusedSignIns) list() []Refused {
 		list = append(list, *n)
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].At.After(list[j].At) })
+	return list
+}
+
+// Heard gives what the devices publish to topics of their own that no point is
+// bound to, with what could be bound, newest first. A device of "" means all.
+func (b *Broker) Heard(device string) []devices.Heard {
+	var list []devices.Heard
+	for _, u := range b.Unbound() {
+		if u.Forbidden || (device != "" && u.Device != device) {
+			continue
+		}
+		h := devices.Heard{Topic: u.Topic, Count: u.Count, At: u.At, Sample: devices.SampleOf(u.Sample)}
+		if len(u.Sample) == u.Bytes { // of a part nothing can be said
+			h.Offers = devices.Offers(u.Topic, u.Sample, b.cfg.Formats)
+		}
+		list = append(list, h)
+	}
 	return list
 }

@@ -221,7 +221,8 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 func erasure(pk *packets.Packet) bool { return pk.FixedHeader.Retain && len(pk.Payload) == 0 }
 
 func (h *hook) noteUnbound(c *client, pk *packets.Packet) {
-	heard := Unbound{Device: c.id, Topic: pk.TopicName, Bytes: len(pk.Payload), At: time.Now().UTC()}
+	sample := bytes.Clone(pk.Payload[:min(len(pk.Payload), mostSample)])
+	heard := Unbound{Device: c.id, Topic: pk.TopicName, Bytes: len(pk.Payload), Sample: sample, At: time.Now().UTC()}
 	if h.host.broker.unbound.note(heard) {
 		h.host.log.Info("message on a topic that no point is bound to", "device", c.id, "topic", pk.TopicName)
 	}

@@ -166,11 +166,15 @@ func (d *Driver) tellSubscription(sink devices.Sink, topic string, refused bool)
 	}
 	r := devices.Report{Device: d.dev.ID, Points: d.inbox.Points(topic), At: time.Now().UTC()}
 	if refused {
-		r.Problem = &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "subscription_refused", Field: "topic.topic",
-			ZH: "消息服务器拒绝订阅主题 " + topic + "；请在服务器上为该用户授权",
-			EN: "the broker refuses the subscription to topic " + topic + "; grant it to this user there",
-		}
+		r.Problem = subscriptionRefused(topic)
 	}
 	sink.Report(r)
+}
+
+func subscriptionRefused(topic string) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "subscription_refused", Field: "topic.topic",
+		ZH: "消息服务器拒绝订阅主题 " + topic + "；请在服务器上为该用户授权",
+		EN: "the broker refuses the subscription to topic " + topic + "; grant it to this user there",
+	}
 }

@@ -1,0 +1,258 @@
+package devices
+
+import (
+	"sort"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+)
+
+// Heard is a topic on which something was published, with what could be bound
+// to it.
+type Heard struct {
+	Topic    string    `json:"topic"`
+	Count    int64     `json:"count"`
+	At       time.Time `json:"at"`                 // of the last message
+	Retained bool      `json:"retained,omitempty"` // nothing but what the broker had kept
+	Sample   string    `json:"sample"`             // beginning of the last payload, as text
+	Offers   []Offer   `json:"offers,omitempty"`
+}
+
+// Offer is a value of a message that a point can be bound to, with the place
+// that its binding then has.
+type Offer struct {
+	Name  string  `json:"name"` // for people: the path, or what the sender calls it
+	Topic Topic   `json:"topic"`
+	Value float64 `json:"value"` // that it had
+	Unit  string  `json:"unit,omitempty"`
+}
+
+// Bounds of what is told of a message.
+const (
+	mostOffers = 64
+	mostSample = 1 << 10 // bytes
+	mostDepth  = 8
+)
+
+// SampleOf gives the beginning of a payload as text.
+func SampleOf(payload []byte) string {
+	return strings.ToValidUTF8(string(payload[:min(len(payload), mostSample)]), "�")
+}
+
+// Offers tells what a message holds that a point can be bound to. Each offer has
+// been tried: a binding with its Topic reads that value from that message.
+func Offers(topic string, payload []byte, formats Formats) []Offer {
+	if len(payload) > MaxPayload && !strings.HasPrefix(topic, "spBv1.0/") {
+		return nil
+	}
+	if format, read := formatByLooks(topic, payload, formats); format != "" {
+		return namedOffers(format, read, topic, payload)
+	}
+	if !utf8.Valid(payload) {
+		return nil
+	}
+	if !gjson.ValidBytes(payload) || (gjson.ParseBytes(payload).Type != gjson.JSON) {
+		return tried(topic, payload, []Offer{{Name: topic, Topic: Topic{Topic: topic}}})
+	}
+	w := walk{topic: topic}
+	doc := gjson.ParseBytes(payload)
+	if r := doc.Get("value"); r.Exists() && isLeaf(r) {
+		w.offers = append(w.offers, Offer{Name: "value", Topic: Topic{Topic: topic}})
+	} else if r := doc.Get("v"); r.Exists() && isLeaf(r) {
+		w.offers = append(w.offers, Offer{Name: "v", Topic: Topic{Topic: topic}})
+	}
+	w.into(doc, "", "", 0)
+	return tried(topic, payload, w.offers)
+}
+
+// formatByLooks tells the format of a message that is not JSON by paths.
+func formatByLooks(topic string, payload []byte, formats Formats) (string, Format) {
+	if open := formats[FormatSparkplug]; open != nil && strings.HasPrefix(topic, "spBv1.0/") {
+		return FormatSparkplug, open()
+	}
+	if open := formats[FormatSenML]; open != nil {
+		first := gjson.GetBytes(payload, "0")
+		if first.IsObject() && (first.Get("bn").Exists() || first.Get("n").Exists()) {
+			return FormatSenML, open()
+		}
+	}
+	return "", nil
+}
+
+func namedOffers(format string, f Format, topic string, payload []byte) []Offer {
+	sheet, _ := f.Read(topic, payload, time.Now())
+	bound := topic
+	if levels := strings.Split(topic, "/"); format == FormatSparkplug && len(levels) > 3 {
+		levels[2] = "+"
+		bound = strings.Join(levels, "/")
+	}
+	var offers []Offer
+	seen := map[string]bool{}
+	for _, s := range sheet.Samples {
+		if s.Fault == nil && !s.Null && !seen[s.Name] && len(offers) < mostOffers {
+			seen[s.Name] = true
+			offers = append(offers, Offer{Name: s.Name, Topic: Topic{Topic: bound, Format: format, Path: s.Name}, Value: s.Value, Unit: s.Unit})
+		}
+	}
+	return offers
+}
+
+// walk gathers the numbers of a JSON document.
+type walk struct {
+	topic  string
+	offers []Offer
+}
+
+func isLeaf(r gjson.Result) bool {
+	switch r.Type {
+	case gjson.Number, gjson.True, gjson.False:
+		return true
+	case gjson.String:
+		_, fault := number("", r.Str)
+		return fault == nil
+	}
+	return false
+}
+
+// into looks at the members of an object, or of the first element of an array
+// of objects.
+func (w *walk) into(r gjson.Result, each, prefix string, depth int) {
+	if depth > mostDepth || len(w.offers) >= mostOffers {
+		return
+	}
+	if r.IsArray() {
+		if first := r.Get("0"); each == "" && first.IsObject() {
+			if prefix == "" {
+				prefix = "@this"
+			}
+			w.into(first, prefix, "", depth+1)
+		}
+		return
+	}
+	timePath := timeMember(r, prefix)
+	r.ForEach(func(key, v gjson.Result) bool {
+		path := join(prefix, key.Str)
+		switch {
+		case path == timePath || path == "":
+		case isLeaf(v):
+			name := path
+			if each != "" && each != "@this" {
+				name = each + "." + path
+			}
+			w.offers = append(w.offers, Offer{Name: name, Topic: Topic{Topic: w.topic, Each: each, Path: path, TimePath: timePath}})
+		case v.Type == gjson.JSON:
+			w.into(v, each, path, depth+1)
+		}
+		return len(w.offers) < mostOffers
+	})
+}
+
+// timeMember gives the path of the time that stands beside values, "" for none.
+func timeMember(r gjson.Result, prefix string) string {
+	for _, name := range [...]string{"time", "timestamp", "ts", "Time", "datetime", "t"} {
+		if v := r.Get(name); v.Exists() {
+			if _, ok := readTime(v, ""); ok {
+				return join(prefix, name)
+			}
+		}
+	}
+	return ""
+}
+
+// join puts a member's name behind a path, with a backslash before what gjson
+// would take for more than a name.
+func join(prefix, name string) string {
+	var b strings.Builder
+	if prefix != "" {
+		b.WriteString(prefix)
+		b.WriteByte('.')
+	}
+	for i := range len(name) {
+		if c := name[i]; c < 0x80 && strings.IndexByte(`.*?|#@!{}[]()=<>%~\":`, c) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(name[i])
+	}
+	return b.String()
+}
+
+// PathTo gives the path of a member of that name.
+func PathTo(name string) string { return join("", name) }
+
+// tried keeps the offers that a binding can read, with the value it reads.
+func tried(topic string, payload []byte, offers []Offer) []Offer {
+	var good []Offer
+	for _, o := range offers {
+		place := o.Topic
+		m, err := NewMapping([]Bound{{Point: Point{ID: "o.p"}, Binding: Binding{ID: "b", Device: "d", Point: "o.p", Topic: &place}}})
+		if err != nil {
+			continue
+		}
+		if readings, _ := m.Decode(topic, payload, time.Now()); len(readings) > 0 {
+			o.Value = readings[len(readings)-1].Value
+			good = append(good, o)
+		}
+	}
+	return good
+}
+
+// Topics gathers what is heard, a bounded number of topics. It is not for
+// several goroutines at once.
+type Topics struct {
+	Formats Formats
+	Most    int // topics; zero means 1,024
+	byTopic map[string]*heardTopic
+	missed  int64
+}
+
+type heardTopic struct {
+	heard   Heard
+	payload []byte
+}
+
+// Add takes note of a message. It keeps a copy of payload.
+func (t *Topics) Add(m Message) {
+	if t.byTopic == nil {
+		t.byTopic = make(map[string]*heardTopic)
+		if t.Most == 0 {
+			t.Most = 1024
+		}
+	}
+	h := t.byTopic[m.Topic]
+	if h == nil {
+		if len(t.byTopic) >= t.Most {
+			t.missed++
+			return
+		}
+		h = &heardTopic{heard: Heard{Topic: m.Topic, Retained: true}}
+		t.byTopic[m.Topic] = h
+	}
+	h.heard.Count++
+	h.heard.At = m.Received.UTC()
+	h.heard.Retained = h.heard.Retained && m.Retained
+	h.payload = append(h.payload[:0], m.Payload[:min(len(m.Payload), MaxPayload)]...)
+}
+
+// List gives what was heard by topic, and how many messages were of topics
+// beyond the bound.
+func (t *Topics) List() ([]Heard, int64) {
+	list := make([]Heard, 0, len(t.byTopic))
+	for _, h := range t.byTopic {
+		h.heard.Sample = SampleOf(h.payload)
+		h.heard.Offers = Offers(h.heard.Topic, h.payload, t.Formats)
+		list = append(list, h.heard)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Topic < list[j].Topic })
+	return list, t.missed
+}
+
+// Payload gives the last payload of a topic, to be read by others; nil when the
+// topic was not heard.
+func (t *Topics) Payload(topic string) []byte {
+	if h := t.byTopic[topic]; h != nil {
+		return h.payload
+	}
+	return nil
+}
