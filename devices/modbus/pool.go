@@ -43,6 +43,14 @@
 //   - Any error that is not a Modbus exception closes the connection, except that
 //     one silent unit on TCP does not take it from its neighbours.
 //
+// All devices of one period are polled at the same moments of the clock, besides
+// once at their start. A bus rests between requests, and after connecting, as long
+// as the one of its devices that asks for most.
+//
+// Probes, scans and set points are guests on the bus of the polls: they wait their
+// turn like a device, and share its connection, for a second one could evict the
+// first.
+//
 // A unit that failed twice in a row is left out and tried again now and then,
 // for at most a hundredth of the time of the bus, however many are silent.
 package modbus
