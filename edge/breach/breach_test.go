@@ -350,11 +350,30 @@ func TestALimitReplacedWhileItsAlarmStands(t *testing.T) {
 	}
 }
 
+func TestAPendingBreachBeginsAnewAfterMaintenance(t *testing.T) {
+	h := limit("h", "H", 100, func(l *devices.Limit) { l.OnDelay = devices.Duration(time.Minute) })
+	maintained := registered[point]
+	maintained.Maintained = true
+	e := openEngine(t, openDB(t))
+	save(t, e, 1, e.Observe(record(1, reading(0, 150)), rules{point: {h}}))
+	e.cfg.Directory = directory{point: maintained}
+	save(t, e, 0, e.Reconcile(rules{point: {h}}, t0.Add(time.Second)))
+	e.cfg.Directory = registered
+	if ts := e.Observe(record(2, reading(3600, 150)), rules{point: {h}}); len(ts) != 0 {
+		t.Errorf("opened by what was pending before: %v", steps(ts))
+	}
+	if ts := e.Observe(record(3, reading(3660, 150)), rules{point: {h}}); len(ts) != 1 {
+		t.Errorf("not opened: %v", steps(ts))
+	}
+}
+
 func TestReconcile(t *testing.T) {
 	to := t0.Add(time.Minute)
 	h := limit("h", "H", 100)
 	unmeasured := registered[point]
 	unmeasured.Measured = false
+	maintained := registered[point]
+	maintained.Maintained = true
 	tests := []struct {
 		name   string
 		rules  rules
@@ -367,6 +386,7 @@ func TestReconcile(t *testing.T) {
 		{"limit now of another point", rules{"other.x": {h}}, registered, EndLimitRetired, true},
 		{"point retired", rules{point: {h}}, directory{}, EndPointRetired, true},
 		{"device retired", rules{point: {h}}, directory{point: unmeasured}, EndNotMeasured, false},
+		{"under maintenance", rules{point: {h}}, directory{point: maintained}, EndMaintenance, false},
 		{"limit expired", rules{point: {limit("h", "H", 100, func(l *devices.Limit) { l.ValidTo = &to })}}, registered, EndLimitExpired, false},
 	}
 	for _, tt := range tests {
