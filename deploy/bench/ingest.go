@@ -221,13 +221,18 @@ func ingestMQTT(ctx context.Context, args []string) error {
 
 // tunedMosquitto starts a Mosquitto in memory whose windows lose nothing.
 func tunedMosquitto(ctx context.Context, dir string) (address string, stop func(), err error) {
+	return startMosquitto(ctx, dir, "max_inflight_messages 1000\nmax_queued_messages 0\n")
+}
+
+// startMosquitto starts a Mosquitto in memory with more lines of configuration.
+func startMosquitto(ctx context.Context, dir, more string) (address string, stop func(), err error) {
 	address, err = peers.FreeAddr()
 	if err != nil {
 		return "", nil, err
 	}
 	_, port, _ := strings.Cut(address, ":")
 	conf := filepath.Join(dir, "mosquitto.conf")
-	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\nuser root\nmax_inflight_messages 1000\nmax_queued_messages 0\n"
+	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\nuser root\n" + more
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return "", nil, err
 	}
