@@ -52,6 +52,7 @@ func (s *Server) routes(parts Parts) error {
 	e.Any("/api/*", nothing)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.ready(parts.Backend.Condition))
+	e.GET("/certificate.crt", s.ownCertificate)
 	metrics := echo.WrapHandler(promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{}))
 	e.GET("/metrics", func(c echo.Context) error {
 		if !s.mayLook(c) {

@@ -15,10 +15,13 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
 )
@@ -158,4 +161,18 @@ func (s *Server) Fingerprint() string {
 		return ""
 	}
 	return fingerprint(s.tls.Certificates[0].Certificate[0])
+}
+
+// ownCertificate gives the certificate, which everybody who connects is shown
+// anyway, and its fingerprint in X-Certificate-SHA256; nothing, 204, without HTTPS.
+func (s *Server) ownCertificate(c echo.Context) error {
+	if s.tls == nil {
+		return c.NoContent(http.StatusNoContent)
+	}
+	h := c.Response().Header()
+	h.Set("X-Certificate-SHA256", s.Fingerprint())
+	h.Set(echo.HeaderContentDisposition, `attachment; filename="offsite.crt"`)
+	h.Set(echo.HeaderCacheControl, "no-store")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.tls.Certificates[0].Certificate[0]})
+	return c.Blob(http.StatusOK, "application/x-x509-ca-cert", text)
 }

@@ -234,11 +234,10 @@ func TestConsole(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got struct {
-			Taps              int
-			Seconds           float64
-			Probed, LastValue string
-			Found             []string
-			Steps, Faults     []string
+			Taps                                          int
+			Seconds, LabelSeconds                         float64
+			Probed, LastValue, Maintained, Broken, Stored string
+			Found, Steps, Swapped, TableFaults, Faults    []string
 		}
 		browse(t, "instrument.mjs", phone, &got)
 		if got.Taps > 15 || got.Seconds > 180 {
@@ -246,6 +245,16 @@ func TestConsole(t *testing.T) {
 		}
 		if !slices.Contains(got.Found, "tank-radar-level") || !slices.Contains(got.Steps, "values good") || got.Probed == "" || got.LastValue == "" {
 			t.Errorf("found %q, steps %q, probed %q, live %q", got.Found, got.Steps, got.Probed, got.LastValue)
+		}
+		if got.LabelSeconds > 180 || !strings.Contains(got.Maintained, "校准雷达") {
+			t.Errorf("%.0f s from the label to a value; maintenance reads %q", got.LabelSeconds, got.Maintained)
+		}
+		points := []string{"gas-area-1.lel", "tank-101.level", "tank-101.pressure", "tank-101.temperature"}
+		if !strings.Contains(got.Broken, "无法连接网关") || !slices.Equal(got.Swapped, points) {
+			t.Errorf("a broken swap says %q; the new device has %q, want %q", got.Broken, got.Swapped, points)
+		}
+		if len(got.TableFaults) != 2 || !strings.Contains(got.TableFaults[0], "第 3 行第 1 列") || !strings.Contains(got.Stored, "新建 2") {
+			t.Errorf("faults of the table %q; mended it says %q", got.TableFaults, got.Stored)
 		}
 		for _, f := range got.Faults {
 			t.Error(f)

@@ -27,6 +27,7 @@ export const router = createRouter({
     { path: '/devices/:id', name: 'device', component: () => import('./rooms/Device.vue'), props: true },
     { path: '/devices/:id/swap', name: 'swap', component: () => import('./rooms/Swap.vue'), props: true },
     { path: '/platform', name: 'platform', component: () => import('./rooms/Platform.vue') },
+    { path: '/trust', name: 'trust', component: () => import('./rooms/Trust.vue') },
     { path: '/people', name: 'people', component: () => import('./rooms/People.vue') },
     { path: '/:rest(.*)*', name: 'missing', component: Missing },
   ],
