@@ -350,7 +350,7 @@ func FuzzPacket(f *testing.F) {
 				t.Fatalf("reading %+v", r)
 			}
 		}
-		if out.problem != nil && (out.problem.ZH == "" || out.problem.EN == "") {
+		if p := out.problem; p != nil && (p.ZH == "" || p.EN == "" || len(p.Field) > 64+2 || !utf8.ValidString(p.Field+p.ZH+p.EN)) {
 			t.Fatalf("problem %+v", out.problem)
 		}
 	})

@@ -340,10 +340,11 @@ func (v *values) reading(s *spot, number float64, mark string, at time.Time) {
 // fault tells that a point has no value. Where the mark says why, that is no
 // fault of the packet.
 func (v *values) fault(point string, f Field, mark string) {
-	problem := devices.Invalid(f.Name, "bad_number",
+	field := strings.ToValidUTF8(f.Name[:min(len(f.Name), 64)], "?") // a logger may name it as it likes
+	problem := devices.Invalid(field, "bad_number",
 		"数采仪发送的 "+quote(f.Name)+" 不是数值："+quote(f.Value)+"；请检查数采仪的输出", "the logger sends "+quote(f.Value)+" for "+quote(f.Name)+", which is no number; check the logger's output")
 	if judged(mark) != devices.Good {
-		problem = devices.Invalid(f.Name, "no_value",
+		problem = devices.Invalid(field, "no_value",
 			"数采仪没有给出 "+quote(f.Name)+" 的数值，数据标记为 "+mark+"；请检查仪表", "the logger gives no value for "+quote(f.Name)+", its mark is "+mark+"; check the instrument")
 	} else if v.out.problem == nil {
 		v.out.problem = problem
