@@ -16,9 +16,11 @@
 // count, why in two languages), corrections (a value of history that later data
 // changed: point, at, log sequence, old and new), dead_letters (messages that
 // could not be understood, of each at most 4 KiB, the newest 10,000),
-// installation (one row: the id that begins every idempotency key) and alive
+// installation (one row: the id that begins every idempotency key), alive
 // (one row: when the gateway was last known to run, and whether it stopped by
-// itself). Compatibility: migrations only ever add.
+// itself) and maintenance (who works on a device or a point, why, from and to;
+// ended: its end is in the audit trail; rows go 400 days after it).
+// Compatibility: migrations only ever add.
 //
 // The Pebble store in the directory readings holds the log under "log/", the
 // embedded history under "history/" and under "opened" when it was opened last

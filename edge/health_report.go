@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -195,15 +196,25 @@ func (b *Box) HealthOf(ctx context.Context, want func(*devices.Device) bool) (He
 	if err != nil {
 		return HealthReport{}, err
 	}
-	errors, err := b.Ledger.lastErrors(ctx, now)
-	if err != nil {
-		return HealthReport{}, err
-	}
 	board := map[string]DeviceStatus{}
 	for _, d := range b.Board.Devices() {
 		board[d.Device] = d
 	}
 	bound, points := boundOf(s, now), b.Health.byDevice()
+	var subjects []string
+	for id, dev := range s.Devices {
+		if !want(dev) {
+			continue
+		}
+		subjects = append(subjects, "device/"+id)
+		for _, p := range points[id] {
+			subjects = append(subjects, "point/"+p)
+		}
+	}
+	errors, err := b.Ledger.lastErrors(ctx, subjects, now)
+	if err != nil {
+		return HealthReport{}, err
+	}
 	var report HealthReport
 	for _, id := range slices.Sorted(maps.Keys(s.Devices)) {
 		dev := s.Devices[id]
@@ -317,15 +328,19 @@ func outletsOnline(s *registry.Snapshot, list []DeviceHealth) []OutletOnline {
 	return out
 }
 
-// lastErrors gives the newest trouble of each device and point, by subject.
-func (g *Ledger) lastErrors(ctx context.Context, now time.Time) (map[string]*LastError, error) {
+// lastErrors gives the newest trouble of each of the subjects that has had any.
+func (g *Ledger) lastErrors(ctx context.Context, subjects []string, now time.Time) (map[string]*LastError, error) {
+	list, err := json.Marshal(subjects)
+	if err != nil {
+		return nil, fmt.Errorf("list last errors: %w", err)
+	}
 	rows, err := g.db.Read().QueryContext(ctx, `SELECT subject, code, field, zh, en, from_ms, to_ms, open, max(to_ms + open * 4000000000000)
-		FROM losses WHERE subject >= 'device/' AND subject < 'device0' OR subject >= 'point/' AND subject < 'point0' GROUP BY subject`)
+		FROM losses WHERE subject IN (SELECT value FROM json_each(?)) GROUP BY subject`, string(list))
 	if err != nil {
 		return nil, fmt.Errorf("list last errors: %w", err)
 	}
 	defer rows.Close()
-	list := map[string]*LastError{}
+	found := map[string]*LastError{}
 	for rows.Next() {
 		e := &LastError{Why: &devices.Problem{}}
 		var subject string
@@ -337,7 +352,7 @@ func (g *Ledger) lastErrors(ctx context.Context, now time.Time) (map[string]*Las
 		if e.Open {
 			e.To = now
 		}
-		list[subject] = e
+		found[subject] = e
 	}
-	return list, rows.Err()
+	return found, rows.Err()
 }

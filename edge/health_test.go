@@ -149,6 +149,30 @@ func TestOnlineLeavesOutMaintenanceAndShutdown(t *testing.T) {
 	}
 }
 
+func TestTheLastErrorIsTheOpenOneOrElseTheNewest(t *testing.T) {
+	ledger, err := OpenLedger(t.Context(), openDB(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for i, l := range []Loss{
+		{Subject: "device/p", Why: &devices.Problem{Code: "timeout", ZH: "超时", EN: "timed out"}, Open: true},
+		{Subject: "device/q", Why: &devices.Problem{Code: "timeout"}},
+		{Subject: "device/q", Why: &devices.Problem{Code: "refused"}},
+		{Subject: "device/r", Why: &devices.Problem{Code: "timeout"}},
+	} {
+		l.Kind, l.From, l.Count = LossGap, now.Add(time.Duration(i-10)*time.Hour), 1
+		l.To = l.From
+		if err := ledger.Add(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := ledger.lastErrors(t.Context(), []string{"device/p", "device/q", "point/none.x"}, now)
+	if err != nil || len(got) != 2 || got["device/p"].Why.ZH != "超时" || !got["device/p"].To.Equal(now) || got["device/q"].Why.Code != "refused" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func openTestUpkeep(t *testing.T) (*Upkeep, *audit.Log) {
 	t.Helper()
 	db := openDB(t, t.TempDir())
