@@ -36,6 +36,10 @@ func (d *Driver) connectProblem(err error) *devices.Problem {
 		p.Code, p.Field = "host_unknown", "endpoint"
 		p.ZH = "找不到主机 " + dns.Name + "；请核对地址或 DNS"
 		p.EN = "host " + dns.Name + " is unknown; correct the address or the DNS"
+	case d.secure != nil && strings.Contains(err.Error(), "remote error: tls:"): // crypto/tls has no type for what the other side says
+		p.Code, p.Field = "bad_certificate", "mqtt.certificate"
+		p.ZH = "消息服务器 " + d.address + " 不接受网关的证书；请核对 mqtt.certificate，并请服务器管理员信任签发机构"
+		p.EN = "the broker at " + d.address + " does not accept the gateway's certificate; correct mqtt.certificate, or have the broker trust who signed it"
 	case badCertificate(err):
 		p.Code, p.Field = "bad_certificate", "endpoint"
 		p.ZH = "无法与 " + d.address + " 建立加密连接；请核对服务器证书、主机名与端口"
