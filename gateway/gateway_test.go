@@ -287,6 +287,7 @@ func (b *box) acts(want string) (rows []audit.Row) {
 }
 
 func TestCertificate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := open(t)
 	parts := b.parts()
@@ -329,6 +330,7 @@ func TestCertificate(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		cfg  gateway.Config
@@ -356,6 +358,7 @@ func TestConfigFaults(t *testing.T) {
 }
 
 func TestSetUpSignInAndOut(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	var state api.SetupState
 	b.call("GET", "/api/v1/setup", nil, nil).want(200).into(&state)
@@ -384,6 +387,7 @@ func TestSetUpSignInAndOut(t *testing.T) {
 }
 
 func TestCookieIsStrict(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.root()
 	a := b.call("POST", "/api/v1/session", nil, map[string]string{"id": "root", "password": password}).want(200)
@@ -399,6 +403,7 @@ func TestCookieIsStrict(t *testing.T) {
 }
 
 func TestFirstPasswordMustBeChanged(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "password": password}).want(201)
@@ -410,6 +415,7 @@ func TestFirstPasswordMustBeChanged(t *testing.T) {
 }
 
 func TestPeopleAndTokens(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.root()
 	root := bearer(b.token(accounts.Administrator))
@@ -448,6 +454,7 @@ func TestPeopleAndTokens(t *testing.T) {
 }
 
 func TestLinkSignsIn(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.root()
 	link, err := b.accounts.Link("root", time.Hour)

@@ -29,6 +29,7 @@ var roles = []accounts.Role{accounts.Administrator, accounts.FieldEngineer, acco
 // TestEveryRoleOnEveryOperation walks the whole document: who is not named in
 // x-roles gets 403, nobody at all 401, and who is named gets past the guard.
 func TestEveryRoleOnEveryOperation(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	operations, err := api.New(api.Backend{}, nil).Operations()
 	must(t, err)
@@ -72,6 +73,7 @@ func TestEveryRoleOnEveryOperation(t *testing.T) {
 }
 
 func TestAdministratorOfOneSiteStaysThere(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	only := bearer(b.token(accounts.Administrator, "a"))
@@ -109,6 +111,7 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 }
 
 func TestOtherSitesPagesAreRefused(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.root()
 	cookie := b.signIn("root")
@@ -143,6 +146,7 @@ func TestOtherSitesPagesAreRefused(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.root()
 	cookie := b.signIn("root")
@@ -169,6 +173,7 @@ func TestCredentials(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	for _, path := range []string{"/", "/api/v1/sites", "/nothing.here", "/livez"} {
 		h := b.call("GET", path, nil, nil).header
@@ -188,6 +193,7 @@ func TestHeaders(t *testing.T) {
 }
 
 func TestNamesAreAnsweredAsData(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	attack := `<script>alert(1)</script>`
@@ -201,6 +207,7 @@ func TestNamesAreAnsweredAsData(t *testing.T) {
 }
 
 func TestConsole(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	tests := []struct {
 		name, path, cache, contains string
@@ -231,6 +238,7 @@ func TestConsole(t *testing.T) {
 }
 
 func TestHealthAndMetrics(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	proxied := header{"X-Forwarded-For": "203.0.113.5"}
 	b.call("GET", "/livez", proxied, nil).want(200)
@@ -252,6 +260,7 @@ func TestHealthAndMetrics(t *testing.T) {
 }
 
 func TestPanicIsAnsweredWithARequestID(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	b.site.panics = true

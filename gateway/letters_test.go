@@ -8,6 +8,7 @@ import (
 )
 
 func TestDeadLettersAndTheirReplay(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	engineer, stranger := bearer(b.token(accounts.FieldEngineer, "a")), bearer(b.token(accounts.FieldEngineer, "b"))

@@ -39,6 +39,7 @@ func probers() api.Probers {
 }
 
 func TestProbeOfAnUnsavedForm(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	engineer := bearer(b.token(accounts.FieldEngineer))

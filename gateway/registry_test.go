@@ -21,6 +21,7 @@ var firstOf = map[string]string{
 }
 
 func TestThingsFromCreationToRetirement(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	b.furnish(b.token(accounts.FieldEngineer))
@@ -77,6 +78,7 @@ func TestThingsFromCreationToRetirement(t *testing.T) {
 }
 
 func TestRefusedChangesAreNotInTheTrail(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	b.call("POST", "/api/v1/outlets", root, map[string]any{"id": "x", "site": "none", "name": "n", "kind": "dust"}).problem(400, "unknown_site")
@@ -86,6 +88,7 @@ func TestRefusedChangesAreNotInTheTrail(t *testing.T) {
 }
 
 func TestIDIsMadeWhenLeftOut(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	body := entity("", "丙公司")
@@ -112,6 +115,7 @@ func mustJSON(t *testing.T, v any) string {
 }
 
 func TestSecretsAreNeverShown(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	b.furnish(b.token(accounts.Administrator))
@@ -133,6 +137,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 }
 
 func TestListsArePagedAndFiltered(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	b.furnish(b.token(accounts.Administrator))
@@ -177,6 +182,7 @@ func TestListsArePagedAndFiltered(t *testing.T) {
 }
 
 func TestScopeHidesOtherSites(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	only := bearer(b.token(accounts.FieldEngineer, "a"))
@@ -231,6 +237,7 @@ func TestScopeHidesOtherSites(t *testing.T) {
 }
 
 func TestBadBodies(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	tests := []struct {
@@ -278,6 +285,7 @@ func TestBadBodies(t *testing.T) {
 }
 
 func TestProblemSpeaksTheReadersLanguage(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	for accept, want := range map[string]string{"": "请先登录，或提供令牌", "en-GB,zh;q=0.5": "sign in, or send a token", "zh-CN,en;q=0.5": "请先登录，或提供令牌", "fr": "sign in, or send a token"} {
 		p := b.call("GET", "/api/v1/sites", header{"Accept-Language": accept}, nil).problem(401, "not_signed_in")

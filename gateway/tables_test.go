@@ -24,6 +24,7 @@ func table(h header) header {
 }
 
 func TestTemplatesAreListedAndRendered(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	root := bearer(b.token(accounts.FieldEngineer))
@@ -65,6 +66,7 @@ func TestTemplatesAreListedAndRendered(t *testing.T) {
 }
 
 func TestTemplateIsRegisteredWhole(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.FieldEngineer))
 	b.furnish(b.token(accounts.Administrator))
@@ -102,6 +104,7 @@ func TestTemplateIsRegisteredWhole(t *testing.T) {
 }
 
 func TestTablesGoOutAndIn(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.FieldEngineer))
 	b.furnish(b.token(accounts.Administrator))
@@ -138,6 +141,7 @@ func TestTablesGoOutAndIn(t *testing.T) {
 }
 
 func TestTablesOfOneSite(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	only := bearer(b.token(accounts.FieldEngineer, "a"))
@@ -169,6 +173,7 @@ func TestTablesOfOneSite(t *testing.T) {
 }
 
 func TestTablesThatAreRefused(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.FieldEngineer))
 	b.call("POST", "/api/v1/import/sites", root, "id\n").problem(415, "not_csv")
@@ -182,6 +187,7 @@ func TestTablesThatAreRefused(t *testing.T) {
 }
 
 func TestLabelOpensTheDevicesPage(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	root := bearer(b.token(accounts.Administrator))
@@ -216,6 +222,7 @@ type slow struct{ come chan struct{} }
 func (s slow) Read([]byte) (int, error) { <-s.come; return 0, io.EOF }
 
 func TestFewTablesAreReadAtOnce(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := table(bearer(b.token(accounts.FieldEngineer)))
 	body := slow{make(chan struct{})}

@@ -20,6 +20,7 @@ import (
 // TestEveryActOfTheDocumentIsWritten does each act that the document names once
 // and then looks for it in the trail.
 func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.call("POST", "/api/v1/setup", nil, map[string]string{"token": b.accounts.SetupToken(), "id": "root", "name": "管理员", "password": password}).want(201)
 	me := header{"Cookie": b.signIn("root")}
@@ -100,6 +101,7 @@ func (noTrail) Append(context.Context, *sql.Tx, audit.Entry) error { return errN
 func (noTrail) Record(context.Context, audit.Entry) error { return errNoTrail }
 
 func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	b.furnish(b.token(accounts.Administrator))

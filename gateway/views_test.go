@@ -29,6 +29,7 @@ func alarm(id, site string, at time.Time) breach.Event {
 }
 
 func TestReadings(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	h := bearer(b.token(accounts.Viewer, "a"))
@@ -90,6 +91,7 @@ func (a answer) into2(v *api.Readings) {
 }
 
 func TestLast(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	h := bearer(b.token(accounts.Viewer))
@@ -114,6 +116,7 @@ func TestLast(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	for i, id := range []string{"al-1", "al-2", "al-3"} {
@@ -152,6 +155,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestBlobsAndStills(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	sum := b.site.exhibit("\xff\xd8evidence", "a")
@@ -180,6 +184,7 @@ func TestBlobsAndStills(t *testing.T) {
 }
 
 func TestTickets(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	viewer := bearer(b.token(accounts.Viewer, "a"))
@@ -207,6 +212,7 @@ func TestTickets(t *testing.T) {
 }
 
 func TestStatusLossesAndPlatform(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	b.site.status = []api.DeviceStatus{{Device: "dust-a", Site: "a", Online: true, Since: day}, {Device: "dust-b", Site: "b", Since: day, Problem: &api.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}}
@@ -258,6 +264,7 @@ func (b *box) running() (base string, stop func()) {
 }
 
 func TestLiveVideo(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.root()
 	b.furnish(b.token(accounts.Administrator))
@@ -350,6 +357,7 @@ func (s *stream) next(b *box) (name string, data []byte) {
 }
 
 func TestLiveUpdates(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	b.site.events["al-1"] = alarm("al-1", "a", day)
@@ -393,6 +401,7 @@ func TestLiveUpdates(t *testing.T) {
 }
 
 func TestLiveByTicketForOneSite(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	var ticket api.Ticket
