@@ -221,7 +221,9 @@ func (h *Health) follow(s *registry.Snapshot, now time.Time) (turned []string) {
 			delete(h.devices, id)
 		}
 	}
+	before := make(map[string]string, len(h.points))
 	for id, p := range h.points {
+		before[id] = p.device
 		if p.device = ""; s.Points[id] == nil {
 			delete(h.points, id)
 		}
@@ -238,8 +240,11 @@ func (h *Health) follow(s *registry.Snapshot, now time.Time) (turned []string) {
 		}
 		p := h.points[b.Point]
 		if p == nil {
-			p = &pointHealth{known: now}
+			p = &pointHealth{}
 			h.points[b.Point] = p
+		}
+		if before[b.Point] != b.Device { // another has its own time and pace
+			p.known, p.learned = now, 0
 		}
 		p.device, p.stated = b.Device, periodOf(dev, b)
 	}

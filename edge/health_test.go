@@ -100,6 +100,26 @@ func TestAPointIsStaleAfterThreePeriodsAndAMinute(t *testing.T) {
 	}
 }
 
+func TestAPointBoundAnewHasItsMinute(t *testing.T) {
+	r := openRegistry(t, openDB(t, t.TempDir()))
+	register(t, r, yard()...)
+	things := modbusDevice("p")
+	register(t, r, things...)
+	h, now := newHealth(), time.Now()
+	h.follow(r.Snapshot(), now)
+	retire(t, r, things[2])
+	if turned := h.follow(r.Snapshot(), now.Add(time.Hour)); turned != nil {
+		t.Errorf("stale although nothing is bound: %v", turned)
+	}
+	register(t, r, &devices.Binding{ID: "b-again", Point: "stack.p", Device: "p", Register: &devices.Register{Table: "holding", Type: "uint16"}})
+	if turned := h.follow(r.Snapshot(), now.Add(2*time.Hour)); turned != nil {
+		t.Errorf("stale at once: %v", turned)
+	}
+	if turned := h.follow(r.Snapshot(), now.Add(2*time.Hour+2*time.Minute)); len(turned) != 1 {
+		t.Error("never stale")
+	}
+}
+
 func TestPollsCountForTheDeviceAndItsPoints(t *testing.T) {
 	h, follow := tracked(t, modbusDevice("p")...)
 	now := time.Now()
