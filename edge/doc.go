@@ -16,7 +16,7 @@
 // count, why in two languages), corrections (a value of history that later data
 // changed: point, at, log sequence, old and new), dead_letters (messages that
 // could not be understood, whole, so that they can be replayed; the newest, up
-// to the bounds in ledger.go and letters.go),
+// to 10,000 and 64 MiB of them),
 // installation (one row: the id that begins every idempotency key), alive
 // (one row: when the gateway was last known to run, and whether it stopped by
 // itself) and maintenance (who works on a device or a point, why, from and to;
