@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"net"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,6 +45,41 @@ func TestSignsInWithItsCertificate(t *testing.T) {
 	s.awaitReports(t, 1)
 	if diff := cmp.Diff([]string{""}, s.codes()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestBrokerThatHangsUpOnTheCertificate(t *testing.T) {
+	server, roots := certificate(t)
+	for _, tt := range []struct {
+		name string
+		end  func(*tls.Conn)
+	}{
+		{"closed", func(c *tls.Conn) { _ = c.NetConn().Close() }},
+		{"reset", func(c *tls.Conn) {
+			_ = c.NetConn().(*net.TCPConn).SetLinger(0)
+			_ = c.NetConn().Close()
+		}},
+		{"said goodbye", func(c *tls.Conn) { _ = c.Close() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHub(t)
+			ended, _ := run(t, open(t, "", nil, func(d *devices.Device, c *Config) {
+				d.Endpoint = "mqtts://" + h.address()
+				c.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+			}), newShelf())
+			raw, err := h.listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{server}, MinVersion: tls.VersionTLS13})
+			if err := conn.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			tt.end(conn)
+			if ps := devices.AllProblems(<-ended); len(ps) != 1 || ps[0].Code != "bad_certificate" || ps[0].Field != "mqtt.certificate" {
+				t.Errorf("Run: %v", ps)
+			}
+		})
 	}
 }
 

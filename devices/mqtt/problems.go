@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -40,6 +41,10 @@ func (d *Driver) connectProblem(err error) *devices.Problem {
 		p.Code, p.Field = "bad_certificate", "mqtt.certificate"
 		p.ZH = "消息服务器 " + d.address + " 不接受网关的证书；请核对 mqtt.certificate，并请服务器管理员信任签发机构"
 		p.EN = "the broker at " + d.address + " does not accept the gateway's certificate; correct mqtt.certificate, or have the broker trust who signed it"
+	case d.secure != nil && hungUp(err): // the word of TLS 1.3 on a client's certificate comes after the handshake, and a reset may overtake it
+		p.Code, p.Field = "bad_certificate", "mqtt.certificate"
+		p.ZH = "加密连接建立后被 " + d.address + " 立即断开，多半是它要求网关出示证书，或不信任网关的证书；请核对 mqtt.certificate 与端口，或请服务器管理员信任签发机构"
+		p.EN = d.address + " closed the connection as soon as it was encrypted: most likely it wants a certificate from the gateway, or does not trust the one it got; correct mqtt.certificate and the port, or have the broker trust who signed it"
 	case badCertificate(err):
 		p.Code, p.Field = "bad_certificate", "endpoint"
 		p.ZH = "无法与 " + d.address + " 建立加密连接；请核对服务器证书、主机名与端口"
@@ -62,6 +67,11 @@ func (d *Driver) connectProblem(err error) *devices.Problem {
 
 func refusedSignIn(err error) bool {
 	return errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised)
+}
+
+// hungUp says that the other side ended the connection without a word.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func badCertificate(err error) bool {
