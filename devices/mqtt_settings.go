@@ -85,9 +85,7 @@ func (d *Device) checkClient(ps *Problems) {
 	}
 	for i, f := range m.Fingerprints {
 		if _, ok := ReadFingerprint(f); !ok {
-			ps.Add(Invalid(fmt.Sprintf("mqtt.fingerprints[%d]", i), "bad_fingerprint",
-				"指纹须为证书 SHA-256 的 64 位十六进制数（openssl x509 -noout -fingerprint -sha256）",
-				"a fingerprint is the SHA-256 of the certificate, 64 hexadecimal digits (openssl x509 -noout -fingerprint -sha256)"))
+			ps.Add(badFingerprint(fmt.Sprintf("mqtt.fingerprints[%d]", i)))
 		}
 	}
 	if len(m.Fingerprints) > mostFingerprints {
@@ -101,6 +99,12 @@ func (d *Device) checkClient(ps *Problems) {
 			ps.Add(Invalid(n.field, "out_of_range", fmt.Sprintf("须在 0 与 %d 之间，0 为默认", n.max), fmt.Sprintf("choose 0 to %d; 0 means the default", n.max)))
 		}
 	}
+}
+
+func badFingerprint(field string) *Problem {
+	return Invalid(field, "bad_fingerprint",
+		"指纹须为证书 SHA-256 的 64 位十六进制数（openssl x509 -noout -fingerprint -sha256）",
+		"a fingerprint is the SHA-256 of the certificate, 64 hexadecimal digits (openssl x509 -noout -fingerprint -sha256)")
 }
 
 // ReadFingerprint reads the SHA-256 of a certificate, with colons or without.

@@ -216,45 +216,6 @@ func (p *Point) Label(v float64) string {
 	return ""
 }
 
-// Camera 摄像机 belongs to a site and watches outlets.
-type Camera struct {
-	ID        string   `json:"id"`
-	Site      string   `json:"site"`
-	Name      string   `json:"name"`
-	URL       string   `json:"url"` // rtsp://host:port/path, without user and password
-	Username  string   `json:"username,omitempty"`
-	Password  Secret   `json:"password,omitempty"`
-	Transport string   `json:"transport,omitempty"` // tcp (the default) or udp
-	StillURL  string   `json:"still_url,omitempty"` // http(s) address of the camera's own snapshot
-	Outlets   []string `json:"outlets,omitempty"`   // ids of the outlets it watches
-	Meta
-}
-
-// Kind is KindCamera.
-func (*Camera) Kind() Kind { return KindCamera }
-
-// Key is the id.
-func (c *Camera) Key() string { return c.ID }
-
-// Check tells every fault of the camera's own fields.
-func (c *Camera) Check() error {
-	var ps Problems
-	ps.Add(CheckID("id", c.ID))
-	ps.Add(CheckID("site", c.Site))
-	ps.Add(checkName(c.Name))
-	ps.Add(checkURL("url", c.URL, "rtsp"))
-	if c.StillURL != "" {
-		ps.Add(checkURL("still_url", c.StillURL, "http", "https"))
-	}
-	if c.Transport != "" {
-		ps.Add(checkOneOf("transport", c.Transport, "tcp", "udp"))
-	}
-	for i, o := range c.Outlets {
-		ps.Add(CheckID(fmt.Sprintf("outlets[%d]", i), o))
-	}
-	return ps.Err()
-}
-
 func checkName(name string) *Problem {
 	if name == "" || len([]rune(name)) > 128 {
 		return Invalid("name", "bad_name", "请填写名称，最长 128 个字", "give a name of at most 128 characters")
