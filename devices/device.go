@@ -147,6 +147,7 @@ type Topic struct {
 	Path       string `json:"path,omitempty"`        // gjson path of the value, in an element where there is Each; empty: the payload is the number, or an object with "value" or "v". With senml and sparkplug the name of the value
 	TimePath   string `json:"time_path,omitempty"`   // gjson path of the time; empty: "time", "ts" or "t" beside a value object, else receipt
 	TimeFormat string `json:"time_format,omitempty"` // rfc3339, unix, unix_ms; empty: by its looks
+	Zone       string `json:"zone,omitempty"`        // IANA name of the zone of times that state none, such as Asia/Shanghai; empty: such times are refused
 }
 
 // Kind is KindBinding.

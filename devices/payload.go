@@ -41,7 +41,9 @@ func Fingerprint(topic string, payload []byte) uint64 {
 //	{"at": [1767225600, …], "pm10": [81, …]} a batch in columns: the paths of value and time lead to arrays of one length
 //
 // A number in quotes counts as a number. Times are RFC 3339 with a zone, Unix
-// seconds or Unix milliseconds. The readings of a batch come in order of time.
+// seconds or Unix milliseconds. Where the binding names a zone they may also be
+// 2026-01-02T15:04:05, the same with a space or slashes, or 20260102150405.
+// The readings of a batch come in order of time.
 //
 // A topic may hold the wildcards of MQTT: + is any one level, # any number of
 // levels at the end. {device} in it is the instrument's name, so that
@@ -135,6 +137,9 @@ func checkPaths(t *Topic, topic string, bad func(field, code, zh, en string)) {
 	case "", timeRFC3339, timeUnix, timeUnixMS:
 	default:
 		bad("topic.time_format", "not_one_of", "时间格式请选 rfc3339、unix 或 unix_ms，或留空由程序识别", "choose rfc3339, unix or unix_ms, or leave it empty to go by its looks")
+	}
+	if _, ok := zoneOf(t.Zone); !ok {
+		bad("topic.zone", "unknown_zone", "没有时区 "+clip(t.Zone)+"；请填 IANA 时区名，如 Asia/Shanghai 或 UTC", "there is no zone "+clip(t.Zone)+"; give its IANA name, such as Asia/Shanghai or UTC")
 	}
 	checkFormat(t, topic, bad)
 }

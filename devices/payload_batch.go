@@ -137,8 +137,8 @@ func (p *place) readColumn(doc document, received time.Time, into []Reading) ([]
 		var at time.Time
 		if fault == nil && b.index < len(times) {
 			var ok bool
-			if at, ok = readTime(times[b.index], p.timeFormat); !ok {
-				fault = badTime(p.timePath, times[b.index].Raw)
+			if at, ok = p.readTime(times[b.index]); !ok {
+				fault = p.timeFault(p.timePath, times[b.index])
 			}
 		}
 		b.add(raw, at, fault)

@@ -65,8 +65,8 @@ func checkFormat(t *Topic, topic string, bad func(field, code, zh, en string)) {
 	if t.Path == "" {
 		bad("topic.path", "missing", "请填写 SenML 记录（bn+n）或 Sparkplug 测点的名称", "give the name of the SenML record (bn and n together) or of the Sparkplug metric")
 	}
-	if t.Each != "" || t.TimePath != "" || t.TimeFormat != "" {
-		bad("topic.format", "not_used", "SenML 与 Sparkplug 自带数组与时间，数组路径、时间路径与时间格式请留空", "SenML and Sparkplug have arrays and times of their own; leave array path, time path and time format empty")
+	if t.Each != "" || t.TimePath != "" || t.TimeFormat != "" || t.Zone != "" {
+		bad("topic.format", "not_used", "SenML 与 Sparkplug 自带数组与时间，数组路径、时间路径、时间格式与时区请留空", "SenML and Sparkplug have arrays and times of their own; leave array path, time path, time format and zone empty")
 	}
 	if t.Format == FormatSparkplug && !goodSparkplug(topic) {
 		bad("topic.topic", "bad_topic", "Sparkplug 主题须形如 spBv1.0/组/+/边缘节点 或 spBv1.0/组/+/边缘节点/设备，第三级写 +", "write the Sparkplug topic like spBv1.0/group/+/edge or spBv1.0/group/+/edge/device, with + as the third level")

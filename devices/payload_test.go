@@ -43,6 +43,7 @@ func TestDecode(t *testing.T) {
 		return []Reading{{Site: "site-1", Point: "out.p", Value: v, At: time.UnixMilli(ms).UTC()}}
 	}
 	plain := topicBound("out.p", nil)
+	inChina := topicBound("out.p", &Topic{Topic: "offsite/dev-1/p", Zone: "Asia/Shanghai"})
 	tests := []struct {
 		name    string
 		bound   Bound
@@ -61,6 +62,15 @@ func TestDecode(t *testing.T) {
 		{name: "v object with unix time", bound: plain, payload: `{"v":7,"ts":1700000000}`, want: timed(7, 1700000000000)},
 		{name: "v object with milliseconds", bound: plain, payload: `{"v":7,"t":1700000000123}`, want: timed(7, 1700000000123)},
 		{name: "v object with RFC 3339", bound: plain, payload: `{"v":7,"time":"2023-11-15T06:13:20.5+08:00"}`, want: timed(7, 1700000000500)},
+		{name: "local time of the zone", bound: inChina, payload: `{"v":7,"time":"2023-11-15T06:13:20"}`, want: timed(7, 1700000000000)},
+		{name: "local time with a space and a fraction", bound: inChina, payload: `{"v":7,"time":"2023-11-15 06:13:20.123456"}`, want: timed(7, 1700000000123)},
+		{name: "local time with slashes", bound: inChina, payload: `{"v":7,"time":"2023/11/15 06:13:20"}`, want: timed(7, 1700000000000)},
+		{name: "local time in digits", bound: inChina, payload: `{"v":7,"ts":20231115061320}`, want: timed(7, 1700000000000)},
+		{name: "a stated zone goes before the binding's", bound: inChina, payload: `{"v":7,"time":"2023-11-14T22:13:20Z"}`, want: timed(7, 1700000000000)},
+		{
+			name: "columns of local times", bound: topicBound("out.p", &Topic{Path: "pm", TimePath: "at", Zone: "Asia/Shanghai"}), topic: "offsite/dev-1",
+			payload: `{"at":["2023-11-15 06:13:20"],"pm":[7]}`, want: timed(7, 1700000000000),
+		},
 		{name: "t is the temperature", bound: plain, payload: `{"v":7,"t":23.5}`, want: stamped(7)},
 		{name: "null time", bound: plain, payload: `{"v":7,"time":null}`, want: stamped(7)},
 		{name: "quoted number", bound: plain, payload: `{"v":"7.25"}`, want: stamped(7.25)},
@@ -105,7 +115,10 @@ func TestDecode(t *testing.T) {
 		{name: "too large", bound: plain, payload: strings.Repeat("1", MaxPayload+1), code: "too_large", says: "64 KiB"},
 		{name: "unknown topic", bound: plain, topic: "offsite/dev-1/q", payload: "1", code: "unknown_topic", says: "offsite/dev-1/q"},
 		{name: "unreadable time", bound: plain, payload: `{"v":1,"time":"noon"}`, code: "bad_time", says: `"noon"`},
-		{name: "time without zone", bound: plain, payload: `{"v":1,"time":"2026-01-02T15:04:05"}`, code: "bad_time", says: "RFC 3339"},
+		{name: "time without zone", bound: plain, payload: `{"v":1,"time":"2026-01-02T15:04:05"}`, code: "no_zone", says: "topic.zone"},
+		{name: "digits without zone", bound: plain, payload: `{"v":1,"ts":20260102150405}`, code: "no_zone", says: "Asia/Shanghai"},
+		{name: "no such day in the zone", bound: inChina, payload: `{"v":1,"time":"2026-02-30 15:04:05"}`, code: "bad_time", says: "RFC 3339"},
+		{name: "zone of a number called seconds", bound: topicBound("out.p", &Topic{TimePath: "at", TimeFormat: "unix", Zone: "Asia/Shanghai"}), topic: "offsite/dev-1/p", payload: `{"v":1,"at":"2023-11-15 06:13:20"}`, code: "bad_time", says: "at"},
 		{name: "stated time is missing", bound: topicBound("out.p", &Topic{TimePath: "at"}), topic: "offsite/dev-1/p", payload: `{"v":1}`, code: "time_missing", says: "at"},
 		{name: "milliseconds called seconds", bound: topicBound("out.p", &Topic{TimePath: "at", TimeFormat: "unix"}), topic: "offsite/dev-1/p", payload: `{"v":1,"at":1700000000000}`, code: "bad_time", says: "at"},
 	}

@@ -10,23 +10,6 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Forms of [Topic.TimeFormat].
-const (
-	timeRFC3339 = "rfc3339"
-	timeUnix    = "unix"
-	timeUnixMS  = "unix_ms"
-)
-
-// Times that a number without a stated format may mean: 2000 to 2100.
-const (
-	firstYear = 946684800  // 2000-01-01T00:00:00Z, Unix seconds
-	lastYear  = 4102444800 // 2100-01-01T00:00:00Z
-)
-
-// endOfTime is the year 10000 in Unix milliseconds. What lies beyond is no wrong
-// clock but a wrong format: milliseconds read as seconds.
-const endOfTime = 253402300800000
-
 // place is where one point's value stands in the messages of a topic.
 type place struct {
 	site, point   string
@@ -34,6 +17,7 @@ type place struct {
 	path          string
 	timePath      string
 	timeFormat    string
+	zone          *time.Location // of times that state none; nil when they are refused
 	scale, offset float64
 	low, high     float64 // the point's range
 }
@@ -57,6 +41,7 @@ func newPlace(b *Bound) place {
 	}
 	if t := b.Binding.Topic; t != nil {
 		p.each, p.path, p.timePath, p.timeFormat = t.Each, t.Path, t.TimePath, t.TimeFormat
+		p.zone, _ = zoneOf(t.Zone) // it was checked
 	}
 	return p
 }
@@ -206,102 +191,4 @@ func clip(text string) string {
 		return strconv.Quote(text)
 	}
 	return strconv.Quote(strings.ToValidUTF8(text[:most], "")) + "…"
-}
-
-// time finds when the value was true; zero means that the message does not say.
-func (p *place) time(doc document) (time.Time, *Problem) {
-	if p.timePath != "" {
-		return p.statedTime(doc)
-	}
-	if p.path != "" || !doc.json {
-		return time.Time{}, nil
-	}
-	return p.timeBeside(doc)
-}
-
-// timeBeside looks for a time by the names that it usually has.
-func (p *place) timeBeside(doc document) (time.Time, *Problem) {
-	for _, name := range [...]string{"time", "ts", "t"} {
-		r := gjson.Get(doc.text, name)
-		if !r.Exists() || r.Type == gjson.Null {
-			continue
-		}
-		at, ok := readTime(r, p.timeFormat)
-		if !ok && name == "t" {
-			return time.Time{}, nil // many a device calls its temperature t
-		}
-		if !ok {
-			return time.Time{}, badTime(name, r.Raw)
-		}
-		return at, nil
-	}
-	return time.Time{}, nil
-}
-
-func (p *place) statedTime(doc document) (time.Time, *Problem) {
-	var r gjson.Result
-	if doc.json {
-		r = gjson.Get(doc.text, p.timePath)
-	}
-	if !r.Exists() {
-		return time.Time{}, Invalid(p.timePath, "time_missing",
-			fmt.Sprintf("报文中没有时间路径 %s；请核对绑定的时间路径，或留空以接收时刻为准", p.timePath),
-			fmt.Sprintf("the message has no time at %s; correct the binding's time path, or clear it to use the time of receipt", p.timePath))
-	}
-	at, ok := readTime(r, p.timeFormat)
-	if !ok {
-		return time.Time{}, badTime(p.timePath, r.Raw)
-	}
-	return at, nil
-}
-
-func badTime(path, text string) *Problem {
-	return Invalid(path, "bad_time",
-		fmt.Sprintf("%s 处的时间 %s 无法识别；须为带时区的 RFC 3339（2026-01-02T15:04:05+08:00）、Unix 秒或毫秒，请核对绑定的时间格式", path, clip(text)),
-		fmt.Sprintf("cannot read the time %s at %s; want RFC 3339 with a zone (2026-01-02T15:04:05+08:00), Unix seconds or milliseconds; check the binding's time format", clip(text), path))
-}
-
-// readTime reads a time in the given format, or by its looks.
-func readTime(r gjson.Result, format string) (time.Time, bool) {
-	text := r.Raw
-	if r.Type == gjson.String {
-		text = r.Str
-	} else if r.Type != gjson.Number {
-		return time.Time{}, false
-	}
-	if r.Type == gjson.String && (format == timeRFC3339 || (format == "" && strings.IndexByte(text, '-') == 4)) {
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil || at.Year() < 1 {
-			return time.Time{}, false
-		}
-		return at.UTC().Truncate(time.Millisecond), true
-	}
-	if format == timeRFC3339 {
-		return time.Time{}, false
-	}
-	return numericTime(text, format)
-}
-
-func numericTime(text, format string) (time.Time, bool) {
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return time.Time{}, false
-	}
-	if format == "" {
-		switch {
-		case v >= firstYear && v < lastYear:
-			format = timeUnix
-		case v >= firstYear*1000 && v < lastYear*1000:
-			format = timeUnixMS
-		default:
-			return time.Time{}, false
-		}
-	}
-	if format == timeUnix {
-		v *= 1000
-	}
-	if !(v >= 0 && v < endOfTime) {
-		return time.Time{}, false
-	}
-	return time.UnixMilli(int64(math.Round(v))).UTC(), true
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the zones that bindings name, on a box that has no database of them
 )
 
 func main() {
