@@ -12,6 +12,7 @@ import (
 // Heard is a topic on which something was published, with what could be bound
 // to it.
 type Heard struct {
+	Device   string    `json:"device,omitempty"` // that published it, where the broker is the gateway's own
 	Topic    string    `json:"topic"`
 	Count    int64     `json:"count"`
 	At       time.Time `json:"at"`                 // of the last message

@@ -112,7 +112,7 @@ func (c *probeCommand) scan(ctx context.Context, out io.Writer, buses *modbus.Po
 		return devices.Invalid("--scan", "bad_range", "范围须形如 1-32", "write a range like 1-32")
 	}
 	found := 0
-	err := buses.Scan(ctx, modbus.Scan{Device: dev, First: uint8(from), Last: uint8(to), Every: c.Every}, func(u modbus.Unit) {
+	_, err := buses.Scan(ctx, modbus.Scan{Device: dev, First: uint8(from), Last: uint8(to), Every: c.Every}, func(u modbus.Unit) {
 		found++
 		if c.JSON {
 			_ = json.NewEncoder(out).Encode(u) // a closed terminal is noticed at the end

@@ -162,7 +162,7 @@ func TestModbusProbesWritesAndScansALibmodbusSlaveOnASerialPort(t *testing.T) {
 	var found []uint8
 	// libmodbus takes what follows a request to another unit for that unit's
 	// answer, and needs half a second to find that it is none.
-	err = pool.Scan(t.Context(), modbus.Scan{Device: dev, First: 3, Last: 6, Every: 1200 * time.Millisecond}, func(u modbus.Unit) { found = append(found, u.ID) })
+	_, err = pool.Scan(t.Context(), modbus.Scan{Device: dev, First: 3, Last: 6, Every: 1200 * time.Millisecond}, func(u modbus.Unit) { found = append(found, u.ID) })
 	if diff := cmp.Diff([]uint8{5}, found); diff != "" || err != nil {
 		t.Error(diff, err)
 	}

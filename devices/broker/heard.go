@@ -142,7 +142,7 @@ func (b *Broker) Heard(device string) []devices.Heard {
 		if u.Forbidden || (device != "" && u.Device != device) {
 			continue
 		}
-		h := devices.Heard{Topic: u.Topic, Count: u.Count, At: u.At, Sample: devices.SampleOf(u.Sample)}
+		h := devices.Heard{Device: u.Device, Topic: u.Topic, Count: u.Count, At: u.At, Sample: devices.SampleOf(u.Sample)}
 		if len(u.Sample) == u.Bytes { // of a part nothing can be said
 			h.Offers = devices.Offers(u.Topic, u.Sample, b.cfg.Formats)
 		}

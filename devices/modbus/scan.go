@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/goburrow/modbus"
@@ -16,6 +17,9 @@ type Scan struct {
 	Device      devices.Device // endpoint, timeout and settings; its unit does not matter
 	First, Last uint8          // unit ids, 1 to 247
 	Every       time.Duration  // between two requests; zero means 100 ms
+	Table       string         // what each is asked for; empty means holding registers
+	Address     uint16         // of the one register or bit that each is asked for
+	Within      time.Duration  // no unit is asked after this time; zero means no bound
 }
 
 // Defaults of a scan.
@@ -32,12 +36,48 @@ type Unit struct {
 	EN   string           `json:"en"`
 }
 
-// Scan asks every unit id of the range once for holding register 0, no faster
-// than stated, and tells each that answers, be it by an exception. Where a driver
+// Scan asks every unit id of the range once for one register, no faster than
+// stated, and tells each that answers, be it by an exception. Where a driver
 // polls it does not begin, and it ends when one comes (endpoint_polled): a unit
-// that is not there holds up the others of its line. The error is about the form
+// that is not there holds up the others of its line. It gives the unit to go on
+// from where Within has ended it, else 0. The error is about the form
 // (Problems), a Problem, or the context's.
-func (p *Pool) Scan(ctx context.Context, s Scan, found func(Unit)) error {
+func (p *Pool) Scan(ctx context.Context, s Scan, found func(Unit)) (next uint8, err error) {
+	dev, hello, err := s.prepare()
+	if err != nil {
+		return 0, err
+	}
+	g, err := p.visit(ctx, dev)
+	if err != nil {
+		return 0, err
+	}
+	defer p.exit(g.bus)
+	start := time.Now()
+	if _, err := g.bus.reach(ctx); err != nil {
+		return 0, told(err, g)
+	}
+	for unit := int(s.First); unit <= int(s.Last); unit++ {
+		began := time.Now()
+		if s.Within > 0 && unit > int(s.First) && began.Sub(start) >= s.Within {
+			return uint8(unit), nil
+		}
+		if g.bus.polled() {
+			return 0, endpointPolled(g.bus.at.addr)
+		}
+		g.dev.Modbus.Unit = uint8(unit)
+		if u, ok := g.hail(ctx, hello); ok {
+			found(u)
+		}
+		if !sleep(ctx, time.Until(began.Add(s.Every))) {
+			return 0, context.Cause(ctx)
+		}
+	}
+	return 0, context.Cause(ctx)
+}
+
+// prepare checks the search, fills in its defaults and gives the device as it is
+// asked, with settings of its own, and the query that each unit gets.
+func (s *Scan) prepare() (devices.Device, query, error) {
 	dev, _ := filledIn(s.Device, nil)
 	settings := devices.ModbusSettings{}
 	if dev.Modbus != nil {
@@ -50,40 +90,20 @@ func (p *Pool) Scan(ctx context.Context, s Scan, found func(Unit)) error {
 	if s.Every <= 0 {
 		s.Every = scanEvery
 	}
-	if s.First < 1 || s.Last > 247 || s.First > s.Last {
-		return devices.Invalid("first", "empty_range", "单元号范围须在 1 至 247 之间，且起始不大于终止", "scan units from 1 to 247, the first not above the last")
+	hello := query{function: reads(s.Table), start: s.Address, quantity: 1}
+	switch {
+	case s.First < 1 || s.Last > 247 || s.First > s.Last:
+		return dev, hello, devices.Invalid("first", "empty_range", "单元号范围须在 1 至 247 之间，且起始不大于终止", "scan units from 1 to 247, the first not above the last")
+	case !slices.Contains([]string{"", "holding", "input", "coil", "discrete"}, s.Table):
+		return dev, hello, devices.Invalid("table", "not_one_of", "寄存器区须为 holding、input、coil 或 discrete", "ask for holding, input, coil or discrete")
 	}
-	if err := check(&dev, nil); err != nil {
-		return err
-	}
-	g, err := p.visit(ctx, dev)
-	if err != nil {
-		return err
-	}
-	defer p.exit(g.bus)
-	if _, err := g.bus.reach(ctx); err != nil {
-		return told(err, g)
-	}
-	for unit := int(s.First); unit <= int(s.Last); unit++ {
-		began := time.Now()
-		if g.bus.polled() {
-			return endpointPolled(g.bus.at.addr)
-		}
-		settings.Unit = uint8(unit)
-		if u, ok := g.hail(ctx); ok {
-			found(u)
-		}
-		if !sleep(ctx, time.Until(began.Add(s.Every))) {
-			return context.Cause(ctx)
-		}
-	}
-	return context.Cause(ctx)
+	return dev, hello, check(&dev, nil)
 }
 
 // hail asks the guest's unit whether it is there.
-func (g *guest) hail(ctx context.Context) (Unit, bool) {
+func (g *guest) hail(ctx context.Context, hello query) (Unit, bool) {
 	began := time.Now()
-	data, err := g.ask(ctx, query{function: readHolding, quantity: 1})
+	data, err := g.ask(ctx, hello)
 	if !answered(err) {
 		return Unit{}, false
 	}
@@ -94,7 +114,7 @@ func (g *guest) hail(ctx context.Context) (Unit, bool) {
 		u.ZH, u.EN = p.ZH, p.EN
 		return u, true
 	}
-	u.ZH, u.EN = fmt.Sprintf("保持寄存器 0 为 % X", data), fmt.Sprintf("holding register 0 is % X", data)
+	u.ZH, u.EN = fmt.Sprintf("地址 %d 为 % X", hello.start, data), fmt.Sprintf("address %d is % X", hello.start, data)
 	return u, true
 }
 

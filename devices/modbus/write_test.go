@@ -160,27 +160,46 @@ func TestScan(t *testing.T) {
 				var found []string
 				scan := modbus.Scan{Device: devices.Device{Endpoint: slave.Endpoint()}, First: 2, Last: 19, Every: 200 * time.Millisecond}
 				start := time.Now()
-				err := pool.Scan(t.Context(), scan, func(u modbus.Unit) { found = append(found, u.EN) })
-				want := []string{"holding register 0 is 12 34", "register 0: Modbus exception 2, illegal data address; check whether the manual counts from 0 or 1"}
+				_, err := pool.Scan(t.Context(), scan, func(u modbus.Unit) { found = append(found, u.EN) })
+				want := []string{"address 0 is 12 34", "register 0: Modbus exception 2, illegal data address; check whether the manual counts from 0 or 1"}
 				if diff := cmp.Diff(want, found); diff != "" || err != nil {
 					t.Error(diff, err)
 				}
 				if took := time.Since(start); took < 18*200*time.Millisecond {
 					t.Errorf("18 units within %v", took)
 				}
+				inParts(t, pool, scan)
 				driver := open(t, pool, device("d", slave.Endpoint(), 3, time.Second), word("p.a", 0))
 				again := run(t, slave, &desk{}, driver)
 				synctest.Wait()
-				err = pool.Scan(t.Context(), scan, func(modbus.Unit) { t.Error("scanned") })
+				_, err = pool.Scan(t.Context(), scan, func(modbus.Unit) { t.Error("scanned") })
 				if p := devices.AllProblems(err); !errors.Is(err, devices.ErrConflict) || p[0].Code != "endpoint_polled" {
 					t.Errorf("beside a poll: %v", err)
 				}
 				again()
 				scan.First = 0
-				if err := pool.Scan(t.Context(), scan, nil); !errors.Is(err, devices.ErrInvalid) {
+				if _, err := pool.Scan(t.Context(), scan, nil); !errors.Is(err, devices.ErrInvalid) {
 					t.Errorf("from unit 0: %v", err)
 				}
 			})
 		})
+	}
+}
+
+// inParts looks for input register 0 a few seconds at a time, as the console does.
+func inParts(t *testing.T, pool *modbus.Pool, scan modbus.Scan) {
+	t.Helper()
+	scan.Table, scan.Within = "input", time.Second
+	var found []uint8
+	rounds := 0
+	for next := scan.First; next > 0; rounds++ {
+		scan.First = next
+		var err error
+		if next, err = pool.Scan(t.Context(), scan, func(u modbus.Unit) { found = append(found, u.ID) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]uint8{3, 17}, found); diff != "" || rounds < 4 {
+		t.Errorf("in %d rounds: %s", rounds, diff)
 	}
 }

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"crypto/rand"
+	"fmt"
 	"strings"
 
 	"offsite/devices"
@@ -52,6 +53,38 @@ func newID(t devices.Thing) string {
 		stem = stem[:56]
 	}
 	return strings.Trim(stem+"-"+randomWord(4), "-")
+}
+
+// Unused gives an id that nothing of the kind has or had: the stem, else the stem
+// with a number. What of the stem no id can hold is left out; a point's begins
+// with its outlet and a dot.
+func (e *Edit) Unused(kind devices.Kind, stem string) (string, error) {
+	outlet, local, placed := strings.Cut(stem, ".")
+	if !placed || kind != devices.KindPoint {
+		outlet, local = "", stem
+	} else {
+		outlet += "."
+	}
+	local = readable(local)
+	if local == "" {
+		local = string(kind)
+	}
+	for n := 1; ; n++ {
+		id := outlet + local
+		if n > 1 {
+			id = fmt.Sprintf("%s-%d", id, n)
+		}
+		if used, err := e.used(kind, id); err != nil || !used {
+			return id, err
+		}
+	}
+}
+
+// readable makes words of an id out of text, 48 letters at most.
+func readable(text string) string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	id := strings.Join(words, "-")
+	return strings.Trim(id[:min(len(id), 48)], "-")
 }
 
 func slug(text string) string {
