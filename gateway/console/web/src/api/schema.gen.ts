@@ -340,6 +340,72 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/devices:scan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look for Modbus units behind one address
+         * @description Asks every unit id of the range once and tells those that answer, be it by an exception. A scan takes as long as its
+         *     silent units do: after 8 s the answer tells in `next` from which unit to go on, and who stops asking has ended the scan. While the
+         *     gateway polls the same address the answer is 409, code `endpoint_polled`.
+         */
+        post: operations["scanDevices"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices:listen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hear what is published, and what of it points could be bound to
+         * @description With driver `mqtt` the gateway listens to that broker for the stated time, beside whatever session it has there. With
+         *     driver `broker` it tells at once what its own broker has heard on topics that no point is bound to, of one device or of all.
+         *     Home Assistant's MQTT discovery, SenML and Sparkplug B are understood; of other JSON every number is offered. Each offer has been tried.
+         */
+        post: operations["listenToDevices"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices:adopt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Register a device with points for what was found, all or nothing
+         * @description Makes the outlet if one is described, the device if one is described, and for each entry a point and its binding. Ids that
+         *     are left out are made from names and are free. An entry that names a registered device is bound to that one.
+         *     Every thing that is made has its own row in the audit trail.
+         */
+        post: operations["adoptDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/devices/{id}": {
         parameters: {
             query?: never;
@@ -1417,6 +1483,127 @@ export interface components {
             /** @description Unsaved points of the bindings; saved ones are known */
             points?: Record<string, never>[];
         };
+        ScanRequest: {
+            /** @description A Device; endpoint, timeout (absent: 500 ms, at most 3 s) and settings matter, its unit does not */
+            device: Record<string, never>;
+            /** @default 1 */
+            first: number;
+            /** @default 247 */
+            last: number;
+            /** @description Between two requests, 10 ms to 5 s; absent: 100 ms */
+            every?: string;
+            /**
+             * @default holding
+             * @enum {string}
+             */
+            table: "holding" | "input" | "coil" | "discrete";
+            /**
+             * @description Of the register that each unit is asked for
+             * @default 0
+             */
+            address: number;
+        };
+        ScanReport: {
+            units: components["schemas"]["ScanUnit"][];
+            /** @description Unit id to go on from; absent: the range was asked to its end */
+            next?: number;
+        };
+        ScanUnit: {
+            unit: number;
+            took: components["schemas"]["Duration"];
+            /** @description What it answered */
+            zh: string;
+            en: string;
+        };
+        ListenRequest: {
+            /** @description A Device; driver (mqtt, broker), endpoint and settings matter, and the id of one that is registered */
+            device: Record<string, never>;
+            /** @description Of an external broker; absent means # */
+            filters?: string[];
+            /** @description How long to listen to an external broker, 1 s to 20 s; absent: 8 s */
+            for?: string;
+        };
+        ListenReport: {
+            /** @description Those that name themselves first, then topics by name */
+            sources: components["schemas"]["Source"][];
+            /**
+             * Format: int64
+             * @description Messages of topics beyond the 1
+             */
+            missed: number;
+        };
+        /** @description One that publishes values */
+        Source: {
+            /** @enum {string} */
+            kind: "home_assistant" | "senml" | "sparkplug" | "topic";
+            /** @description What it calls itself, else the topic */
+            name: string;
+            /** @description Id of the registered device that published it, on the gateway's own broker */
+            device?: string;
+            /** @description Absent where it publishes on several */
+            topic?: string;
+            /**
+             * Format: int64
+             * @description Messages heard
+             */
+            count?: number;
+            /**
+             * Format: date-time
+             * @description Of the last message
+             */
+            at: string;
+            /** @description Nothing was heard but what the broker had kept */
+            retained?: boolean;
+            /** @description Beginning of the last payload, as text */
+            sample?: string;
+            status?: components["schemas"]["StatusTopic"];
+            offers: components["schemas"]["SourceOffer"][];
+        };
+        /** @description A value that a point can be bound to */
+        SourceOffer: {
+            name: string;
+            topic: components["schemas"]["Topic"];
+            /** @description What it says now; absent: nothing was heard yet */
+            value?: number;
+            /** @description A guess */
+            factor: string;
+            /** @description As its sender states it, else a guess */
+            unit: string;
+            digits: number;
+            problem?: components["schemas"]["FieldProblem"];
+            /** @description Ids of the points that are bound to it already */
+            points?: string[];
+        };
+        AdoptRequest: {
+            /** @description Id of the outlet of the points */
+            outlet?: string;
+            /** @description An Outlet to be made instead; its id may be left out */
+            new_outlet?: Record<string, never>;
+            /** @description A Device to be made; its id may be left out */
+            device?: Record<string, never>;
+            points: components["schemas"]["AdoptPoint"][];
+        };
+        AdoptPoint: {
+            /** @description Local to its outlet; absent means one is made from the name */
+            id?: string;
+            name: string;
+            factor: string;
+            unit: string;
+            digits?: number;
+            /** @description Id of a registered device; absent means the one to be made */
+            device?: string;
+            /** @description As it was offered */
+            topic: Record<string, never>;
+            /** @description value = raw × scale; absent means 1 */
+            scale?: number;
+        };
+        AdoptResult: {
+            outlets: components["schemas"]["Outlet"][];
+            /** @description That were made */
+            devices: components["schemas"]["Device"][];
+            points: components["schemas"]["Point"][];
+            bindings: components["schemas"]["Binding"][];
+        };
         ProbeReport: {
             /** @description In the order in which they were tried */
             steps: components["schemas"]["ProbeStep"][];
@@ -1681,6 +1868,8 @@ export interface components {
             time_path?: string;
             /** @description rfc3339, unix, unix_ms; absent: by its looks */
             time_format?: string;
+            /** @description IANA name of the zone of times that state none, such as Asia/Shanghai; absent: such times are refused */
+            zone?: string;
         };
         /** @description A place in the packets of an HJ 212 data logger */
         FactorPlace: {
@@ -1699,15 +1888,24 @@ export interface components {
             id: components["schemas"]["Id"];
             site: components["schemas"]["Id"];
             name: string;
-            /** @description rtsp://host:port/path, without user and password */
+            /** @description Of the main stream: rtsp(s)://host:port/path, without user and password */
             url: string;
+            /** @description Of the sub-stream, which a wall of pictures shows; absent if there is none */
+            sub_url?: string;
             username?: string;
             password?: components["schemas"]["Secret"];
             /**
-             * @description absent means tcp
+             * @description absent means tcp; udp falls back to tcp
              * @enum {string}
              */
             transport?: "tcp" | "udp";
+            /** @description rtsps: SHA-256 of the certificate of the camera, hexadecimal; absent: a known authority must have signed it */
+            fingerprint?: string;
+            /**
+             * @description When the main stream is pulled; absent: always if the camera watches an outlet that has limits, otherwise while somebody watches
+             * @enum {string}
+             */
+            pull?: "always" | "demand";
             /** @description http(s) address of the camera's own snapshot */
             still_url?: string;
             /** @description Ids of the outlets it watches */
@@ -3607,6 +3805,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProbeReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    scanDevices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScanRequest"];
+            };
+        };
+        responses: {
+            /** @description What answered */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScanReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listenToDevices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ListenRequest"];
+            };
+        };
+        responses: {
+            /** @description What was heard */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListenReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    adoptDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdoptRequest"];
+            };
+        };
+        responses: {
+            /** @description Registered */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdoptResult"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -230,7 +230,6 @@ export const en: Record<Key, string> = {
   'register.still': 'Picture of the camera',
   'register.stillWaiting': 'Fetching the picture…',
   'register.next': 'Next',
-  'register.leave': 'What you typed is not saved and will be dropped. Leave?',
   'register.restored': 'What you had not saved is back.',
   'register.addRow': 'Add a row',
   'register.removeRow': 'Remove',

@@ -52,6 +52,13 @@ export const fieldEn: Record<keyof typeof fieldZh, string> = {
   'instrument.toDevice': 'Page of the device',
   'instrument.again': 'Add another',
   'instrument.example': 'Such as {example}',
+  'draft.missing': 'Passwords are not kept on this phone; type again: {fields}',
+  'draft.discard': 'Discard the draft and start over',
+  'draft.unsure': 'It was sent but no answer came, so it may be saved. Save again: it looks first and registers nothing twice.',
+  'draft.already': 'Saved already by the earlier try; nothing was registered twice',
+  'draft.open': 'Unfinished forms',
+  'draft.drop': 'Discard',
+  'draft.since': 'Filled in {age} ago',
   'yes': 'Yes',
   'no': 'No',
 

@@ -51,6 +51,13 @@ export const fieldZh = {
   'instrument.toDevice': '设备页',
   'instrument.again': '再新增一台',
   'instrument.example': '例如 {example}',
+  'draft.missing': '密码不在本机保留，请重新输入：{fields}',
+  'draft.discard': '放弃草稿，重新填写',
+  'draft.unsure': '已发出，但没有收到答复，可能已保存。再点一次保存：先核对，不会重复登记。',
+  'draft.already': '上一次已保存成功，没有重复登记',
+  'draft.open': '没填完的表单',
+  'draft.drop': '放弃',
+  'draft.since': '{age}前填写',
   'yes': '是',
   'no': '否',
 

@@ -230,7 +230,6 @@ export const zhCN = {
   'register.still': '摄像机画面',
   'register.stillWaiting': '正在取画面…',
   'register.next': '接下来',
-  'register.leave': '有未保存的内容，离开后不再保留。确定离开？',
   'register.restored': '已恢复您上次未保存的内容。',
   'register.addRow': '添加一行',
   'register.removeRow': '移除',

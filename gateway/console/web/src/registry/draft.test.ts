@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Lists, Things } from '../stores/registry'
-import { bodyOf, draftOf, localTime, place, suggestId, visible } from './draft'
+import { bodyOf, draftOf, localTime, place, suggestId, visible, withoutSecrets } from './draft'
+import type { Draft } from './fields'
 
 const meta = { version: 3, created_at: '2026-01-01T00:00:00.123Z', updated_at: '2026-01-01T00:00:00.123Z' }
 const binding: Things['bindings'] = {
@@ -103,3 +104,12 @@ test('suggested ids are free and speak', () => {
   expect(suggestId('limits', { '~applies': 'onePoint', point: 'gate.pm10', level: 'HH' }, lists)).toBe('gate-pm10-hh')
   expect(suggestId('limits', { '~applies': 'manyPoints', outlet_kind: 'gas_area', factor: 'lel', level: 'H' }, lists)).toBe('gas-area-lel-h')
 })
+
+const kept = [
+  { name: 'a secret field', draft: { name: 'A', password: 'x' }, want: { draft: { name: 'A', password: '' }, missing: ['password'] } },
+  { name: 'a secret field that is empty', draft: { password: '' }, want: { draft: { password: '' }, missing: [] } },
+  { name: 'a password in an address', draft: { url: 'rtsp://u:p@10.0.0.1/a' }, want: { draft: { url: 'rtsp://10.0.0.1/a' }, missing: ['url'] } },
+  { name: 'an address', draft: { url: 'rtsp://10.0.0.1/a@b' }, want: { draft: { url: 'rtsp://10.0.0.1/a@b' }, missing: [] } },
+  { name: 'a list', draft: { outlets: ['a'] }, want: { draft: { outlets: ['a'] }, missing: [] } },
+]
+test.each(kept)('a stored draft has no secrets: $name', ({ draft, want }) => expect(withoutSecrets(draft as unknown as Draft, ['password'])).toEqual(want))

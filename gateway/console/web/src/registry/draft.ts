@@ -46,6 +46,21 @@ export function draftOf<K extends Kind>(kind: K, thing?: Things[K]): Draft {
   return d
 }
 
+/**
+ * What of a draft may lie in the browser's storage: no secret field, and no
+ * user and password in an address. missing names what has to be typed again.
+ */
+export function withoutSecrets(d: Draft, secrets: string[]): { draft: Draft; missing: string[] } {
+  const draft: Draft = {}
+  const missing: string[] = []
+  for (const [path, v] of Object.entries(d)) {
+    const bare = secrets.includes(path) ? '' : typeof v === 'string' ? v.replace(/:\/\/[^/?#]*@/, '://') : v
+    if (bare !== v) missing.push(path)
+    draft[path] = bare
+  }
+  return { draft, missing }
+}
+
 /** The fields that count for what is chosen so far. */
 export const visible = (kind: Kind, d: Draft): Field[] => fields[kind].filter((f) => !f.when || f.when(d))
 
@@ -141,6 +156,9 @@ export function place(shown: Field[], problems: FieldProblem[]): { beside: Map<s
 const stems: Record<Kind, string> = {
   entities: 'entity', sites: 'site', outlets: 'outlet', points: 'point', devices: 'device', bindings: 'binding', cameras: 'cam', limits: 'limit',
 }
+
+/** Eight characters that nobody else has chosen. */
+export const random = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => (b % 36).toString(36)).join('')
 
 const slug = (s: string) => s.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 48)
 
