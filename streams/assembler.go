@@ -19,6 +19,7 @@ type Assembler struct {
 	codec         Codec
 	vps, sps, pps []byte
 	params        *Parameters
+	order         order
 }
 
 // NewAssembler takes the parameter sets that are known beforehand, nil if none.
@@ -62,8 +63,13 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 	if err != nil || f.Params == nil {
 		return nil, err
 	}
+	f.DTS = a.order.decoded(f)
 	return f, nil
 }
+
+// Gap tells that units before the next one were lost, so that nothing is
+// concluded from their distance.
+func (a *Assembler) Gap() { a.order.follow = false }
 
 func (a *Assembler) keep(kind unitKind, u []byte) {
 	if len(u) > maxParameterSet {

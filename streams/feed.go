@@ -4,8 +4,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"offsite/devices"
 )
 
 // ErrClosed ends a reader: the camera is retired or the gateway stops.
@@ -39,6 +37,7 @@ type Feed struct {
 	groups  []*group // oldest first; the last is the current one
 	bytes   int64
 	readers map[*Reader]struct{}
+	watches map[chan struct{}]struct{}
 	closed  bool
 	state   State
 	lastKey [2]time.Duration // the last two distances between key frames
@@ -52,59 +51,11 @@ type group struct {
 	cut    bool // grew past the bounds: only the key frame is kept
 }
 
-// State tells how a feed fares.
-type State struct {
-	Connected   bool
-	Since       time.Time        // of this being so
-	Problem     *devices.Problem // why it is not connected; nil before the first attempt has ended
-	LastFrame   time.Time        // arrival of the newest frame; zero if there never was one
-	Params      *Parameters      // of the newest frame; nil if there never was one
-	KeyInterval time.Duration    // longer one of the last two distances of key frames; zero if unknown
-	Connections uint64           // since start
-	Frames      uint64           // published since start
-	Bytes       uint64           // published since start
-	Damaged     uint64           // access units that the source left out because part was missing
-	Lost        uint64           // frames that slow readers missed, all readers together
-	Readers     int
-	RingFrames  int
-	RingBytes   int64
-}
-
 // NewFeed gives a feed that is not connected and has no frames.
 func NewFeed(cfg FeedConfig) *Feed {
 	cfg.setDefaults()
 	now := time.Now()
-	return &Feed{cfg: cfg, readers: map[*Reader]struct{}{}, openAt: now, state: State{Since: now}}
-}
-
-// Connected tells that the source plays. Frames of an older connection stay in
-// the ring but no longer count as current.
-func (f *Feed) Connected() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.state.Connected = true
-	f.state.Since = time.Now()
-	f.state.Problem = nil
-	f.state.Connections++
-}
-
-// Disconnected tells that the source has ended, with the reason. The first
-// time of silence is kept through repeated failures.
-func (f *Feed) Disconnected(why *devices.Problem) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state.Connected {
-		f.state.Connected = false
-		f.state.Since = time.Now()
-	}
-	f.state.Problem = why
-}
-
-// Damaged counts access units that the source had to leave out.
-func (f *Feed) Damaged(n uint64) {
-	f.mu.Lock()
-	f.state.Damaged += n
-	f.mu.Unlock()
+	return &Feed{cfg: cfg, readers: map[*Reader]struct{}{}, watches: map[chan struct{}]struct{}{}, openAt: now, state: State{Since: now}}
 }
 
 // Publish gives fr to all. It takes fr over, numbers it and never blocks. A
@@ -119,7 +70,12 @@ func (f *Feed) Publish(fr *Frame) {
 	f.state.Frames++
 	f.state.Bytes += uint64(fr.Size())
 	f.state.LastFrame = fr.At
-	f.state.Params = fr.Params
+	if f.state.Params != fr.Params {
+		if !f.state.Params.Equal(fr.Params) {
+			defer f.changed()
+		}
+		f.state.Params = fr.Params
+	}
 	fr.Seq = f.state.Frames
 	fr.Connection = f.state.Connections
 	if fr.Key {
@@ -133,7 +89,7 @@ func (f *Feed) Publish(fr *Frame) {
 	f.hold(current, fr)
 	f.trim(fr.At)
 	for r := range f.readers {
-		r.signal()
+		signal(r.wake)
 	}
 }
 
@@ -194,19 +150,6 @@ func (f *Feed) trim(now time.Time) {
 	}
 }
 
-// State tells how the feed fares now.
-func (f *Feed) State() State {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.state
-	s.Readers = len(f.readers)
-	s.RingBytes = f.bytes
-	for _, g := range f.groups {
-		s.RingFrames += len(g.frames)
-	}
-	return s
-}
-
 // Key gives the newest key frame, of whatever connection; nil if there is none.
 func (f *Feed) Key() *Frame {
 	f.mu.Lock()
@@ -264,7 +207,8 @@ func (f *Feed) Close() {
 	defer f.mu.Unlock()
 	f.closed = true
 	f.state.Connected = false
+	f.changed()
 	for r := range f.readers {
-		r.signal()
+		signal(r.wake)
 	}
 }

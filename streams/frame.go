@@ -2,13 +2,25 @@ package streams
 
 import "time"
 
+// TimeSource says whose clock told when a frame was captured.
+type TimeSource string
+
+// The clocks.
+const (
+	ArrivalTime TimeSource = "arrival" // the gateway's, at the frame's arrival
+	CameraTime  TimeSource = "camera"  // the camera's, by its RTCP sender reports (RFC 3550, 6.4.1)
+)
+
 // Frame is one access unit: everything that makes one picture.
 type Frame struct {
 	Params *Parameters
-	NALUs  [][]byte      // bare NAL units without parameter sets; at least one slice
-	PTS    time.Duration // when to show it, by the camera's clock; its zero is arbitrary and new at each connection
+	NALUs  [][]byte      // bare NAL units without parameter sets, at least one slice; of MJPEG one JPEG
+	PTS    time.Duration // when to show it; its zero is arbitrary and new at each connection, it does not leap
+	DTS    time.Duration // when to decode it, on the same axis; it grows with every frame of a connection
 	At     time.Time     // when its last byte came, by the gateway's clock
-	Key    bool          // decoding can begin here
+	Taken  time.Time     // when it was captured, by the clock of Source; State.Clock tells how far the camera's is off
+	Source TimeSource    // empty: Taken is not known either
+	Key    bool          // decoding can begin here; always of MJPEG
 
 	// What follows is set by Feed.Publish.
 	Seq        uint64 // 1 for the first frame of the feed, one more for each
@@ -26,8 +38,12 @@ func (f *Frame) Size() int {
 }
 
 // AnnexB gives the frame as a byte stream with start codes (ITU-T H.264 and
-// H.265, Annex B), a key frame with its parameter sets before it.
+// H.265, Annex B), a key frame with its parameter sets before it; of MJPEG the
+// JPEG as it is.
 func (f *Frame) AnnexB() []byte {
+	if f.Params != nil && f.Params.Codec == MJPEG {
+		return f.NALUs[0]
+	}
 	out := make([]byte, 0, f.Size()+8*len(f.NALUs)+256)
 	if f.Key {
 		for _, u := range f.Params.Sets() {

@@ -14,8 +14,9 @@ type Codec string
 
 // The codecs that are understood.
 const (
-	H264 Codec = "h264" // ITU-T H.264, AVC
-	H265 Codec = "h265" // ITU-T H.265, HEVC
+	H264  Codec = "h264"  // ITU-T H.264, AVC
+	H265  Codec = "h265"  // ITU-T H.265, HEVC
+	MJPEG Codec = "mjpeg" // ITU-T T.81 pictures one by one; no parameter sets
 )
 
 // maxSide bounds width and height: twice 8K, beyond any camera.
@@ -63,10 +64,22 @@ func NewParameters(codec Codec, vps, sps, pps []byte) (*Parameters, error) {
 	return p, nil
 }
 
-// Sets gives the parameter sets in the order in which a decoder wants them.
+// NewPictureParameters are those of MJPEG pictures of this size.
+func NewPictureParameters(width, height int) (*Parameters, error) {
+	if width < 1 || height < 1 || width > maxSide || height > maxSide {
+		return nil, fmt.Errorf("picture of %dx%d", width, height)
+	}
+	return &Parameters{Codec: MJPEG, Width: width, Height: height}, nil
+}
+
+// Sets gives the parameter sets in the order in which a decoder wants them; nil
+// for MJPEG.
 func (p *Parameters) Sets() [][]byte {
-	if p.Codec == H265 {
+	switch p.Codec {
+	case H265:
 		return [][]byte{p.VPS, p.SPS, p.PPS}
+	case MJPEG:
+		return nil
 	}
 	return [][]byte{p.SPS, p.PPS}
 }
@@ -76,7 +89,7 @@ func (p *Parameters) Equal(other *Parameters) bool {
 	if p == nil || other == nil {
 		return p == other
 	}
-	return p.Codec == other.Codec && p.sameSets(other.VPS, other.SPS, other.PPS)
+	return p.Codec == other.Codec && p.sameSets(other.VPS, other.SPS, other.PPS) && p.Width == other.Width && p.Height == other.Height
 }
 
 // sameSets says whether other holds the same bytes.

@@ -18,6 +18,7 @@ type Reader struct {
 	inGroup  uint64 // Group of the frame given last; 0: begin with a key frame
 	joined   bool   // has had a frame: what it misses from now on is lost
 	lost     uint64
+	patient  bool // takes all that the ring still holds, however late
 	finished bool
 }
 
@@ -31,14 +32,35 @@ func (f *Feed) Subscribe() *Reader {
 	if g != nil && !g.cut && f.state.Connected && g.frames[0].Connection == f.state.Connections {
 		r.next = g.frames[0].Seq
 	}
-	f.readers[r] = struct{}{}
+	f.admit(r)
 	return r
 }
 
-func (r *Reader) signal() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
+// Follow gives a reader that begins with the oldest key frame from which all
+// that arrived since from can be decoded, or the oldest there is, and then takes
+// every frame that the ring still holds, however late: for recordings and clips,
+// which want all rather than the newest. What it misses it misses in whole
+// groups, and Lost counts it. Close it.
+func (f *Feed) Follow(from time.Time) *Reader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := &Reader{feed: f, wake: make(chan struct{}, 1), next: f.state.Frames + 1, patient: true}
+	for i := len(f.groups) - 1; i >= 0; i-- {
+		key := f.groups[i].frames[0]
+		r.next = key.Seq
+		if !key.At.After(from) {
+			break
+		}
+	}
+	f.admit(r)
+	return r
+}
+
+// admit notes a reader; f.mu is held.
+func (f *Feed) admit(r *Reader) {
+	f.readers[r] = struct{}{}
+	if len(f.readers) == 1 {
+		f.changed()
 	}
 }
 
@@ -73,6 +95,9 @@ func (r *Reader) take() (*Frame, error) {
 	fr := f.find(r.next)
 	if f.mustSkip(r, fr) {
 		key := f.newestWhole()
+		if r.patient {
+			key = f.oldestWhole(r.next)
+		}
 		if key == nil || key.Seq < r.next {
 			// Nothing to begin with: wait for the next key frame.
 			r.lose(f.state.Frames + 1)
@@ -128,7 +153,7 @@ func (f *Feed) mustSkip(r *Reader, fr *Frame) bool {
 		return true
 	}
 	newest := f.current().frames[0]
-	if fr.Group == newest.Group {
+	if r.patient || fr.Group == newest.Group {
 		return false
 	}
 	return f.state.LastFrame.Sub(fr.At) > max(leastLag, f.state.KeyInterval)
@@ -143,6 +168,16 @@ func (f *Feed) newestWhole() *Frame {
 	return g.frames[0]
 }
 
+// oldestWhole gives the first key frame from seq on whose group is there whole.
+func (f *Feed) oldestWhole(seq uint64) *Frame {
+	for _, g := range f.groups {
+		if key := g.frames[0]; key.Seq >= seq && !g.cut {
+			return key
+		}
+	}
+	return nil
+}
+
 // Lost is how many frames this reader missed.
 func (r *Reader) Lost() uint64 {
 	r.feed.mu.Lock()
@@ -154,7 +189,13 @@ func (r *Reader) Lost() uint64 {
 func (r *Reader) Close() {
 	r.feed.mu.Lock()
 	defer r.feed.mu.Unlock()
+	if _, open := r.feed.readers[r]; !open {
+		return
+	}
 	r.finished = true
 	delete(r.feed.readers, r)
-	r.signal()
+	signal(r.wake)
+	if len(r.feed.readers) == 0 {
+		r.feed.changed()
+	}
 }

@@ -23,11 +23,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4/seekablebuffer"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4/codecs"
@@ -74,23 +74,8 @@ type group struct {
 	offset int64
 	used   time.Time
 
-	order  order
-	last   int64 // decoding time of the newest fragment, ticks
-	step   int64 // distance of the newest two
-	failed bool  // the order of decoding is unknown: as shown
-}
-
-// order finds decoding times; one of both is in use.
-type order struct {
-	h264 h264.DTSExtractor
-	h265 h265.DTSExtractor
-}
-
-func newOrder() order {
-	var o order
-	o.h264.Initialize()
-	o.h265.Initialize()
-	return o
+	last int64 // decoding time of the newest fragment, ticks
+	step int64 // distance of the newest two
 }
 
 // New gives the muxer of feed.
@@ -151,13 +136,12 @@ func (m *Muxer) begin(key *streams.Frame) (*group, error) {
 		}
 		m.head = h
 	}
-	g := &group{id: key.Group, first: key.Seq, head: m.head, step: usualStep, order: newOrder()}
+	g := &group{id: key.Group, first: key.Seq, head: m.head, step: usualStep}
 	now := time.Now()
 	kept := m.groups[:0]
 	for _, old := range m.groups {
 		if old.first+uint64(len(old.frags)) == key.Seq && old.head == g.head {
-			// It follows without a gap: what was learnt of the order still holds.
-			g.order, g.step, g.failed = old.order, old.step, old.failed
+			g.step = old.step // it follows without a gap
 		}
 		if now.Sub(old.used) < keepIdle {
 			kept = append(kept, old)
@@ -170,7 +154,7 @@ func (m *Muxer) begin(key *streams.Frame) (*group, error) {
 	if !known {
 		// A new connection's clock begins anew: place its first frame at its
 		// arrival, but behind all that was shown.
-		offset = max(ticks(key.At.Sub(m.epoch)), m.end+1) - ticks(key.PTS)
+		offset = max(ticks(key.At.Sub(m.epoch)), m.end+1) - ticks(key.DTS)
 		m.offsets[key.Connection] = offset
 		for c := range m.offsets {
 			if c+4 < key.Connection { // no viewer is that far behind
@@ -184,7 +168,8 @@ func (m *Muxer) begin(key *streams.Frame) (*group, error) {
 }
 
 func ticks(d time.Duration) int64 {
-	return int64(d/time.Second)*timeScale + int64(d%time.Second)*timeScale/int64(time.Second)
+	whole := d / time.Second
+	return int64(whole)*timeScale + int64(math.Round((d-whole*time.Second).Seconds()*timeScale))
 }
 
 // build makes the fragment of the group's next frame.
@@ -193,9 +178,7 @@ func (m *Muxer) build(g *group, f *streams.Frame) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("frame %d: %w", f.Seq, err)
 	}
-	shown := ticks(f.PTS)
-	decoded := max(g.decodingTime(f, shown)+g.offset, 0)
-	shown += g.offset
+	decoded, shown := max(ticks(f.DTS)+g.offset, 0), ticks(f.PTS)+g.offset
 	if g.last >= 0 {
 		decoded = max(decoded, g.last+1)
 		g.step = min(decoded-g.last, mostStep)
@@ -219,31 +202,6 @@ func (m *Muxer) build(g *group, f *streams.Frame) ([]byte, error) {
 		return nil, fmt.Errorf("frame %d: %w", f.Seq, err)
 	}
 	return out.Bytes(), nil
-}
-
-// decodingTime finds when to decode the frame that is shown at shown. Where the
-// stream's order cannot be followed it is decoded as it is shown, which is right
-// for every stream without B-frames.
-func (g *group) decodingTime(f *streams.Frame, shown int64) int64 {
-	if g.failed {
-		return shown
-	}
-	units := f.NALUs
-	if f.Key {
-		units = append(f.Params.Sets(), units...)
-	}
-	var t int64
-	var err error
-	if f.Params.Codec == streams.H265 {
-		t, err = g.order.h265.Extract(units, shown)
-	} else {
-		t, err = g.order.h264.Extract(units, shown)
-	}
-	if err != nil {
-		g.failed = true
-		return shown
-	}
-	return t
 }
 
 func newHeader(p *streams.Parameters) (*header, error) {

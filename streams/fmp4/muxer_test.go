@@ -380,7 +380,7 @@ func TestSlowViewerSkipsToKeyFrames(t *testing.T) {
 		defer tick.Stop()
 		for i := 0; ctx.Err() == nil; i++ {
 			f := *clip[i%len(clip)]
-			f.PTS, f.At = time.Duration(i)*step, time.Now()
+			f.PTS, f.DTS, f.At = time.Duration(i)*step, time.Duration(i)*step, time.Now()
 			feed.Publish(&f)
 			newest.Store(int64(i))
 			<-tick.C
