@@ -15,6 +15,7 @@ import (
 // each: an engineer's tool.
 type decodeCommand struct {
 	HJ212     decodeHJ212     `cmd:"" name:"hj212" help:"Frames of HJ 212 data loggers. HJ 212 数据包"`
+	Modbus    decodeModbus    `cmd:"" name:"modbus" help:"Lines of Modbus frames in hexadecimal, TCP or RTU, or ASCII frames from their colon on. Modbus 报文"`
 	SenML     decodeSenML     `cmd:"" name:"senml" help:"SenML packs in JSON, RFC 8428. SenML 报文"`
 	Sparkplug decodeSparkplug `cmd:"" name:"sparkplug" help:"Sparkplug B payloads: a raw one, or lines of hexadecimal or base64 with the topic in front if you like. Sparkplug B 报文"`
 }

@@ -105,36 +105,9 @@ func unreachableWords(addr string, err error) (zh, en string) {
 	}
 }
 
-// exceptionWords are the exception codes of the Modbus Application Protocol
-// V1.1b3, section 7, with a cure.
-func exceptionWords(code byte) (zh, en string) {
-	switch code {
-	case modbus.ExceptionCodeIllegalFunction:
-		return "不支持该功能码；请核对寄存器表（保持、输入、线圈或离散输入）", "illegal function; check the table (holding, input, coil or discrete)"
-	case modbus.ExceptionCodeIllegalDataAddress:
-		return "寄存器地址不存在；请核对地址是否从 0 计数", "illegal data address; check whether the manual counts from 0 or 1"
-	case modbus.ExceptionCodeIllegalDataValue:
-		return "数据值或数量不被接受；请核对类型", "illegal data value; check type and quantity"
-	case modbus.ExceptionCodeServerDeviceFailure:
-		return "设备故障；请检查仪表", "server device failure; check the instrument"
-	case modbus.ExceptionCodeAcknowledge:
-		return "已受理，仍在处理；请延长采集周期", "acknowledged, still at work; poll less often"
-	case modbus.ExceptionCodeServerDeviceBusy:
-		return "设备忙；请延长采集周期", "server device busy; poll less often"
-	case modbus.ExceptionCodeMemoryParityError:
-		return "存储器校验错；请检查仪表", "memory parity error; check the instrument"
-	case modbus.ExceptionCodeGatewayPathUnavailable:
-		return "网关路径不可用；请检查网关的串口配置", "gateway path unavailable; check the gateway's serial settings"
-	case modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
-		return "网关后的从站未应答；请检查单元号、接线与仪表电源", "the device behind the gateway did not respond; check unit id, wiring and power"
-	default:
-		return "未知异常；请查阅设备手册", "unknown exception; see the device's manual"
-	}
-}
-
 // refusal puts a Modbus exception into words for people.
 func refusal(q query, e *modbus.ModbusError) *devices.Problem {
-	zh, en := exceptionWords(e.ExceptionCode)
+	zh, en := wire.ExceptionWords(e.ExceptionCode)
 	places := map[byte][2]string{
 		readCoils: {"线圈", "coil"}, writeCoil: {"线圈", "coil"}, writeCoils: {"线圈", "coil"}, readDiscrete: {"离散输入", "discrete input"},
 	}[q.function]

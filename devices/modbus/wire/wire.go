@@ -1,12 +1,14 @@
-// Package wire cuts Modbus frames out of a stream of bytes.
+// Package wire cuts Modbus frames out of a stream of bytes, and says in words
+// what captured ones mean.
 //
 //	TCP    transaction 2, protocol 2 (zero), length 2, unit 1, PDU up to 253 bytes
 //	RTU    unit 1, PDU, CRC-16 low byte first; an end is known by the function's length
 //	ASCII  ':' and, in hexadecimal, unit 1, PDU, LRC 1; then CR LF
 //
-// (Modbus Messaging on TCP/IP V1.0b; Modbus over Serial Line V1.02.) Every
-// reader gives answers, exceptions among them; a frame cut short by a deadline
-// stays in the reader and is taken by the next call.
+// (Modbus Messaging on TCP/IP V1.0b; Modbus over Serial Line V1.02.) ReadTCP,
+// ReadRTU and ReadASCII give answers, exceptions among them; a frame cut short by
+// a deadline stays in the reader and is taken by the next call. [Reader] reads
+// whole frames in either direction.
 package wire
 
 import (

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"strings"
+
+	"offsite/devices/modbus/wire"
+)
+
+type decodeModbus struct {
+	Framing   string `help:"tcp, rtu, ascii, or auto: each frame tells. 帧格式" enum:"auto,tcp,rtu,ascii" default:"auto"`
+	Direction string `help:"request, response, or auto: both are tried. 方向" enum:"auto,request,response" default:"auto"`
+	Tolerant  bool   `help:"Accept a length that does not fit, a CRC with its high byte first, small letters in ASCII, quantities beyond the standard's. 兼容模式"`
+}
+
+// Run prints a line of JSON for each frame, {"refused":reason} for what is none.
+func (c *decodeModbus) Run(s streamsOut) error { return c.decode(os.Stdin, s.out) }
+
+// decode takes a frame a line; blank lines are passed over.
+func (c *decodeModbus) decode(in io.Reader, to io.Writer) error {
+	r := wire.Reader{Tolerant: c.Tolerant}
+	if c.Framing != "auto" {
+		r.Framing = c.Framing
+	}
+	if c.Direction != "auto" {
+		r.Direction = c.Direction
+	}
+	out := newLines(to)
+	text := bufio.NewScanner(in)
+	text.Buffer(nil, maxLine)
+	for text.Scan() {
+		line := strings.TrimSpace(text.Text())
+		if line == "" {
+			continue
+		}
+		f, problem := r.Read(line)
+		var err error
+		if problem != nil {
+			err = out.refuse(problem, line)
+		} else {
+			err = out.print(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return text.Err()
+}
