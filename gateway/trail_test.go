@@ -138,3 +138,22 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		t.Error("something happened all the same")
 	}
 }
+
+// TestTheTrailIsSearchedAndProved asks for rows of one kind and for the state of the chain.
+func TestTheTrailIsSearchedAndProved(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	root := bearer(b.token(accounts.Administrator))
+	b.furnish(b.token(accounts.Administrator))
+	var list api.AuditList
+	b.call("GET", "/api/v1/audit?act=camera.&what=camera/", root, nil).want(200).into(&list)
+	if len(list.Items) != len(b.acts("camera.create")) || len(list.Items) == 0 {
+		t.Errorf("%d rows of cameras, want %d", len(list.Items), len(b.acts("camera.create")))
+	}
+	b.call("GET", "/api/v1/audit?before=yesterday", root, nil).want(400)
+	var chain api.AuditChain
+	b.call("GET", "/api/v1/audit/chain", root, nil).want(200).into(&chain)
+	if !chain.Whole || chain.Seq == 0 || len(chain.Hash) != 64 {
+		t.Errorf("the chain: %+v", chain)
+	}
+}

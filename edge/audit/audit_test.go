@@ -318,3 +318,50 @@ func BenchmarkRecord(b *testing.B) {
 		}
 	})
 }
+
+func TestSearchChooses(t *testing.T) {
+	l := open(t, openState(t, t.TempDir()))
+	day := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	for i, e := range []audit.Entry{
+		{Who: "li", Act: "camera.create", What: "camera/cam-1"},
+		{Who: "li", Act: "cameras", What: "camera/cam-2"},
+		{Who: "wang", Act: "camera.retire", What: "camera/cam-1"},
+		{Who: "wang", Act: "site.create", What: "site/a"},
+	} {
+		e.At, e.Result = day.AddDate(0, 0, i), "ok"
+		if err := l.Record(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name string
+		f    audit.Filter
+		want []int64 // row 1 begins the chain
+	}{
+		{"who", audit.Filter{Who: "li"}, []int64{3, 2}},
+		{"one act", audit.Filter{Act: "cameras"}, []int64{3}},
+		{"acts that begin so", audit.Filter{Act: "camera."}, []int64{4, 2}},
+		{"one thing", audit.Filter{What: "camera/cam-1"}, []int64{4, 2}},
+		{"things of a kind", audit.Filter{What: "camera/"}, []int64{4, 3, 2}},
+		{"a percent sign is itself", audit.Filter{What: "%/"}, nil},
+		{"a span of time", audit.Filter{From: day.AddDate(0, 0, 1), To: day.AddDate(0, 0, 3)}, []int64{4, 3}},
+		{"all together", audit.Filter{Who: "wang", Act: "camera.", What: "camera/"}, []int64{4}},
+		{"before", audit.Filter{Who: "li", Before: 3}, []int64{2}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.f.Max = 10
+			rows, err := l.Search(t.Context(), tt.f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var seqs []int64
+			for _, r := range rows {
+				seqs = append(seqs, r.Seq)
+			}
+			if diff := cmp.Diff(tt.want, seqs); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

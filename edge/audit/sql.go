@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -107,13 +108,26 @@ func scanRow(rows *sql.Rows) (seq int64, e Entry, mac []byte, err error) {
 	return seq, e, mac, err
 }
 
+// Filter chooses rows; what is zero chooses all.
+type Filter struct {
+	Before   int64     // rows with a number below; 0 begins at the end
+	Max      int       // at most so many
+	Who      string    // a person's name, as Entry has it
+	Act      string    // an act, or all that begin with "camera."
+	What     string    // what the act was done to, or "camera/" for all of a kind
+	From, To time.Time // from included, to excluded
+}
+
 // List gives the newest rows with a number below before, newest first, at most
 // max. A before of 0 begins at the end.
 func (l *Log) List(ctx context.Context, before int64, max int) ([]Row, error) {
-	if before <= 0 {
-		before = math.MaxInt64
-	}
-	rows, err := l.db.Read().QueryContext(ctx, `SELECT `+rowColumns+` FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?`, before, max)
+	return l.Search(ctx, Filter{Before: before, Max: max})
+}
+
+// Search gives the rows that f chooses, newest first.
+func (l *Log) Search(ctx context.Context, f Filter) ([]Row, error) {
+	where, args := f.where()
+	rows, err := l.db.Read().QueryContext(ctx, `SELECT `+rowColumns+` FROM audit WHERE `+where+` ORDER BY seq DESC LIMIT ?`, append(args, f.Max)...)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
@@ -127,4 +141,34 @@ func (l *Log) List(ctx context.Context, before int64, max int) ([]Row, error) {
 		list = append(list, Row{Seq: seq, Entry: e, MAC: hex.EncodeToString(mac)})
 	}
 	return list, rows.Err()
+}
+
+func (f Filter) where() (conditions string, args []any) {
+	conditions, args = "seq < ?", []any{int64(math.MaxInt64)}
+	if f.Before > 0 {
+		args[0] = f.Before
+	}
+	and := func(condition string, values ...any) {
+		conditions += " AND " + condition
+		args = append(args, values...)
+	}
+	if f.Who != "" {
+		and("who = ?", f.Who)
+	}
+	for column, text := range map[string]string{"act": f.Act, "what": f.What} {
+		switch {
+		case text == "":
+		case strings.HasSuffix(text, ".") || strings.HasSuffix(text, "/"):
+			and("substr("+column+", 1, length(?)) = ?", text, text)
+		default:
+			and(column+" = ?", text)
+		}
+	}
+	if !f.From.IsZero() {
+		and("at >= ?", f.From.UnixMilli())
+	}
+	if !f.To.IsZero() {
+		and("at < ?", f.To.UnixMilli())
+	}
+	return conditions, args
 }

@@ -42,7 +42,9 @@ type Backend struct {
 type Trail interface {
 	Append(ctx context.Context, tx *sql.Tx, e audit.Entry) error
 	Record(ctx context.Context, e audit.Entry) error
-	List(ctx context.Context, before int64, most int) ([]audit.Row, error)
+	Search(ctx context.Context, f audit.Filter) ([]audit.Row, error)
+	Verify(ctx context.Context) error
+	Head(ctx context.Context) (audit.Head, error)
 }
 
 // History gives the readings of the past, as [timeseries.Store] says. While the

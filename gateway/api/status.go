@@ -131,31 +131,3 @@ func (a *API) receiveCommand(c echo.Context) error {
 	}
 	return c.JSONBlob(status, answer)
 }
-
-func (a *API) listAudit(c echo.Context) error {
-	q := query{c: c}
-	before, most := q.number("before", 1<<62, 1<<62), q.number("max", 100, 1000)
-	q.known("before", "max")
-	if err := q.ps.Err(); err != nil {
-		return err
-	}
-	rows, err := a.Audit.List(c.Request().Context(), int64(before), most)
-	if err != nil {
-		return err
-	}
-	body := AuditList{Items: make([]AuditRow, len(rows))}
-	for i, r := range rows {
-		body.Items[i] = auditRow(r)
-	}
-	if len(rows) == most {
-		body.Next = body.Items[most-1].Seq
-	}
-	return c.JSON(http.StatusOK, body)
-}
-
-func auditRow(r audit.Row) AuditRow {
-	return AuditRow{
-		Seq: r.Seq, At: r.At, Who: r.Who, From: r.From, Act: r.Act, What: r.What, Purpose: r.Purpose,
-		Before: r.Before, After: r.After, Result: r.Result, Detail: r.Detail, Hash: r.MAC,
-	}
-}

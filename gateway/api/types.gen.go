@@ -255,6 +255,17 @@ type AnswerTimes struct {
 	P99 Duration `json:"p99"`
 }
 
+// AuditChain defines model for AuditChain.
+type AuditChain struct {
+	// Hash Of the newest row, over all before it
+	Hash    string       `json:"hash"`
+	Problem FieldProblem `json:"problem,omitempty,omitzero"`
+
+	// Seq Number of the newest row
+	Seq   int64 `json:"seq"`
+	Whole bool  `json:"whole"`
+}
+
 // AuditList defines model for AuditList.
 type AuditList struct {
 	Items []AuditRow `json:"items"`
@@ -1281,6 +1292,17 @@ type ListAuditParams struct {
 	// Before The `next` of the page before
 	Before int64 `form:"before,omitempty" json:"before,omitempty,omitzero"`
 	Max    int   `form:"max,omitempty" json:"max,omitempty,omitzero"`
+
+	// Who Who did it, as the rows name them
+	Who string `form:"who,omitempty" json:"who,omitempty,omitzero"`
+
+	// Act An act, or with a dot at its end all that begin so, such as `camera.`
+	Act string `form:"act,omitempty" json:"act,omitempty,omitzero"`
+
+	// What What it was done to, or with a stroke at its end all of a kind, such as `camera/`
+	What string    `form:"what,omitempty" json:"what,omitempty,omitzero"`
+	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
+	To   time.Time `form:"to,omitempty" json:"to,omitempty,omitzero"`
 }
 
 // ListBindingsParams defines parameters for ListBindings.
