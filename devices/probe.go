@@ -2,6 +2,10 @@ package devices
 
 import (
 	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -59,4 +63,53 @@ func StepOf(name string, took time.Duration, p *Problem) Step {
 	s.ZH, s.CureZH, _ = strings.Cut(p.ZH, "；")
 	s.EN, s.CureEN, _ = strings.Cut(p.EN, "; ")
 	return s
+}
+
+// Places tells a probe where a host is and where devices may be.
+type Places struct {
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	Allow   func(netip.AddrPort) error // by a Problem
+}
+
+// Locate takes the first steps of a probe on a network: resolve, where the host
+// has a name, and address. ok says that a connection to address, host:port, may
+// be tried.
+func (p Places) Locate(ctx context.Context, address string) (steps []Step, ok bool) {
+	host, service, err := net.SplitHostPort(address)
+	port, bad := strconv.ParseUint(service, 10, 16)
+	if err != nil || bad != nil {
+		return []Step{StepOf("resolve", 0, Invalid("endpoint", "bad_address", "地址无法识别；请写作 主机:端口", "the address cannot be read; write host:port"))}, false
+	}
+	addrs := []netip.Addr{}
+	if literal, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, literal)
+	} else {
+		began := time.Now()
+		addrs, err = p.Resolve(ctx, host)
+		took := time.Since(began)
+		if err != nil || len(addrs) == 0 {
+			return []Step{StepOf("resolve", took, &Problem{
+				Code:  "no_address",
+				ZH:    fmt.Sprintf("找不到主机 %s 的地址；请检查主机名与本机的 DNS 设置，或直接填写 IP 地址", host),
+				EN:    fmt.Sprintf("the host %s has no address; check its name and this machine's DNS, or give its IP address", host),
+				Cause: err,
+			})}, false
+		}
+		steps = append(steps, Step{
+			Name: "resolve", OK: true, Took: Duration(took),
+			ZH: fmt.Sprintf("%s 的地址是 %s", host, addrs[0]), EN: fmt.Sprintf("%s is at %s", host, addrs[0]),
+		})
+	}
+	var refused error
+	for _, a := range addrs {
+		at := netip.AddrPortFrom(a.Unmap(), uint16(port))
+		err := p.Allow(at)
+		if err == nil { // the others are not dialled
+			return append(steps, Step{Name: "address", OK: true, ZH: fmt.Sprintf("允许连接 %s", at), EN: fmt.Sprintf("%s may be connected to", at)}), true
+		}
+		if refused == nil {
+			refused = err
+		}
+	}
+	return append(steps, StepOf("address", 0, AllProblems(refused)[0])), false
 }

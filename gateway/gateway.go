@@ -105,6 +105,9 @@ type Server struct {
 	streams sync.WaitGroup
 }
 
+// DefaultListen is where HTTPS listens unless configured.
+const DefaultListen = "127.0.0.1:8443"
+
 // Addresses says where a running Server listens; what it does not is empty.
 type Addresses struct {
 	HTTPS, HTTP string // "127.0.0.1:8443"
@@ -126,7 +129,7 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 		return nil, err
 	}
 	if cfg.Listen == "" && cfg.HTTP == "" {
-		cfg.Listen = "127.0.0.1:8443"
+		cfg.Listen = DefaultListen
 	}
 	if parts.Log == nil {
 		parts.Log = slog.New(slog.DiscardHandler)

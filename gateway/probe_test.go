@@ -30,8 +30,8 @@ func slaveOnLoopback(t *testing.T) string {
 }
 
 func probers() api.Probers {
-	return api.Probers{devices.DriverModbus: modbus.New(modbus.Config{Allow: func(a netip.Addr) error {
-		if a.IsLoopback() {
+	return api.Probers{devices.DriverModbus: modbus.New(modbus.Config{Allow: func(a netip.AddrPort) error {
+		if a.Addr().IsLoopback() {
 			return nil
 		}
 		return devices.Invalid("endpoint", "address_refused", "此处只允许本机；请更换地址", "only this machine is allowed here; choose another address")

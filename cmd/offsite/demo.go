@@ -141,7 +141,7 @@ func (s *scene) run(ctx context.Context) error {
 
 func (c *demoCommand) open(ctx context.Context, s streamsOut, state string) (*station, error) {
 	cfg := defaults()
-	cfg.State, cfg.Gateway.HTTP, cfg.Broker.Listen = state, c.HTTP, "127.0.0.1:0"
+	cfg.State, cfg.Gateway.HTTP, cfg.Broker.Listen, cfg.Devices.Networks = state, c.HTTP, "127.0.0.1:0", "loopback"
 	cfg.HJ212.Listen = "127.0.0.1:0"
 	level := slog.LevelWarn
 	if c.Debug {

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"offsite/devices"
 	"offsite/devices/modbus"
+	"offsite/devices/networks"
 )
 
 // errProbe is a probe that found something wrong; the steps have said what.
@@ -43,7 +43,11 @@ func (c *probeCommand) Run(ctx context.Context, s streamsOut) error {
 	if devices.SerialPort(c.Address) {
 		dev.Modbus.Serial = &devices.SerialLine{Baud: c.Baud, Parity: c.Parity, StopBits: c.Stop}
 	}
-	buses := modbus.New(modbus.Config{Log: s.logger(0), Allow: allowed})
+	guard, err := reach()
+	if err != nil {
+		return err
+	}
+	buses := modbus.New(modbus.Config{Log: s.logger(0), Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow})
 	if c.Scan != "" {
 		return c.scan(ctx, s.out, buses, dev)
 	}
@@ -156,12 +160,8 @@ func registerOf(text string) (*devices.Register, error) {
 	return reg, nil
 }
 
-// allowed says where no device can be: addresses of the link alone, where clouds
-// keep their metadata, of groups, and of nobody.
-func allowed(a netip.Addr) error {
-	if a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
-		return devices.Invalid("endpoint", "address_refused",
-			fmt.Sprintf("不允许连接 %s；请填写设备自己的地址", a), fmt.Sprintf("%s is not an address that a device may have; give the device's own", a))
-	}
-	return nil
+// reach is where the person at the keyboard may knock: everywhere but at the
+// link's own addresses, where clouds keep their metadata, and at nobody's.
+func reach() (*networks.Guard, error) {
+	return networks.New(networks.Config{Allowed: "private, loopback, public"})
 }

@@ -16,6 +16,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
+	"offsite/devices/networks"
 	"offsite/edge"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
@@ -27,17 +28,34 @@ import (
 type Config struct {
 	edge.Config `yaml:",inline"`
 	Gateway     gateway.Config `yaml:"gateway"`
+	Devices     DevicesConfig  `yaml:"devices"`
+}
+
+// DevicesConfig bounds where instruments, external brokers and cameras may be.
+type DevicesConfig struct {
+	Networks string `yaml:"networks"` // as package networks reads it; default private
+}
+
+// guard opens the connections to devices.
+func (c *Config) guard() (*networks.Guard, error) {
+	listens := []string{c.Gateway.Listen, c.Gateway.HTTP, c.Broker.Listen, c.HJ212.Listen}
+	if c.Gateway.Listen == "" && c.Gateway.HTTP == "" {
+		listens = append(listens, gateway.DefaultListen)
+	}
+	return networks.New(networks.Config{Allowed: c.Devices.Networks, Own: func() []string { return listens }})
 }
 
 // defaults is the Config of a gateway without a file.
 func defaults() Config {
-	return Config{Config: edge.Defaults(), Gateway: gateway.Config{Idle: devices.Duration(15 * time.Minute)}}
+	return Config{Config: edge.Defaults(), Gateway: gateway.Config{Idle: devices.Duration(15 * time.Minute)}, Devices: DevicesConfig{Networks: networks.Defaults}}
 }
 
 // Validate tells every fault at once.
 func (c *Config) Validate() error {
 	ps := devices.AllProblems(c.Config.Validate())
-	return append(ps, devices.AllProblems(c.Gateway.Validate())...).Err()
+	ps = append(ps, devices.AllProblems(c.Gateway.Validate())...)
+	_, err := c.guard()
+	return append(ps, devices.AllProblems(err)...).Err()
 }
 
 // load reads the configuration file; without a name the defaults stand.
@@ -65,13 +83,18 @@ type station struct {
 
 // open opens the state and composes the gateway. Nothing runs yet.
 func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
-	buses := modbus.New(modbus.Config{Log: log, Allow: allowed})
+	guard, err := cfg.guard()
+	if err != nil {
+		return nil, err
+	}
+	buses := modbus.New(modbus.Config{Log: log, Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow})
+	brokers := mqtt.Config{Log: log, Formats: formats(), TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow}
 	box, err := edge.Open(ctx, cfg.Config, edge.Parts{
 		Version: version(), Log: log, Formats: formats(),
 		Openers: map[string]devices.Opener{
 			devices.DriverModbus: buses.Open,
 			devices.DriverMQTT: func(d devices.Device, bounds []devices.Bound) (devices.Driver, error) {
-				return mqtt.Open(d, bounds, mqtt.Config{Log: log, Formats: formats(), TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+				return mqtt.Open(d, bounds, brokers)
 			},
 		},
 	})

@@ -53,7 +53,7 @@ func StartOffsite(ctx context.Context, binary, dir, state, yaml string) (*Offsit
 		API: "http://" + addr + "/api/v1", Broker: mqtt, Out: &Output{}, State: state,
 		binary: binary, http: addr, config: filepath.Join(dir, "offsite.yaml"),
 	}
-	text := fmt.Sprintf("state: %s\nbroker:\n  listen: %s\n%s", state, mqtt, yaml)
+	text := fmt.Sprintf("state: %s\nbroker:\n  listen: %s\ndevices:\n  networks: private, loopback\n%s", state, mqtt, yaml)
 	if err := os.WriteFile(o.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -63,7 +63,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"offsite/devices"
@@ -84,9 +83,8 @@ type Config struct {
 	// Resolve finds the addresses of a host; nil means net.DefaultResolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Allow says, by a Problem, that no device may be at an address. nil allows
-	// all. It is asked by probes, and again at each connect by the Dial that
-	// stands for nil.
-	Allow func(netip.Addr) error
+	// all. Only probes ask it; Dial asks for itself at each connect.
+	Allow func(netip.AddrPort) error
 	// Port opens a serial port; nil means [serial.Open].
 	Port func(path string, line devices.SerialLine) (Link, error)
 	Log  *slog.Logger // nil means silence
@@ -94,7 +92,7 @@ type Config struct {
 
 func (c *Config) setDefaults() {
 	if c.Allow == nil {
-		c.Allow = func(netip.Addr) error { return nil }
+		c.Allow = func(netip.AddrPort) error { return nil }
 	}
 	if c.Resolve == nil {
 		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -102,14 +100,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	if c.Dial == nil {
-		allow := c.Allow
-		c.Dial = (&net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
-			at, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return err
-			}
-			return allow(at.Addr().Unmap())
-		}}).DialContext
+		c.Dial = (&net.Dialer{}).DialContext
 	}
 	if c.Port == nil {
 		c.Port = func(path string, line devices.SerialLine) (Link, error) {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/goburrow/modbus"
@@ -34,31 +31,19 @@ func (p *Pool) Probe(ctx context.Context, dev devices.Device, bounds []devices.B
 		return nil, fmt.Errorf("probe: %w", err) // check has parsed it before
 	}
 	pr := &probe{pool: p, dev: dev, at: at, bounds: bounds, seen: make([]devices.Probed, len(bounds))}
-	if at.serial || pr.locate(ctx) {
+	located := at.serial
+	if !at.serial {
+		pr.steps, located = devices.Places{Resolve: p.cfg.Resolve, Allow: p.cfg.Allow}.Locate(ctx, at.addr)
+	}
+	if located {
 		pr.talk(ctx)
 	}
 	return pr.steps, nil
 }
 
-// filledIn gives what a form may leave open, as far as a probe does not care.
+// filledIn gives what a form may leave open, as far as nobody cares.
 func filledIn(dev devices.Device, bounds []devices.Bound) (devices.Device, []devices.Bound) {
-	fill := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	fill(&dev.ID, "unsaved")
-	fill(&dev.Site, "unsaved")
-	fill(&dev.Name, "unsaved")
-	fill(&dev.Driver, devices.DriverModbus)
-	bounds = slices.Clone(bounds)
-	for i := range bounds {
-		b := &bounds[i].Binding
-		fill(&b.ID, strconv.Itoa(i))
-		fill(&b.Point, "unsaved."+b.ID)
-		fill(&b.Device, dev.ID)
-	}
-	return dev, bounds
+	return devices.Unsaved(dev, bounds, devices.DriverModbus)
 }
 
 // probe is one probe under way.
@@ -88,44 +73,6 @@ func (pr *probe) fail(name string, took time.Duration, err error) {
 		p = devices.AllProblems(err)[0]
 	}
 	pr.add(devices.StepOf(name, took, p))
-}
-
-// locate finds the addresses behind the host and asks whether they may be used.
-func (pr *probe) locate(ctx context.Context) bool {
-	host, _, err := net.SplitHostPort(pr.at.addr)
-	if err != nil {
-		pr.fail("resolve", 0, err)
-		return false
-	}
-	addrs := []netip.Addr{}
-	if literal, err := netip.ParseAddr(host); err == nil {
-		addrs = append(addrs, literal)
-	} else {
-		began := time.Now()
-		addrs, err = pr.pool.cfg.Resolve(ctx, host)
-		took := time.Since(began)
-		if err != nil || len(addrs) == 0 {
-			pr.fail("resolve", took, &devices.Problem{
-				Code:  "no_address",
-				ZH:    fmt.Sprintf("找不到主机 %s 的地址；请检查主机名与本机的 DNS 设置，或直接填写 IP 地址", host),
-				EN:    fmt.Sprintf("the host %s has no address; check its name and this machine's DNS, or give its IP address", host),
-				Cause: err,
-			})
-			return false
-		}
-		pr.add(devices.Step{
-			Name: "resolve", OK: true, Took: devices.Duration(took),
-			ZH: fmt.Sprintf("%s 的地址是 %s", host, addrs[0]), EN: fmt.Sprintf("%s is at %s", host, addrs[0]),
-		})
-	}
-	for _, a := range addrs {
-		if err := pr.pool.cfg.Allow(a.Unmap()); err != nil {
-			pr.fail("address", 0, err)
-			return false
-		}
-	}
-	pr.add(devices.Step{Name: "address", OK: true, ZH: fmt.Sprintf("允许连接 %s", pr.at.addr), EN: fmt.Sprintf("%s may be connected to", pr.at.addr)})
-	return true
 }
 
 // talk connects and asks.

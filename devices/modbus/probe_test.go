@@ -82,8 +82,8 @@ func TestProbe(t *testing.T) {
 				u := slave.Unit(5)
 				u.Set(modbustest.Holding, 0, 17)
 				u.Set(modbustest.Holding, 1, 4)
-				pool := modbus.New(modbus.Config{Dial: slave.Dial, Resolve: known, Allow: func(a netip.Addr) error {
-					if a.IsLinkLocalUnicast() {
+				pool := modbus.New(modbus.Config{Dial: slave.Dial, Resolve: known, Allow: func(a netip.AddrPort) error {
+					if a.Addr().IsLinkLocalUnicast() {
 						return devices.Invalid("endpoint", "forbidden", "不允许；请更换", "not allowed; choose another")
 					}
 					return nil

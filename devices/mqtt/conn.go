@@ -48,15 +48,31 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 func (d *Driver) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Connect)
 	defer cancel()
-	var raw net.Conn
-	var err error
-	if d.secure != nil {
-		raw, err = (&tls.Dialer{Config: d.secure}).DialContext(ctx, "tcp", d.address)
-	} else {
-		raw, err = (&net.Dialer{}).DialContext(ctx, "tcp", d.address)
-	}
+	raw, err := d.cfg.Dial(ctx, "tcp", d.address)
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: raw, r: bufio.NewReaderSize(raw, 64<<10)}, nil
+	if d.secure != nil {
+		if raw, err = d.encrypt(ctx, raw); err != nil {
+			return nil, err
+		}
+	}
+	return buffered(raw), nil
+}
+
+func buffered(raw net.Conn) net.Conn { return &conn{Conn: raw, r: bufio.NewReaderSize(raw, 64<<10)} }
+
+// encrypt makes the handshake on raw, which it closes when that fails.
+func (d *Driver) encrypt(ctx context.Context, raw net.Conn) (*tls.Conn, error) {
+	config := d.secure
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(d.address) // Open made it
+	}
+	secured := tls.Client(raw, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return secured, nil
 }

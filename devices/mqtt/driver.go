@@ -1,12 +1,18 @@
 // Package mqtt reads the readings of a device from an external MQTT broker
 // (Mosquitto, EMQX and others), by MQTT 3.1.1.
 //
-// A driver keeps one session with a stable client id and CleanSession off, so
-// that the broker keeps what is published with QoS 1 while the gateway is away.
+// All devices of one account at one broker share a session: one connection, with
+// a client id that is the gateway's own and the same at every start, and
+// CleanSession off, so that the broker keeps what is published with QoS 1 while
+// the gateway is away. Devices come and go without disturbing each other; each
+// gets the messages of its own topics, and one that several want is acknowledged
+// when all have it. A message whose device has not come yet, after a start or an
+// edit, waits for it a few seconds.
+//
 // A message is acknowledged when the [devices.Sink] says that it is on disk, in
 // order, many at a time. At most 1,024 messages wait for that; then nothing more
-// is read. When the sink fails nothing is acknowledged and the session ends: the
-// broker sends again. Messages that cannot be decoded are dead letters and are
+// is read. When the sink fails nothing is acknowledged and the connection ends:
+// the broker sends again. Messages that cannot be decoded are dead letters and are
 // acknowledged like others. What the broker had retained counts as a repeat.
 //
 // How much is in flight is the broker's to say. With Mosquitto set
@@ -15,9 +21,11 @@
 package mqtt
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -27,10 +35,22 @@ import (
 
 // Config is common to all sessions. The zero Config is good.
 type Config struct {
+	Gateway   string        // in client ids; tells the gateways at one broker apart
 	TLS       *tls.Config   // for mqtts; nil means the system's certificates
 	KeepAlive time.Duration // between two signs of life; zero means 30 s
 	Connect   time.Duration // to connect and sign in; zero means 10 s
-	Waiting   int           // messages that may wait for the disk; zero means 1,024
+	Waiting   int           // messages of a session that may wait for the disk; zero means 1,024
+	Hold      time.Duration // that a message waits for its device to come; zero means 5 s, less than zero that it does not
+
+	// Dial connects to host:port; nil means a net.Dialer. The place to check
+	// where a broker may be.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Resolve finds the addresses of a host, for a probe; nil means
+	// net.DefaultResolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Allow says to a probe, by a Problem, that no broker may be at an address;
+	// nil allows all. Dial asks for itself.
+	Allow func(netip.AddrPort) error
 
 	Formats devices.Formats // besides JSON; nil means none
 	Log     *slog.Logger    // nil means no log
@@ -49,6 +69,20 @@ func (c *Config) setDefaults() {
 	if c.Waiting == 0 {
 		c.Waiting = 1024
 	}
+	if c.Hold == 0 {
+		c.Hold = 5 * time.Second
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
+	}
+	if c.Resolve == nil {
+		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if c.Allow == nil {
+		c.Allow = func(netip.AddrPort) error { return nil }
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -58,12 +92,15 @@ func (c *Config) setDefaults() {
 type Driver struct {
 	dev      devices.Device
 	cfg      Config
+	pool     *Pool
+	account  account
 	secure   *tls.Config // of mqtts; nil means without encryption
 	address  string      // host:port
 	clientID string
 	share    string // prefix of shared subscriptions, "$share/group/", or empty
 	qos      byte
 	inbox    *devices.Inbox
+	learnt   *learnt
 
 	mu      sync.Mutex
 	told    string          // code of the problem told last; "" while it works
@@ -73,23 +110,42 @@ type Driver struct {
 
 var _ devices.Driver = (*Driver)(nil)
 
-// Open checks dev and bounds and returns the driver. It opens no connection. All
+// Open gives the driver of a device that shares its session with no other. All
 // faults are told at once as Problems.
 func Open(dev devices.Device, bounds []devices.Bound, cfg Config) (*Driver, error) {
-	cfg.setDefaults()
-	d := &Driver{dev: dev, cfg: cfg, qos: 1, clientID: "offsite-" + dev.ID, refused: make(map[string]bool)}
+	if cfg.Gateway == "" {
+		cfg.Gateway = dev.ID
+	}
+	cfg.Hold = -1
+	return New(cfg).open(dev, bounds)
+}
+
+func (p *Pool) open(dev devices.Device, bounds []devices.Bound) (*Driver, error) {
+	d := &Driver{dev: dev, cfg: p.cfg, pool: p, qos: 1, refused: make(map[string]bool), learnt: p.memory(dev.ID)}
 	var ps devices.Problems
 	d.readEndpoint(&ps)
 	if m := dev.MQTT; m != nil {
 		d.readSettings(m, &ps)
 	}
-	inbox, err := devices.OpenInbox(&dev, bounds, cfg.Formats)
+	d.account.address, d.account.encrypted = d.address, d.secure != nil
+	d.account.username, d.account.password = dev.Username, dev.Password
+	d.clientID = d.account.id(p.cfg.Gateway)
+	inbox, err := devices.OpenInbox(&dev, bounds, d.learnt.formats)
 	ps = append(ps, devices.AllProblems(err)...)
 	d.inbox = inbox
 	if err := ps.Err(); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// Run takes the device's messages until ctx ends. Problems of the connection,
+// which is made again without end, are told to the sink.
+func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
+	s := d.pool.join(d, sink)
+	<-ctx.Done()
+	d.pool.leave(d, s)
+	return context.Cause(ctx)
 }
 
 func (d *Driver) readEndpoint(ps *devices.Problems) {
@@ -115,9 +171,8 @@ func (d *Driver) readEndpoint(ps *devices.Problems) {
 }
 
 func (d *Driver) readSettings(m *devices.MQTTSettings, ps *devices.Problems) {
-	if m.ClientID != "" {
-		d.clientID = m.ClientID
-	}
+	d.account.clientID, d.account.share = m.ClientID, m.Share
+	d.account.authority, d.account.certificate, d.account.key = m.CA, m.Certificate, m.Key
 	if m.QoS != nil {
 		d.qos = *m.QoS
 	}
@@ -171,9 +226,12 @@ func (d *Driver) tellSubscription(sink devices.Sink, topic string, refused bool)
 	sink.Report(r)
 }
 
+// codeSubscription is that of a subscription that the broker refuses.
+const codeSubscription = "subscription_refused"
+
 func subscriptionRefused(topic string) *devices.Problem {
 	return &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "subscription_refused", Field: "topic.topic",
+		Kind: devices.ErrUnavailable, Code: codeSubscription, Field: "topic.topic",
 		ZH: "消息服务器拒绝订阅主题 " + topic + "；请在服务器上为该用户授权",
 		EN: "the broker refuses the subscription to topic " + topic + "; grant it to this user there",
 	}

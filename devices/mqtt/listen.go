@@ -66,6 +66,20 @@ type listener struct {
 }
 
 func (l *listener) run(ctx context.Context, what ListenConfig) error {
+	client, err := l.signIn(ctx, l.driver.dial)
+	if err != nil {
+		return err
+	}
+	defer client.Disconnect(uint(farewell.Milliseconds()))
+	if err := l.subscribe(ctx, client, what.Filters); err != nil {
+		return err
+	}
+	return l.gather(ctx, what.For)
+}
+
+// signIn begins a session that leaves nothing behind, on the connection that
+// open gives. The error is a Problem.
+func (l *listener) signIn(ctx context.Context, open func(context.Context) (net.Conn, error)) (paho.Client, error) {
 	d := l.driver
 	var dialled error
 	o := paho.NewClientOptions()
@@ -81,7 +95,7 @@ func (l *listener) run(ctx context.Context, what ListenConfig) error {
 	})
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost <- err })
 	o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) {
-		c, err := d.dial(ctx)
+		c, err := open(ctx)
 		if err != nil {
 			dialled = err
 			return nil, err
@@ -92,17 +106,15 @@ func (l *listener) run(ctx context.Context, what ListenConfig) error {
 	client := paho.NewClient(o)
 	token := client.Connect()
 	<-token.Done() // the connection has a deadline
-	defer client.Disconnect(uint(farewell.Milliseconds()))
-	switch {
-	case dialled != nil:
-		return d.connectProblem(scrubbed(dialled, d.dev.Password))
-	case token.Error() != nil:
-		return d.connectProblem(scrubbed(token.Error(), d.dev.Password))
+	err := token.Error()
+	if dialled != nil {
+		err = dialled
 	}
-	if err := l.subscribe(ctx, client, what.Filters); err != nil {
-		return err
+	if err != nil {
+		client.Disconnect(0)
+		return nil, d.connectProblem(scrubbed(err, d.dev.Password))
 	}
-	return l.gather(ctx, what.For)
+	return client, nil
 }
 
 func (l *listener) subscribe(ctx context.Context, client paho.Client, filters []string) error {

@@ -20,7 +20,10 @@ import (
 func (d *Driver) connectProblem(err error) *devices.Problem {
 	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: err}
 	var dns *net.DNSError
+	var refused *devices.Problem
 	switch {
+	case errors.As(err, &refused): // by who says where a broker may be
+		return refused
 	case refusedSignIn(err):
 		p.Code, p.Field = "bad_password", "password"
 		p.ZH = "消息服务器 " + d.address + " 拒绝登录；请核对用户名和密码"
@@ -47,8 +50,9 @@ func (d *Driver) connectProblem(err error) *devices.Problem {
 		p.EN = d.address + " closed the connection as soon as it was encrypted: most likely it wants a certificate from the gateway, or does not trust the one it got; correct mqtt.certificate and the port, or have the broker trust who signed it"
 	case badCertificate(err):
 		p.Code, p.Field = "bad_certificate", "endpoint"
-		p.ZH = "无法与 " + d.address + " 建立加密连接；请核对服务器证书、主机名与端口"
-		p.EN = "cannot set up encryption with " + d.address + "; check the broker's certificate, host name and port"
+		zh, en := whyDistrusted(err)
+		p.ZH = "无法与 " + d.address + " 建立加密连接：" + zh
+		p.EN = "cannot set up encryption with " + d.address + ": " + en
 	case errors.Is(err, syscall.ECONNREFUSED):
 		p.Code, p.Field = "connection_refused", "endpoint"
 		p.ZH = d.address + " 拒绝连接；请确认消息服务器已启动、端口正确"
@@ -63,6 +67,25 @@ func (d *Driver) connectProblem(err error) *devices.Problem {
 		p.EN = "cannot connect to the broker at " + d.address + "; check address, port and protocol"
 	}
 	return p
+}
+
+// whyDistrusted says what is wrong with the broker's certificate, and the cure.
+func whyDistrusted(err error) (zh, en string) {
+	var record tls.RecordHeaderError
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &record):
+		return "该端口没有使用 TLS；请改用 mqtt://，或填写加密端口（通常为 8883）", "this port does not speak TLS; write mqtt://, or give the encrypted port, usually 8883"
+	case errors.As(err, &unknown):
+		return "服务器证书的签发机构不受信任；请把其 CA 证书填入 mqtt.ca", "nobody known has signed the broker's certificate; put the certificate of its authority into mqtt.ca"
+	case errors.As(err, &name):
+		return "服务器证书不是签给主机名 " + name.Host + " 的；请用证书中的名称填写地址", "the broker's certificate is not for the host name " + name.Host + "; write the address with a name of the certificate"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "服务器证书已过期或尚未生效；请更换证书，并核对网关的时钟", "the broker's certificate has expired or is not valid yet; renew it, and check the gateway's clock"
+	}
+	return "服务器证书无法使用；请核对服务器证书、主机名与端口", "the broker's certificate cannot be used; check certificate, host name and port"
 }
 
 func refusedSignIn(err error) bool {

@@ -2,418 +2,253 @@ package mqtt
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
+	"math/rand/v2"
 	"sync"
 	"time"
-
-	paho "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"offsite/devices"
 )
 
+// Times of a session.
 const (
-	filtersAtOnce = 64              // topics in one SUBSCRIBE or UNSUBSCRIBE
-	mostLeft      = 256             // topics unsubscribed in one session: who publishes on new ones for ever must not keep us busy
-	farewell      = 2 * time.Second // for the acknowledgements that are due when the driver is stopped
+	gather  = 20 * time.Millisecond  // for more devices, before it connects
+	soonest = 100 * time.Millisecond // from the end of a connection to the next try
+	latest  = 10 * time.Second
+	steady  = 30 * time.Second // that a connection lasts, for failures to be forgotten
 )
 
-var errStopped = errors.New("session stopped")
-
-// session is one connection of a driver, from dial to its end.
+// session is what all devices of one account at one broker share: one
+// connection at a time, and in between the devices that wait for the next.
 //
-// Messages come from paho's goroutine, done from the sink's; both only touch
-// the queue. Acknowledgements are written by runAcks, a batch in one write,
-// straight to the connection: paho would hand each through three channels and
-// keeps no state for it, since its store is off. A session never outlives its
-// connection, so no acknowledgement can reach another one, where its packet id
-// would mean another message.
+// mu is held for reading while a message is handed to its devices, so that a
+// device that has left gets none; it comes before the lock of a link.
 type session struct {
+	driver *Driver // of the device that came first: broker and account are those of all
+	counts *counters
+	cancel func()
+	ended  chan struct{}
+	wake   chan struct{} // devices have come or gone
+	users  int           // guarded by the pool's lock
+
+	mu      sync.RWMutex
+	guests  map[*Driver]*guest
+	version int              // of guests
+	leaving map[string]byte  // filters of devices that have left, with their QoS, until hold
+	hold    time.Time        // until then messages for nobody wait for their device
+	known   bool             // something was told of the connection
+	problem *devices.Problem // what was told last; nil while it works
+	link    *link            // the connection; nil between two
+}
+
+// guest is a device whose driver runs.
+type guest struct {
 	driver *Driver
 	sink   devices.Sink
-	client paho.Client
-	settle func(error)           // done of every message; a field so that it is made once
-	lost   chan error            // the connection has ended
-	failed chan error            // the storage has failed
-	stray  chan string           // topics that came and no longer are bound
-	asks   chan devices.Outgoing // what formats want to hear
-	left   map[string]bool       // those of them that were unsubscribed; serve's alone
-
-	connMu sync.Mutex
-	conn   net.Conn
-
-	mu      sync.Mutex
-	wake    sync.Cond // for runAcks: something to write, or the end
-	room    sync.Cond // the queue has become shorter, or the end
-	queue   []owed
-	ready   int  // the first ready elements of queue may be acknowledged
-	closing bool // takes no more messages
-	ended   bool // acknowledges no more
+	fresh  bool // its topics are not subscribed yet
 }
 
-// owed is a message in order of receipt.
-type owed struct {
-	packet uint16
-	qos    byte
-	waits  bool         // for the disk
-	other  paho.Message // of QoS 2, which a session of ours never asked for
-}
-
-// Run connects, subscribes and takes messages until ctx ends, the connection is
-// lost or the sink fails. The error is a Problem.
-func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
+func newSession(d *Driver, counts *counters) *session {
 	s := &session{
-		driver: d, sink: sink, lost: make(chan error, 1), failed: make(chan error, 1),
-		stray: make(chan string, 16), asks: make(chan devices.Outgoing, 16), left: make(map[string]bool),
+		driver: d, counts: counts, ended: make(chan struct{}), wake: make(chan struct{}, 1),
+		guests: map[*Driver]*guest{}, leaving: map[string]byte{},
 	}
-	s.wake.L, s.room.L = &s.mu, &s.mu
-	s.settle = s.stored
+	s.hold = s.holdUntil()
+	return s
+}
+
+func (s *session) holdUntil() time.Time { return time.Now().Add(max(0, s.driver.cfg.Hold)) }
+
+// add takes in a device, and gives it the messages that have waited for it
+// before any that come later.
+func (s *session) add(d *Driver, sink devices.Sink) {
 	d.inbox.Begin()
-	problem := s.run(ctx)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := &guest{driver: d, sink: sink, fresh: true}
+	s.guests[d] = g
+	s.version++
+	if s.known && s.problem != nil {
+		d.tell(sink, s.problem)
 	}
-	d.tell(sink, problem)
-	return problem
+	if s.link != nil {
+		s.link.claim(g)
+	}
+	s.nudge()
 }
 
-// run gives the Problem that ended the session.
-func (s *session) run(ctx context.Context) *devices.Problem {
-	if err := s.connect(ctx); err != nil {
-		return s.driver.connectProblem(err)
+// remove lets a device go. Its topics stay subscribed for a while: most likely
+// it was only edited and comes back at once.
+func (s *session) remove(d *Driver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.guests, d)
+	s.version++
+	s.hold = s.holdUntil()
+	for _, f := range d.inbox.Filters() {
+		s.leaving[f] = max(s.leaving[f], d.qos)
 	}
-	var acks sync.WaitGroup
-	acks.Go(s.runAcks)
-	problem := s.serve(ctx)
-	if problem == nil { // we were asked to stop: what is on disk is acknowledged first
-		s.drain(farewell)
-	}
-	s.end()
-	acks.Wait()
-	if problem != nil {
-		s.closeConn()
-	}
-	s.client.Disconnect(uint(farewell.Milliseconds())) // says goodbye where it can, and waits for paho's goroutines
-	s.closeConn()
-	return problem
+	s.nudge()
 }
 
-// connect dials and signs in.
-func (s *session) connect(ctx context.Context) error {
-	d := s.driver
-	o := paho.NewClientOptions()
-	o.AddBroker("mqtt://" + d.address) // never dialled: open is
-	o.SetClientID(d.clientID).SetUsername(d.dev.Username).SetPassword(d.dev.Password.Reveal())
-	o.SetProtocolVersion(4).SetCleanSession(false).SetAutoReconnect(false).SetConnectRetry(false)
-	o.SetKeepAlive(d.cfg.KeepAlive).SetConnectTimeout(d.cfg.Connect)
-	o.SetOrderMatters(true).SetAutoAckDisabled(true).SetStore(noStore{})
-	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { s.take(m) })
-	o.SetConnectionLostHandler(func(_ paho.Client, err error) { s.lost <- err })
-	var dialled error
-	o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) {
-		c, err := d.dial(ctx)
-		if err != nil {
-			dialled = err
-			return nil, err
-		}
-		s.connMu.Lock()
-		s.conn = c
-		s.connMu.Unlock()
-		return c, nil
-	})
-	s.client = paho.NewClient(o)
-	stop := context.AfterFunc(ctx, s.closeConn)
-	token := s.client.Connect()
-	<-token.Done() // soon after the connection is closed at the latest
-	if !stop() {
-		s.closeConn()
-		s.client.Disconnect(uint(farewell.Milliseconds()))
-		return context.Cause(ctx)
-	}
-	if dialled != nil {
-		return scrubbed(dialled, d.dev.Password)
-	}
-	return scrubbed(token.Error(), d.dev.Password)
-}
-
-func (s *session) closeConn() {
-	s.connMu.Lock()
-	defer s.connMu.Unlock()
-	if s.conn != nil {
-		_ = s.conn.Close()
+func (s *session) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 
-// serve subscribes and waits for the end. It gives nil when ctx has ended.
-func (s *session) serve(ctx context.Context) *devices.Problem {
-	if err := s.subscribe(ctx); err != nil {
+// run connects again and again until ctx ends.
+func (s *session) run(ctx context.Context) {
+	log := s.driver.cfg.Log
+	sleep(ctx, gather)
+	for failures := 0; ctx.Err() == nil; failures++ {
+		began := time.Now()
+		problem := newLink(s).run(ctx)
 		if ctx.Err() != nil {
-			return nil
-		}
-		return s.driver.lostProblem(err)
-	}
-	s.driver.tell(s.sink, nil)
-	s.driver.cfg.Log.Info("subscribed", "device", s.driver.dev.ID, "addr", s.driver.address)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-s.failed:
-			return storageProblem(err)
-		case err := <-s.lost:
-			return s.driver.lostProblem(err)
-		case topic := <-s.stray:
-			s.unsubscribe(topic)
-		case ask := <-s.asks:
-			s.client.Publish(ask.Topic, 0, false, ask.Payload)
-		}
-	}
-}
-
-// subscribe asks for every topic and tells which the broker refuses.
-func (s *session) subscribe(ctx context.Context) error {
-	d := s.driver
-	filters := d.inbox.Filters()
-	for len(filters) > 0 {
-		n := min(len(filters), filtersAtOnce)
-		ask := make(map[string]byte, n)
-		for _, topic := range filters[:n] {
-			ask[d.share+topic] = d.qos
-		}
-		filters = filters[n:]
-		token := s.client.SubscribeMultiple(ask, nil)
-		select {
-		case <-token.Done():
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case err := <-s.lost:
-			return err
-		case <-time.After(d.cfg.Connect):
-			return fmt.Errorf("no answer to SUBSCRIBE within %s", d.cfg.Connect)
-		}
-		granted, ok := token.(*paho.SubscribeToken)
-		if err := token.Error(); err != nil && (!ok || len(granted.Result()) == 0) {
-			return err
-		}
-		for filter, code := range granted.Result() {
-			d.tellSubscription(s.sink, strings.TrimPrefix(filter, d.share), code >= 0x80)
-		}
-	}
-	return nil
-}
-
-// unsubscribe ends the subscriptions that may have brought topic, which the
-// broker's session still holds from earlier bindings or settings. They are not
-// known any more, so all filters that take topic in are named.
-func (s *session) unsubscribe(topic string) {
-	if s.left[topic] || len(s.left) >= mostLeft {
-		return
-	}
-	s.left[topic] = true
-	s.driver.cfg.Log.Info("topic is no longer bound", "device", s.driver.dev.ID, "topic", topic)
-	var filters []string
-	for _, f := range filtersOf(topic) {
-		if !s.driver.inbox.Subscribed(f) {
-			filters = append(filters, f)
-			if s.driver.share != "" {
-				filters = append(filters, s.driver.share+f)
-			}
-		}
-	}
-	for part := range slices.Chunk(filters, filtersAtOnce) {
-		s.client.Unsubscribe(part...)
-	}
-}
-
-// filtersOf gives the topic and every filter with wildcards that takes it in; of
-// a deep topic, those with one + or one # only.
-func filtersOf(topic string) []string {
-	levels := strings.Split(topic, "/")
-	filters := []string{topic}
-	if len(levels) > 64 {
-		return filters
-	}
-	masks := []int{}
-	if len(levels) <= 5 {
-		for mask := 1; mask < 1<<len(levels); mask++ {
-			masks = append(masks, mask)
-		}
-	} else {
-		for i := range levels {
-			masks = append(masks, 1<<i)
-		}
-	}
-	seen := map[string]bool{topic: true}
-	add := func(filter string) {
-		if !seen[filter] {
-			seen[filter] = true
-			filters = append(filters, filter)
-		}
-	}
-	for _, mask := range append(masks, 0) {
-		some := slices.Clone(levels)
-		for i := range some {
-			if mask&(1<<i) != 0 {
-				some[i] = "+"
-			}
-		}
-		add(strings.Join(some, "/"))
-		for n := range len(some) {
-			add(strings.Join(append(slices.Clone(some[:n]), "#"), "/"))
-		}
-		add(strings.Join(some, "/") + "/#")
-	}
-	return filters
-}
-
-// take hands a message to the sink. It is called by paho's one reader and
-// blocks only while too many messages wait.
-func (s *session) take(m paho.Message) {
-	received := time.Now()
-	o := owed{packet: m.MessageID(), qos: m.Qos(), waits: s.driver.inbox.Bound(m.Topic())}
-	if o.qos > 1 {
-		o.other = m
-	}
-	if s.owe(o) != nil {
-		return
-	}
-	if !o.waits {
-		select {
-		case s.stray <- m.Topic():
-		default:
-		}
-		return
-	}
-	in := devices.Message{Topic: m.Topic(), Payload: m.Payload(), Received: received, Resent: m.Duplicate(), Retained: m.Retained()}
-	if o.qos > 0 {
-		in.ID = strconv.Itoa(int(o.packet))
-	}
-	d, reports := s.driver.inbox.Open(in)
-	s.sink.Accept(d, s.settle)
-	for _, ask := range s.driver.inbox.Asks() {
-		select {
-		case s.asks <- ask:
-		default: // the next message asks again
-		}
-	}
-	for _, r := range reports {
-		s.sink.Report(r)
-	}
-}
-
-// owe puts o at the end of the queue, and waits while the queue is full.
-func (s *session) owe(o owed) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.queue) >= s.driver.cfg.Waiting && !s.closing {
-		s.room.Wait()
-	}
-	if s.closing {
-		return errStopped
-	}
-	s.queue = append(s.queue, o)
-	if !o.waits && s.ready == len(s.queue)-1 {
-		s.ready++
-		s.wake.Signal()
-	}
-	return nil
-}
-
-// stored is told by the sink, in order, what became of the messages that wait.
-func (s *session) stored(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queue[s.ready].waits = false
-	if err != nil {
-		s.closing, s.ended = true, true // nothing more is taken or acknowledged
-		s.wake.Broadcast()
-		s.room.Broadcast()
-		select {
-		case s.failed <- err:
-		default:
-		}
-	}
-	for s.ready < len(s.queue) && !s.queue[s.ready].waits {
-		s.ready++
-	}
-	s.wake.Signal()
-}
-
-// runAcks writes acknowledgements until the session ends.
-func (s *session) runAcks() {
-	var out []byte
-	var due []owed
-	for {
-		s.mu.Lock()
-		for s.ready == 0 && !s.ended {
-			s.wake.Wait()
-		}
-		if s.ended {
-			s.mu.Unlock()
 			return
 		}
-		due = append(due[:0], s.queue[:s.ready]...)
-		rest := copy(s.queue, s.queue[s.ready:])
-		clear(s.queue[rest:])
-		s.queue, s.ready = s.queue[:rest], 0
-		s.mu.Unlock()
-
-		out = out[:0]
-		for _, o := range due {
-			switch o.qos {
-			case 1:
-				out = append(out, packets.Puback<<4, 2, byte(o.packet>>8), byte(o.packet))
-			case 2:
-				o.other.Ack()
-			}
+		s.counts.lost.Add(1)
+		if s.tell(problem) {
+			log.WarnContext(ctx, "broker connection ended", "addr", s.driver.address, "err", problem)
 		}
-		if len(out) > 0 {
-			if _, err := s.conn.Write(out); err != nil {
-				s.closeConn() // paho's reader finds out and tells
-			}
+		if time.Since(began) > steady {
+			failures = 0
 		}
-		s.mu.Lock()
-		s.room.Broadcast() // only now, so that a broker that reads no acknowledgements stops our reading
-		s.mu.Unlock()
+		pause := latest
+		if failures < 8 {
+			pause = min(latest, soonest<<failures)
+		}
+		sleep(ctx, pause/2+rand.N(pause/2))
 	}
 }
 
-// drain takes no more messages and waits until the last ones are acknowledged,
-// but not for long.
-func (s *session) drain(limit time.Duration) {
-	timer := time.AfterFunc(limit, s.end)
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closing = true
-	s.room.Broadcast()
-	for len(s.queue) > 0 && !s.ended {
-		s.room.Wait()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
-// end stops the acknowledgements.
-func (s *session) end() {
+// tell reports a problem of the connection to all devices, and says whether it
+// is another one than before.
+func (s *session) tell(problem *devices.Problem) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closing, s.ended = true, true
-	s.wake.Broadcast()
-	s.room.Broadcast()
+	news = !s.known || s.problem == nil || s.problem.Code != problem.Code
+	s.known, s.problem = true, problem
+	for _, g := range s.guests {
+		g.driver.tell(g.sink, problem)
+	}
+	return news
 }
 
-// noStore keeps nothing: what is not acknowledged the broker sends again.
-type noStore struct{}
+// begin makes l the connection of the session: all topics are to be subscribed.
+func (s *session) begin(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link = l
+	for _, g := range s.guests {
+		g.fresh = true
+		g.driver.inbox.Begin()
+	}
+}
 
-func (noStore) Open()                             {}
-func (noStore) Put(string, packets.ControlPacket) {}
-func (noStore) Get(string) packets.ControlPacket  { return nil }
-func (noStore) All() []string                     { return nil }
-func (noStore) Del(string)                        {}
-func (noStore) Close()                            {}
-func (noStore) Reset()                            {}
+// finish takes l away.
+func (s *session) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link = nil
+}
+
+// wanted gives the filters that are to be subscribed, with their QoS, and of
+// them those that bring a newcomer what the broker has retained for it.
+func (s *session) wanted() (filters map[string]byte, anew map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	filters, anew = map[string]byte{}, map[string]bool{}
+	if time.Now().After(s.hold) {
+		clear(s.leaving)
+	}
+	for f, qos := range s.leaving {
+		filters[f] = qos
+	}
+	var fresh []string
+	for _, g := range s.guests {
+		for _, f := range g.driver.inbox.Filters() {
+			filters[f] = max(filters[f], g.driver.qos)
+			if g.fresh {
+				fresh = append(fresh, f)
+			}
+		}
+	}
+	wide := reduce(filters)
+	for _, f := range fresh {
+		anew[coverOf(f, filters, wide)] = true
+	}
+	return filters, anew
+}
+
+// reduce takes out the filters that others cover, whose QoS is theirs if it is
+// higher, and gives those that cover more than one topic.
+func reduce(filters map[string]byte) (wide []string) {
+	all := make([]string, 0, len(filters))
+	for f := range filters {
+		all = append(all, f)
+	}
+	kept := map[string]bool{}
+	for _, f := range devices.WithoutCovered(all) {
+		if kept[f] = true; hasWildcard(f) {
+			wide = append(wide, f)
+		}
+	}
+	for f, qos := range filters {
+		if !kept[f] {
+			by := coverOf(f, nil, wide)
+			filters[by] = max(filters[by], qos)
+			delete(filters, f)
+		}
+	}
+	return wide
+}
+
+// coverOf gives the filter that takes in f: itself, or a wide one.
+func coverOf(f string, filters map[string]byte, wide []string) string {
+	if _, itself := filters[f]; itself {
+		return f
+	}
+	for _, w := range wide {
+		if devices.Covers(w, f) {
+			return w
+		}
+	}
+	return f
+}
+
+// granted tells every device what became of its topics: codes are the broker's
+// answers by filter.
+func (s *session) granted(codes map[string]byte) {
+	var wide []string
+	for f := range codes {
+		if hasWildcard(f) {
+			wide = append(wide, f)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known, s.problem = true, nil
+	for _, g := range s.guests {
+		answered := true
+		for _, f := range g.driver.inbox.Filters() {
+			code, ok := codes[coverOf(f, codes, wide)]
+			if answered = answered && ok; ok {
+				g.driver.tellSubscription(g.sink, f, code >= 0x80)
+			}
+		}
+		if answered { // else it came after these were asked for
+			g.fresh = false
+			g.driver.tell(g.sink, nil)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package register
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"offsite/devices"
@@ -17,7 +16,7 @@ func Probed(bound *devices.Bound, data []byte) devices.Probed {
 	v, problem := Value(&bound.Binding, data)
 	if problem == nil {
 		out.Value, out.Label = &v, bound.Point.Label(v)
-		out.Plausible = plausible(&bound.Point, v)
+		out.Plausible = bound.Point.Plausible(v)
 	} else {
 		out.ZH, out.EN = problem.ZH, problem.EN
 	}
@@ -47,23 +46,11 @@ func inOrders(bound *devices.Bound, data []byte) []devices.OrderedValue {
 		reg.Order, b.Register = order, &reg
 		o := devices.OrderedValue{Order: order}
 		if v, problem := Value(&b, data); problem == nil {
-			o.Value, o.Plausible = &v, plausible(&bound.Point, v)
+			o.Value, o.Plausible = &v, bound.Point.Plausible(v)
 		}
 		list = append(list, o)
 	}
 	return list
-}
-
-// What an instrument hardly measures and a float in a wrong order often is.
-const (
-	nearNothing = 1e-9
-	beyondAll   = 1e12
-)
-
-// plausible says whether v may well be what the point measures.
-func plausible(p *devices.Point, v float64) bool {
-	size := math.Abs(v)
-	return Quality(p, v) == devices.Good && size < beyondAll && (v == 0 || size > nearNothing)
 }
 
 // fittingOrders names those that give something plausible.

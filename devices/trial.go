@@ -1,0 +1,116 @@
+package devices
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Unsaved gives a form with what it may leave open filled in, as far as a probe
+// does not care. Bindings without an id are named by their place in the list.
+func Unsaved(dev Device, bounds []Bound, driver string) (Device, []Bound) {
+	fill := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	fill(&dev.ID, "unsaved")
+	fill(&dev.Site, "unsaved")
+	fill(&dev.Name, "unsaved")
+	fill(&dev.Driver, driver)
+	bounds = slices.Clone(bounds)
+	for i := range bounds {
+		b := &bounds[i].Binding
+		fill(&b.ID, strconv.Itoa(i))
+		fill(&b.Point, "unsaved."+b.ID)
+		fill(&b.Device, dev.ID)
+	}
+	return dev, bounds
+}
+
+// What an instrument hardly measures and a float in a wrong order often is.
+const (
+	nearNothing = 1e-9
+	beyondAll   = 1e12
+)
+
+// Plausible says whether v may well be what the point measures.
+func (p *Point) Plausible(v float64) bool {
+	size := math.Abs(v)
+	outside := (p.Min != nil && v < *p.Min) || (p.Max != nil && v > *p.Max)
+	return !math.IsNaN(v) && !outside && size < beyondAll && (v == 0 || size > nearNothing)
+}
+
+// Findings gathers what a device sent of its own accord, binding by binding. It
+// is not for several goroutines at once.
+type Findings struct {
+	bounds []Bound
+	seen   []Probed
+	heard  []bool
+}
+
+// NewFindings expects values of these bindings.
+func NewFindings(bounds []Bound) *Findings {
+	return &Findings{bounds: bounds, seen: make([]Probed, len(bounds)), heard: make([]bool, len(bounds))}
+}
+
+// mostRaw is how much of a payload stands beside a value, in bytes.
+const mostRaw = 240
+
+// Add takes note of what a message brought: values by point, or why there are
+// none. A point that it does not concern is left as it was.
+func (f *Findings) Add(raw string, readings []Reading, failed []string, why *Problem) {
+	if len(raw) > mostRaw {
+		raw = raw[:mostRaw] + "…"
+	}
+	for i := range f.bounds {
+		b := &f.bounds[i]
+		at := slices.IndexFunc(readings, func(r Reading) bool { return r.Point == b.Binding.Point })
+		switch {
+		case at >= 0:
+			v := readings[at].Value
+			f.heard[i] = true
+			f.seen[i] = Probed{Raw: raw, Value: &v, Label: b.Point.Label(v), Plausible: b.Point.Plausible(v)}
+			if !f.seen[i].Plausible {
+				f.seen[i].ZH, f.seen[i].EN = "数值不合量程，请核对取值位置与缩放", "the value does not fit the point's range; check where it is read and its scale"
+			}
+		case why != nil && !f.heard[i] && slices.Contains(failed, b.Binding.Point):
+			f.seen[i] = Probed{Raw: raw, ZH: why.ZH, EN: why.EN}
+		}
+	}
+}
+
+// Complete says whether every binding has a value.
+func (f *Findings) Complete() bool { return !slices.Contains(f.heard, false) }
+
+// Step is the step values.
+func (f *Findings) Step() Step {
+	s := Step{Name: "values", OK: true, Values: f.seen}
+	read := 0
+	for i := range s.Values {
+		v := &s.Values[i]
+		v.Binding, v.Point = f.bounds[i].Binding.ID, f.bounds[i].Point.ID
+		switch {
+		case v.Value != nil:
+			read++
+		case v.ZH == "":
+			v.ZH, v.EN = "未收到此测点的数据；请核对取值位置", "nothing has come for this point; check where it is read"
+		}
+		if !v.Plausible {
+			s.CureZH, s.CureEN = "请看各值旁的说明", "see what stands beside the values"
+		}
+	}
+	s.OK = read == len(s.Values)
+	s.ZH, s.EN = fmt.Sprintf("得到 %d 个值，共 %d 个", read, len(s.Values)), fmt.Sprintf("%d of %d values", read, len(s.Values))
+	return s
+}
+
+// PointsAt gives the ids of the points that are read from messages on topic.
+func (in *Inbox) PointsAt(topic string) []string { return in.mapping.pointsAt(topic) }
+
+// GoodStep is a step that went well.
+func GoodStep(name string, took time.Duration, zh, en string) Step {
+	return Step{Name: name, OK: true, Took: Duration(took), ZH: zh, EN: en}
+}
