@@ -54,9 +54,8 @@ func (s *session) packet(ctx context.Context, l *logger, f Frame, received time.
 		s.setTime(ctx, p)
 		return nil
 	}
-	if len(l.settings.ST) > 0 && p.ST != stSystem && !slices.Contains(l.settings.ST, p.ST) {
-		f.Refused = devices.Invalid("st", "foreign_st",
-			"系统编码 ST="+quote(p.ST)+" 不在设备允许之列；请更正数采仪或设备的 ST", "the device may not send as ST="+quote(p.ST)+"; correct the logger or the device's ST")
+	if !l.takes(p) {
+		f.Refused = foreignST(p.ST)
 		return s.bury(l, f, received)
 	}
 	key := l.key(p)

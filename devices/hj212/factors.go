@@ -1,36 +1,27 @@
 package hj212
 
 import (
+	_ "embed" // codes.tsv
 	"strings"
 
 	"offsite/devices"
 )
 
-// codes2017 gives the factor code of HJ 212-2017 for one of HJ/T 212-2005, as
-// both standards' Annex B name the same factor.
-var codes2017 = map[string]string{
-	// Waste water.
-	"b01": "w00000", // flow
-	"001": "w01001", // pH
-	"002": "w01002", // colour
-	"003": "w01012", // suspended solids
-	"010": "w01017", // BOD5
-	"011": "w01018", // COD
-	"015": "w01020", // TOC
-	"060": "w21003", // ammonia nitrogen
-	"065": "w21001", // total nitrogen
-	"101": "w21011", // total phosphorus
-	// Flue gas.
-	"b02": "a00000", // flow
-	"01":  "a34013", // smoke dust
-	"02":  "a21026", // SO2
-	"03":  "a21002", // NOx
-	"04":  "a21005", // CO
-	"s01": "a19001", // O2
-	"s02": "a01011", // velocity
-	"s03": "a01012", // temperature
-	"s05": "a01014", // humidity
-	"s08": "a01013", // pressure
+//go:embed codes.tsv
+var codesFile string
+
+// codes2017 gives the factor code of HJ 212-2017 for one of HJ/T 212-2005 in
+// small letters, as codes.tsv has them.
+var codes2017 = readCodes(codesFile)
+
+func readCodes(table string) map[string]string {
+	codes := make(map[string]string)
+	for line := range strings.Lines(table) {
+		if fields := strings.Split(line, "\t"); len(fields) == 3 {
+			codes[strings.ToLower(fields[0])] = fields[1]
+		}
+	}
+	return codes
 }
 
 // canonical gives the code under which a factor is looked for: small letters,
@@ -71,4 +62,18 @@ var kinds = map[string]string{
 	cmdRealtime: devices.KindRealtime, cmdState: devices.KindRealtime, cmdStateStop: devices.KindRealtime,
 	cmdMinute: devices.KindMinute, cmdHour: devices.KindHour,
 	cmdDay: devices.KindDay, cmdRunning: devices.KindDay,
+}
+
+// mark gives a data mark as it is kept: a short text in capitals.
+func mark(written string) string {
+	m := strings.ToUpper(strings.TrimSpace(written))
+	return strings.ToValidUTF8(m[:min(len(m), 8)], "")
+}
+
+func isAttribute(field string) bool {
+	switch field {
+	case "Flag", "EFlag", "SampleTime", "Info", "SN":
+		return true
+	}
+	return false
 }

@@ -17,7 +17,11 @@
 // DataTime with milliseconds. Each packet names its dialects.
 //
 // The data area of 2025 may be encrypted with SM4, see [Cipher]; the CRC is
-// that of the plain segment.
+// that of the plain segment. The cipher agrees with the printed vector of
+// GB/T 32907; no logger of the field has been tried with it.
+//
+// Minute, hour and day values are the logger's, and their marks are its own: the
+// host computes no means and rolls up no marks.
 //
 // Times are Beijing time. DataTime is the start of the interval for minute,
 // hour and day data and the instant for real-time data, whose SampleTime, where

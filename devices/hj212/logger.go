@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -298,20 +299,6 @@ func (v *values) attribute(item Item, code, name string) string {
 	return ""
 }
 
-// mark gives a data mark as it is kept: a short text in capitals.
-func mark(written string) string {
-	m := strings.ToUpper(strings.TrimSpace(written))
-	return strings.ToValidUTF8(m[:min(len(m), 8)], "")
-}
-
-func isAttribute(field string) bool {
-	switch field {
-	case "Flag", "EFlag", "SampleTime", "Info", "SN":
-		return true
-	}
-	return false
-}
-
 // mostSampleAge is how long before DataTime an analyser may have taken its
 // sample; what claims more is not believed.
 const mostSampleAge = 24 * time.Hour
@@ -383,6 +370,11 @@ func (v *values) changes() {
 	}
 }
 
+// takes says whether the logger may send as p's kind of system.
+func (l *logger) takes(p *Packet) bool {
+	return len(l.settings.ST) == 0 || p.ST == stSystem || slices.Contains(l.settings.ST, p.ST)
+}
+
 // delivery puts together what a frame of this logger brought.
 func (l *logger) delivery(o devices.Origin, raw []byte, received time.Time, out opened) devices.Delivery {
 	d := devices.Delivery{Origin: o, Received: received, Readings: out.readings}
@@ -390,4 +382,29 @@ func (l *logger) delivery(o devices.Origin, raw []byte, received time.Time, out 
 		d.Letter = &devices.DeadLetter{Topic: l.topic, Payload: bytes.Clone(raw), Problem: out.problem}
 	}
 	return d
+}
+
+// Reread reads a frame again that became a dead letter, by the settings and
+// bindings of c as they are now; readings are of the time that it states. Its
+// password had been taken out and is that of c: after a change of password its
+// CRC no longer fits. What is still not understood is
+// told by the Problem, and the delivery has what could be read all the same.
+func Reread(c Client, frame []byte, received time.Time) (devices.Delivery, *devices.Problem) {
+	l, _ := newLogger(&c) // faulty bindings are left out, and told by the registry
+	d := Decoder{Tolerant: l.settings.Tolerant, Key: func(string) *Cipher { return l.cipher }}
+	_, _ = d.Write(bytes.Replace(frame, []byte(scrubbed), []byte("PW="+c.Device.Password.Reveal()), 1)) // it never fails
+	d.End()
+	f, ok := d.Next()
+	switch {
+	case !ok:
+		return devices.Delivery{}, truncated()
+	case f.Packet == nil || f.Refused != nil:
+		return devices.Delivery{}, f.Refused
+	case f.Packet.MN != l.settings.MN:
+		return devices.Delivery{}, foreignMN(f.Packet.MN)
+	case !l.takes(f.Packet):
+		return devices.Delivery{}, foreignST(f.Packet.ST)
+	}
+	out := l.open(f.Packet, received)
+	return devices.Delivery{Origin: devices.Origin{Device: l.device.ID}, Received: received, Readings: out.readings}, out.problem
 }

@@ -60,6 +60,11 @@ func foreignMN(mn string) *devices.Problem {
 		"该连接属于另一台数采仪，不接受 MN 为 "+quote(mn)+" 的数据包；每台数采仪须用自己的连接", "this connection belongs to another logger and takes no packet of MN "+quote(mn)+"; each logger uses a connection of its own")
 }
 
+func foreignST(st string) *devices.Problem {
+	return devices.Invalid("st", "foreign_st",
+		"系统编码 ST="+quote(st)+" 不在设备允许之列；请更正数采仪或设备的 ST", "the device may not send as ST="+quote(st)+"; correct the logger or the device's ST")
+}
+
 func wrongPassword() *devices.Problem {
 	return devices.Invalid("password", "bad_password",
 		"数采仪的密码 PW 不对；请核对数采仪与登记的密码", "the logger's password PW is wrong; compare it with the registered one")

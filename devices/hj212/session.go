@@ -229,10 +229,13 @@ func (s *session) refuse(p *Packet, device string, problem *devices.Problem, at 
 	}
 }
 
+// scrubbed is what people see of the password.
+const scrubbed = "PW=[redacted]"
+
 var password = regexp.MustCompile(`PW=[^;]*`)
 
 // scrub takes the password out of a frame that people will see.
-func scrub(raw []byte) []byte { return password.ReplaceAll(raw, []byte("PW=[redacted]")) }
+func scrub(raw []byte) []byte { return password.ReplaceAll(raw, []byte(scrubbed)) }
 
 // owe puts o at the end of the queue. It blocks, and so stops the reading,
 // while the queue is full.
