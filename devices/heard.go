@@ -30,6 +30,16 @@ type Offer struct {
 	Unit  string  `json:"unit,omitempty"`
 }
 
+// Listens gives the place that the binding listens to, its topic filled in.
+func (b *Binding) Listens() Topic {
+	t := Topic{}
+	if b.Topic != nil {
+		t = *b.Topic
+	}
+	t.Topic, t.Instance = b.fullTopic(), ""
+	return t
+}
+
 // Bounds of what is told of a message.
 const (
 	mostOffers = 64
@@ -247,6 +257,23 @@ func (t *Topics) List() ([]Heard, int64) {
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Topic < list[j].Topic })
 	return list, t.missed
+}
+
+// Try reads the last payload of a place's topic as a binding would. ok is false
+// where nothing was heard there or no number stands there.
+func (t *Topics) Try(place Topic) (value float64, ok bool) {
+	if format := place.Format; format != "" && format != "json" {
+		return 0, false
+	}
+	h := t.byTopic[place.Topic]
+	if h == nil {
+		return 0, false
+	}
+	good := tried(place.Topic, h.payload, []Offer{{Topic: place}})
+	if len(good) == 0 {
+		return 0, false
+	}
+	return good[0].Value, true
 }
 
 // Payload gives the last payload of a topic, to be read by others; nil when the

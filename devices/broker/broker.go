@@ -94,12 +94,13 @@ type Client struct {
 // Broker is the embedded broker. Its methods may be called by several
 // goroutines, before, while and after it runs.
 type Broker struct {
-	cfg     Config
-	salt    [16]byte
-	clients atomic.Pointer[map[string]*client] // by device id; replaced whole
-	unbound unboundTopics
-	refused refusedSignIns
-	counts  counters
+	cfg       Config
+	salt      [16]byte
+	clients   atomic.Pointer[map[string]*client] // by device id; replaced whole
+	unbound   unboundTopics
+	listeners listeners
+	refused   refusedSignIns
+	counts    counters
 
 	ready chan struct{} // closed when it listens for the first time
 	mu    sync.Mutex

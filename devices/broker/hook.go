@@ -196,6 +196,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		}
 		return pk, packets.ErrRejectPacket
 	}
+	h.host.broker.listeners.tell(c.id, pk.TopicName, pk.Payload)
 	if !again && o.qos > 0 && (pk.FixedHeader.Retain || atomic.LoadInt64(&h.host.server.Info.Subscriptions) > 0) {
 		kept := pk
 		o.pass = &kept

@@ -65,7 +65,7 @@ func (e *Edit) Unused(kind devices.Kind, stem string) (string, error) {
 	} else {
 		outlet += "."
 	}
-	local = readable(local)
+	local = Readable(local)
 	if local == "" {
 		local = string(kind)
 	}
@@ -80,8 +80,9 @@ func (e *Edit) Unused(kind devices.Kind, stem string) (string, error) {
 	}
 }
 
-// readable makes words of an id out of text, 48 letters at most.
-func readable(text string) string {
+// Readable makes words of an id out of text, 48 letters at most; "" where there is
+// nothing that an id can hold.
+func Readable(text string) string {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	id := strings.Join(words, "-")
 	return strings.Trim(id[:min(len(id), 48)], "-")

@@ -224,7 +224,8 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"listTokens": a.listTokens, "createToken": a.createToken, "retireToken": a.retireToken,
 		"listTemplates": a.listTemplates, "getTemplate": a.getTemplate, "renderTemplate": a.renderTemplate, "registerTemplate": a.registerTemplate,
 		"importThings": a.importThings, "exportThings": a.exportThings, "getLabel": a.getLabel,
-		"probeDevice": a.probeDevice, "listAudit": a.listAudit, "getAuditChain": a.getAuditChain, "getOpenAPI": getOpenAPI,
+		"probeDevice": a.probeDevice, "scanDevices": a.scanDevices, "listenToDevices": a.listenToDevices, "adoptDevice": a.adoptDevice,
+		"listAudit": a.listAudit, "getAuditChain": a.getAuditChain, "getOpenAPI": getOpenAPI,
 	}
 	for _, k := range kinds {
 		m["list"+k.many] = a.listThings(k)

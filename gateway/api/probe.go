@@ -51,14 +51,11 @@ func (a *API) probeDevice(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), probeTime)
-	defer cancel()
-	select {
-	case a.probing <- struct{}{}:
-		defer func() { <-a.probing }()
-	case <-ctx.Done():
-		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在进行的测试太多，请稍后再试", EN: "too many probes are under way; try again"}
+	ctx, done, err := a.engage(c, probeTime)
+	if err != nil {
+		return err
 	}
+	defer done()
 	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "device.probe", What: "device/" + dev.ID + " " + dev.Endpoint, After: audit.Hash(&dev)})); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}

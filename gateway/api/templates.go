@@ -143,13 +143,13 @@ func (a *API) registerTemplate(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		w := registering{api: a, c: c, ctx: ctx, edit: e, before: e.Snapshot(), takeOver: r.TakeOver, at: time.Now().UTC().Truncate(time.Millisecond), result: newTemplateResult()}
+		made = newTemplateResult()
+		w := registering{api: a, c: c, ctx: ctx, edit: e, before: e.Snapshot(), takeOver: r.TakeOver, at: time.Now().UTC().Truncate(time.Millisecond), result: made}
 		for _, thing := range things {
 			if err := w.thing(thing); err != nil {
 				return err
 			}
 		}
-		made = w.result
 		return w.ps.Err()
 	})
 	if err != nil {
@@ -159,7 +159,7 @@ func (a *API) registerTemplate(c echo.Context) error {
 	return c.JSON(http.StatusCreated, made)
 }
 
-// registering is one template being registered.
+// registering is a device being registered with what belongs to it.
 type registering struct {
 	api      *API
 	c        echo.Context
@@ -168,8 +168,15 @@ type registering struct {
 	before   *registry.Snapshot
 	takeOver bool
 	at       time.Time
-	result   *TemplateResult
+	result   tally
 	ps       devices.Problems
+}
+
+// tally keeps what is registered and knows where a fault of what comes next
+// stands.
+type tally interface {
+	add(t devices.Thing)
+	field(t devices.Thing, name string) string
 }
 
 // thing registers one and writes the trail. What is wrong with it is kept to be

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/modbus"
 	"offsite/devices/template"
 	"offsite/edge/breach"
 )
@@ -236,6 +237,48 @@ type Acknowledgement struct {
 
 // Acknowledgment Who took notice of an event; it does not end it
 type Acknowledgment = breach.Acknowledgment
+
+// AdoptPoint defines model for AdoptPoint.
+type AdoptPoint struct {
+	// Device Id of a registered device; absent means the one to be made
+	Device string `json:"device,omitempty,omitzero"`
+	Digits int    `json:"digits,omitempty,omitzero"`
+	Factor string `json:"factor"`
+
+	// ID Local to its outlet; absent means one is made from the name
+	ID   string `json:"id,omitempty,omitzero"`
+	Name string `json:"name"`
+
+	// Scale value = raw × scale; absent means 1
+	Scale float64 `json:"scale,omitempty,omitzero"`
+
+	// Topic As it was offered
+	Topic devices.Topic `json:"topic"`
+	Unit  string        `json:"unit"`
+}
+
+// AdoptRequest defines model for AdoptRequest.
+type AdoptRequest struct {
+	// Device A Device to be made; its id may be left out
+	Device *devices.Device `json:"device,omitempty"`
+
+	// NewOutlet An Outlet to be made instead; its id may be left out
+	NewOutlet *devices.Outlet `json:"new_outlet,omitempty"`
+
+	// Outlet Id of the outlet of the points
+	Outlet string       `json:"outlet,omitempty,omitzero"`
+	Points []AdoptPoint `json:"points"`
+}
+
+// AdoptResult defines model for AdoptResult.
+type AdoptResult struct {
+	Bindings []Binding `json:"bindings"`
+
+	// Devices That were made
+	Devices []Device `json:"devices"`
+	Outlets []Outlet `json:"outlets"`
+	Points  []Point  `json:"points"`
+}
 
 // AlarmState ISA-18.2. unacknowledged and acknowledged: the breach goes on; returned_unacknowledged: it is over and nobody has looked; normal: over and acknowledged; the last two are not reached yet
 type AlarmState string
@@ -616,6 +659,27 @@ type LimitSuggestion = template.Suggestion
 // LinkRequest defines model for LinkRequest.
 type LinkRequest struct {
 	Link string `json:"link"`
+}
+
+// ListenReport defines model for ListenReport.
+type ListenReport struct {
+	// Missed Messages of topics beyond the 1,024 that are kept apart
+	Missed int64 `json:"missed"`
+
+	// Sources Those that name themselves first, then topics by name
+	Sources []Source `json:"sources"`
+}
+
+// ListenRequest defines model for ListenRequest.
+type ListenRequest struct {
+	// Device A Device; driver (mqtt, broker), endpoint and settings matter, and the id of one that is registered
+	Device devices.Device `json:"device"`
+
+	// Filters Of an external broker; absent means everything
+	Filters []string `json:"filters,omitempty,omitzero"`
+
+	// For How long to listen, 1 s to 20 s; absent: 8 s
+	For devices.Duration `json:"for,omitempty,omitzero"`
 }
 
 // LiveEvent defines model for LiveEvent.
@@ -1039,6 +1103,31 @@ type Sample struct {
 	Value   float64 `json:"value"`
 }
 
+// ScanReport defines model for ScanReport.
+type ScanReport struct {
+	// Next Unit id to go on from; absent: the range was asked to its end
+	Next  int        `json:"next,omitempty,omitzero"`
+	Units []ScanUnit `json:"units"`
+}
+
+// ScanRequest defines model for ScanRequest.
+type ScanRequest struct {
+	// Address Of the register that each unit is asked for
+	Address uint16 `json:"address,omitempty,omitzero"`
+
+	// Device A Device; endpoint, timeout (absent: 500 ms, at most 3 s) and settings matter, its unit does not
+	Device devices.Device `json:"device"`
+
+	// Every Between two requests, 10 ms to 5 s; absent: 100 ms
+	Every devices.Duration `json:"every,omitempty,omitzero"`
+	First int              `json:"first,omitempty,omitzero"`
+	Last  int              `json:"last,omitempty,omitzero"`
+	Table string           `json:"table,omitempty,omitzero"`
+}
+
+// ScanUnit defines model for ScanUnit.
+type ScanUnit = modbus.Unit
+
 // Secret Write only: read as "[redacted]" where one is set; sent back so, or left out, it stays
 type Secret = devices.Secret
 
@@ -1083,6 +1172,59 @@ type SiteList struct {
 
 // SiteRole Ties an entity to a site
 type SiteRole = devices.Role
+
+// Source One that publishes values
+type Source struct {
+	// At Of the last message
+	At time.Time `json:"at"`
+
+	// Count Messages heard
+	Count int64 `json:"count,omitempty,omitzero"`
+
+	// Device Id of the registered device that published it, on the gateway's own broker
+	Device string `json:"device,omitempty,omitzero"`
+	Kind   string `json:"kind"`
+
+	// Name What it calls itself, else the topic
+	Name   string        `json:"name"`
+	Offers []SourceOffer `json:"offers"`
+
+	// Retained Nothing was heard but what the broker had kept
+	Retained bool `json:"retained,omitempty,omitzero"`
+
+	// Sample Beginning of the last payload, as text
+	Sample string `json:"sample,omitempty,omitzero"`
+
+	// Status Where it says that it is there
+	Status *StatusTopic `json:"status,omitempty"`
+
+	// Topic Absent where it publishes on several
+	Topic string `json:"topic,omitempty,omitzero"`
+}
+
+// SourceOffer A value that a point can be bound to
+type SourceOffer struct {
+	Digits int `json:"digits"`
+
+	// Factor A guess
+	Factor string `json:"factor"`
+	Name   string `json:"name"`
+
+	// Points Ids of the points that are bound to it already
+	Points []string `json:"points,omitempty,omitzero"`
+
+	// Problem Why no point can be bound to it
+	Problem *FieldProblem `json:"problem,omitempty"`
+
+	// Topic A place in a stream of MQTT messages
+	Topic Topic `json:"topic"`
+
+	// Unit As its sender states it, else a guess
+	Unit string `json:"unit"`
+
+	// Value What it says now; absent: nothing was heard yet
+	Value *float64 `json:"value,omitempty"`
+}
 
 // Status defines model for Status.
 type Status struct {
@@ -1620,8 +1762,17 @@ type ReplaceDeviceJSONRequestBody = Device
 // MaintainDeviceJSONRequestBody defines body for MaintainDevice for application/json ContentType.
 type MaintainDeviceJSONRequestBody = MaintenanceRequest
 
+// AdoptDeviceJSONRequestBody defines body for AdoptDevice for application/json ContentType.
+type AdoptDeviceJSONRequestBody = AdoptRequest
+
+// ListenToDevicesJSONRequestBody defines body for ListenToDevices for application/json ContentType.
+type ListenToDevicesJSONRequestBody = ListenRequest
+
 // ProbeDeviceJSONRequestBody defines body for ProbeDevice for application/json ContentType.
 type ProbeDeviceJSONRequestBody = ProbeRequest
+
+// ScanDevicesJSONRequestBody defines body for ScanDevices for application/json ContentType.
+type ScanDevicesJSONRequestBody = ScanRequest
 
 // ReceiveCommandJSONRequestBody defines body for ReceiveCommand for application/json ContentType.
 type ReceiveCommandJSONRequestBody = Command

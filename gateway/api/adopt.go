@@ -1,0 +1,161 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/devices/registry"
+)
+
+// add puts a thing where it belongs.
+func (r *AdoptResult) add(t devices.Thing) {
+	switch t := t.(type) {
+	case *devices.Outlet:
+		r.Outlets = append(r.Outlets, *t)
+	case *devices.Device:
+		r.Devices = append(r.Devices, *t)
+	case *devices.Point:
+		r.Points = append(r.Points, *t)
+	case *devices.Binding:
+		r.Bindings = append(r.Bindings, *t)
+	}
+}
+
+// field is where a fault of the thing that comes next stands in the request.
+func (r *AdoptResult) field(t devices.Thing, name string) string {
+	switch t.(type) {
+	case *devices.Outlet:
+		return "new_outlet." + name
+	case *devices.Device:
+		return "device." + name
+	case *devices.Binding:
+		return fmt.Sprintf("points[%d].%s", len(r.Bindings), name)
+	default:
+		return fmt.Sprintf("points[%d].%s", len(r.Points), name)
+	}
+}
+
+// adoptDevice registers what was found. What cannot be registered is told with
+// all other faults, and then nothing is.
+func (a *API) adoptDevice(c echo.Context) error {
+	var body AdoptRequest
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	if err := a.checkAdopt(Who(c), &body); err != nil {
+		return err
+	}
+	var made *AdoptResult
+	ctx := c.Request().Context()
+	err := a.Registry.Update(ctx, func(e *registry.Edit) error {
+		made = &AdoptResult{Outlets: []Outlet{}, Devices: []Device{}, Points: []Point{}, Bindings: []Binding{}} // afresh: the edit may run again
+		w := registering{api: a, c: c, ctx: ctx, edit: e, before: e.Snapshot(), at: time.Now().UTC().Truncate(time.Millisecond), result: made}
+		if err := w.found(body); err != nil {
+			return err
+		}
+		return w.ps.Err()
+	})
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusCreated, made)
+}
+
+// checkAdopt tells what the request leaves open or says twice.
+func (a *API) checkAdopt(who Principal, body *AdoptRequest) error {
+	var ps devices.Problems
+	s := a.Registry.Snapshot()
+	if n := len(body.Points); n == 0 || n > mostBound {
+		ps.Add(devices.Invalid("points", "out_of_range", fmt.Sprintf("请选择 1 至 %d 个数值", mostBound), fmt.Sprintf("choose 1 to %d values", mostBound)))
+	}
+	if (body.Outlet == "") == (body.NewOutlet == nil) {
+		ps.Add(devices.Invalid("outlet", "missing", "请选择已有监测点位，或填写一个新的", "choose an outlet, or describe a new one"))
+	}
+	if body.Outlet != "" && (s.Outlets[body.Outlet] == nil || !sees(who, s, s.Outlets[body.Outlet])) {
+		ps.Add(devices.Invalid("outlet", "unknown_outlet", "没有该监测点位，请先登记或更正编号", "there is no such outlet; register it first or correct the id"))
+	}
+	for i := range body.Points {
+		field, id := fmt.Sprintf("points[%d].device", i), body.Points[i].Device
+		switch dev := s.Devices[id]; {
+		case id == "" && body.Device == nil:
+			ps.Add(devices.Invalid(field, "missing", "请选择设备，或填写一台新的", "choose a device, or describe a new one"))
+		case id != "" && (dev == nil || !sees(who, s, dev)):
+			ps.Add(devices.Invalid(field, "unknown_device", "没有该设备，或已停用；请刷新列表", "there is no such device, it may have been retired; refresh the list"))
+		}
+	}
+	return ps.Err()
+}
+
+// found registers the outlet, the device, and each point with its binding.
+func (w *registering) found(body AdoptRequest) error {
+	outlet, made := body.Outlet, ""
+	if body.NewOutlet != nil {
+		o := *body.NewOutlet
+		if err := w.named(devices.KindOutlet, &o.ID, o.Name); err != nil {
+			return err
+		}
+		if err := w.thing(&o); err != nil {
+			return err
+		}
+		outlet = o.ID
+	}
+	if body.Device != nil {
+		d := *body.Device
+		if err := w.named(devices.KindDevice, &d.ID, d.Name); err != nil {
+			return err
+		}
+		if err := w.thing(&d); err != nil {
+			return err
+		}
+		made = d.ID
+	}
+	if len(w.ps) > 0 {
+		return nil // the points would only repeat it
+	}
+	w.before = w.edit.Snapshot() // the outlet says whose the points are
+	for i := range body.Points {
+		if err := w.value(&body.Points[i], outlet, made); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value registers a point and its binding to the device of its entry, else to
+// the one that was made.
+func (w *registering) value(v *AdoptPoint, outlet, made string) error {
+	p := &devices.Point{Name: v.Name, Factor: v.Factor, Unit: v.Unit, Digits: v.Digits}
+	if v.ID != "" {
+		p.ID = outlet + "." + v.ID
+	} else {
+		stem := v.Name
+		if registry.Readable(stem) == "" { // a name that has no Latin letter
+			stem = v.Factor
+		}
+		var err error
+		if p.ID, err = w.edit.Unused(devices.KindPoint, outlet+"."+registry.Readable(stem)); err != nil {
+			return err
+		}
+	}
+	if err := w.thing(p); err != nil {
+		return err
+	}
+	place := v.Topic
+	b := &devices.Binding{Point: p.ID, Device: v.Device, Topic: &place, Scale: v.Scale}
+	if b.Device == "" {
+		b.Device = made
+	}
+	return w.thing(b)
+}
+
+// named makes an id of a name where there is none.
+func (w *registering) named(kind devices.Kind, id *string, name string) (err error) {
+	if *id == "" {
+		*id, err = w.edit.Unused(kind, name)
+	}
+	return err
+}

@@ -1,0 +1,181 @@
+package gateway_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
+	"offsite/devices/modbus"
+	"offsite/devices/mqtt"
+	"offsite/devices/senml"
+	"offsite/gateway/accounts"
+	"offsite/gateway/api"
+)
+
+// finder looks for real Modbus units, and hears what it is given.
+type finder struct{ *modbus.Pool }
+
+func discovery() api.Discovery { return finder{modbus.New(modbus.Config{})} }
+
+func (finder) Listen(_ context.Context, dev devices.Device, _ mqtt.ListenConfig) (*devices.Topics, error) {
+	if strings.Contains(dev.Endpoint, "silent") {
+		return nil, &devices.Problem{Kind: devices.ErrUnavailable, Code: "no_answer", ZH: "无应答", EN: "no answer"}
+	}
+	topics := &devices.Topics{Formats: devices.Formats{devices.FormatSenML: senml.New}}
+	for _, m := range [][2]string{
+		{"homeassistant/sensor/t1_temperature/config", `{"name":"Temperature","device":{"name":"Hall"},"stat_t":"tele/t1/SENSOR","val_tpl":"{{ value_json.AM2301.Temperature }}","unit_of_meas":"°C","dev_cla":"temperature","avty_t":"tele/t1/LWT","pl_avail":"Online","pl_not_avail":"Offline"}`},
+		{"homeassistant/sensor/t1_sum/config", `{"name":"Sum","device":{"name":"Hall"},"stat_t":"tele/t1/SENSOR","val_tpl":"{{ value_json.a + value_json.b }}","avty_t":"tele/t1/LWT","pl_avail":"Online","pl_not_avail":"Offline"}`},
+		{"tele/t1/LWT", "Online"},
+		{"tele/t1/SENSOR", `{"Time":"2026-03-01T08:00:00","AM2301":{"Temperature":21.5,"Humidity":48}}`},
+		{"sensors/ow", `[{"bn":"urn:dev:ow:1:","n":"temperature","u":"Cel","v":23.5}]`},
+	} {
+		topics.Add(devices.Message{Topic: m[0], Payload: []byte(m[1]), Received: time.Now()})
+	}
+	return topics, nil
+}
+
+func (finder) Hear(_ context.Context, device string, _ time.Duration) (list []devices.Heard) {
+	for _, id := range []string{"dust-a", "dust-b"} {
+		if device == "" || device == id {
+			topic, payload := "offsite/"+id+"/pm10", []byte("52")
+			list = append(list, devices.Heard{Device: id, Topic: topic, Count: 1, At: day, Sample: "52", Offers: devices.Offers(topic, payload, nil)})
+		}
+	}
+	return list
+}
+
+func TestScanForUnits(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	engineer := bearer(b.token(accounts.FieldEngineer))
+	ask := map[string]any{"device": map[string]any{"endpoint": slaveOnLoopback(t), "timeout": "100ms"}, "first": 2, "last": 4, "table": "input", "address": 8, "every": "10ms"}
+	var report api.ScanReport
+	b.call("POST", "/api/v1/devices:scan", engineer, ask).want(200).into(&report)
+	if len(report.Units) != 1 || report.Units[0].ID != 3 || report.Next != 0 {
+		t.Errorf("%+v", report)
+	}
+	if rows := b.acts("device.scan"); len(rows) != 1 || !strings.HasSuffix(rows[0].What, " units 2-4") {
+		t.Errorf("trail %+v", rows)
+	}
+	faulty := map[string]any{"device": map[string]any{"endpoint": "modbus://10.1.1.1", "timeout": "10s"}, "first": 300, "every": "1ms"}
+	body := string(b.call("POST", "/api/v1/devices:scan", engineer, faulty).want(400).body)
+	for _, field := range []string{`"first"`, `"device.timeout"`, `"every"`} {
+		if !strings.Contains(body, field) {
+			t.Errorf("%s is not told: %s", field, body)
+		}
+	}
+	b.call("POST", "/api/v1/devices:scan", bearer(b.token(accounts.Staff)), ask).want(403)
+	b.call("POST", "/api/v1/devices:scan", bearer(b.token(accounts.FieldEngineer, "b")), ask).problem(400, "unknown_site")
+}
+
+func TestListenAndAdopt(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	engineer := bearer(b.token(accounts.FieldEngineer))
+	broker := map[string]any{"site": "a", "name": "Hall sensors", "driver": "mqtt", "endpoint": "mqtt://127.0.0.1:1883"}
+	listen := func() (sources map[string][]api.SourceOffer, first api.Source) {
+		var report api.ListenReport
+		b.call("POST", "/api/v1/devices:listen", engineer, map[string]any{"device": broker}).want(200).into(&report)
+		sources = map[string][]api.SourceOffer{}
+		for _, s := range report.Sources {
+			sources[s.Kind+" "+s.Name] = s.Offers
+		}
+		return sources, report.Sources[0]
+	}
+	heard, hall := listen()
+	if hall.Name != "Hall" || hall.Status == nil || hall.Status.Topic != "tele/t1/LWT" {
+		t.Errorf("first %+v", hall)
+	}
+	said := func(o api.SourceOffer) string {
+		if o.Problem != nil {
+			return o.Name + " " + o.Problem.Code
+		}
+		return strings.Join(append([]string{o.Name, o.Factor, o.Unit}, o.Points...), " ")
+	}
+	got := map[string][]string{}
+	for name, offers := range heard {
+		got[name] = []string{}
+		for _, o := range offers {
+			got[name] = append(got[name], said(o))
+		}
+	}
+	want := map[string][]string{
+		"home_assistant Hall":  {"Sum template_not_understood", "Temperature a01001 ℃"},
+		"topic tele/t1/SENSOR": {"AM2301.Humidity a01002 %"},
+		"topic tele/t1/LWT":    {},
+		"senml sensors/ow":     {"urn:dev:ow:1:temperature a01001 ℃"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+	temperature := heard["home_assistant Hall"][1]
+	if temperature.Value == nil || *temperature.Value != 21.5 {
+		t.Errorf("%+v", temperature)
+	}
+	entry := func(o api.SourceOffer, name string) map[string]any {
+		return map[string]any{"name": name, "factor": o.Factor, "unit": o.Unit, "digits": o.Digits, "topic": o.Topic}
+	}
+	adopt := map[string]any{
+		"new_outlet": map[string]any{"site": "a", "name": "大厅", "kind": "ambient"}, "device": broker,
+		"points": []any{entry(temperature, "温度"), entry(heard["senml sensors/ow"][0], "Outside temperature"), entry(temperature, "温度")},
+	}
+	var made api.AdoptResult
+	adopt["points"].([]any)[2].(map[string]any)["factor"] = ""
+	b.call("POST", "/api/v1/devices:adopt", engineer, adopt).problem(400, "bad_factor")
+	if len(b.registry.Snapshot().Outlets) != 2 {
+		t.Error("part of what was refused is registered")
+	}
+	adopt["points"] = adopt["points"].([]any)[:2]
+	b.call("POST", "/api/v1/devices:adopt", engineer, adopt).want(201).into(&made)
+	var ids []string
+	for _, p := range made.Points {
+		ids = append(ids, p.ID)
+	}
+	if diff := cmp.Diff([]string{"outlet.a01001", "outlet.outside-temperature"}, ids); diff != "" || made.Devices[0].ID != "hall-sensors" || len(made.Bindings) != 2 {
+		t.Errorf("%s, device %s", diff, made.Devices[0].ID)
+	}
+	heard, _ = listen()
+	if p := heard["home_assistant Hall"][1].Points; len(p) != 1 || p[0] != "outlet.a01001" {
+		t.Errorf("bound already: %q", p)
+	}
+	// The same once more has ids of its own; further points go to the device that is there.
+	var again api.AdoptResult
+	b.call("POST", "/api/v1/devices:adopt", engineer, adopt).want(201).into(&again)
+	if again.Devices[0].ID != "hall-sensors-2" || again.Outlets[0].ID != "outlet-2" {
+		t.Errorf("%+v", again)
+	}
+	further := entry(heard["topic tele/t1/SENSOR"][0], "湿度")
+	further["device"] = "hall-sensors"
+	b.call("POST", "/api/v1/devices:adopt", engineer, map[string]any{"outlet": "gate-a", "points": []any{further}}).want(201)
+	if b := b.registry.Snapshot().Bound("hall-sensors", time.Now()); len(b) != 3 {
+		t.Errorf("%d points at the device", len(b))
+	}
+	further["device"] = "none"
+	b.call("POST", "/api/v1/devices:adopt", engineer, map[string]any{"points": []any{further}}).problem(400, "invalid")
+	b.call("POST", "/api/v1/devices:listen", engineer, map[string]any{"device": map[string]any{"driver": "mqtt", "endpoint": "mqtt://silent:1"}}).problem(503, "no_answer")
+	b.call("POST", "/api/v1/devices:listen", engineer, map[string]any{"device": map[string]any{"driver": "modbus"}, "for": "1h"}).want(400)
+}
+
+func TestLimitedEngineersHearTheirOwnDevices(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	limited := bearer(b.token(accounts.FieldEngineer, "b"))
+	var report api.ListenReport
+	b.call("POST", "/api/v1/devices:listen", limited, map[string]any{"device": map[string]any{"driver": "broker"}}).want(200).into(&report)
+	if len(report.Sources) != 1 || report.Sources[0].Device != "dust-b" || report.Sources[0].Offers[0].Points[0] != "gate-b.pm10" {
+		t.Errorf("%+v", report.Sources)
+	}
+	b.call("POST", "/api/v1/devices:listen", limited, map[string]any{"device": map[string]any{"driver": "mqtt", "endpoint": "mqtt://127.0.0.1", "site": "a"}}).problem(400, "unknown_site")
+	entry := map[string]any{"name": "x", "factor": "x", "unit": "", "topic": map[string]any{"topic": "t"}, "device": "dust-a"}
+	b.call("POST", "/api/v1/devices:adopt", limited, map[string]any{"outlet": "gate-b", "points": []any{entry}}).problem(400, "unknown_device")
+	entry["device"] = "dust-b"
+	b.call("POST", "/api/v1/devices:adopt", limited, map[string]any{"outlet": "gate-a", "points": []any{entry}}).problem(400, "unknown_outlet")
+	b.call("POST", "/api/v1/devices:adopt", limited, map[string]any{"new_outlet": map[string]any{"site": "b", "name": "New", "kind": "dust"}, "points": []any{entry}}).want(201)
+}
