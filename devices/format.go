@@ -1,6 +1,9 @@
 package devices
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Forms of [Topic.Format] besides "", which is JSON by paths.
 const (
@@ -19,6 +22,31 @@ type Format interface {
 
 // Formats makes formats by their names.
 type Formats map[string]func() Format
+
+// Remembering gives formats of which each is made only once, so that what it has
+// learnt outlives a change of its device's bindings.
+func (f Formats) Remembering() Formats {
+	kept := make(Formats, len(f))
+	for name, open := range f {
+		one := sync.OnceValue(func() Format { return &shared{format: open()} })
+		kept[name] = func() Format { return one() }
+	}
+	return kept
+}
+
+// shared is a format that two inboxes of a device may have for a moment, while
+// one takes the place of the other.
+type shared struct {
+	mu     sync.Mutex
+	format Format
+}
+
+// Read reads one message at a time.
+func (s *shared) Read(topic string, payload []byte, received time.Time) (Sheet, *Problem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.format.Read(topic, payload, received)
+}
 
 // Sheet is what one message of a [Format] holds.
 type Sheet struct {

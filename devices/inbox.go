@@ -71,7 +71,7 @@ func OpenInbox(dev *Device, bounds []Bound, formats Formats) (*Inbox, error) {
 // Filters gives the topic filters to subscribe to, sorted.
 func (in *Inbox) Filters() []string {
 	filters := in.mapping.Filters()
-	if in.status == nil || slices.ContainsFunc(filters, func(f string) bool { return covers(f, in.stated) }) {
+	if in.status == nil || slices.ContainsFunc(filters, func(f string) bool { return Covers(f, in.stated) }) {
 		return filters
 	}
 	filters = append(filters, in.stated)
@@ -98,7 +98,7 @@ func (in *Inbox) Names(filter string) bool {
 func (in *Inbox) Covering(filter string) []string {
 	var found []string
 	for _, f := range in.Filters() {
-		if covers(f, filter) {
+		if Covers(f, filter) {
 			found = append(found, f)
 		}
 	}

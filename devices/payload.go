@@ -82,7 +82,7 @@ func NewMapping(bounds []Bound) (*Mapping, error) {
 		n.sort()
 	}
 	sort.Strings(m.filters)
-	m.filters = withoutCovered(slices.Compact(m.filters))
+	m.filters = WithoutCovered(slices.Compact(m.filters))
 	return m, ps.Err()
 }
 

@@ -80,7 +80,7 @@ func (x *index) points(filter string) []string {
 		}
 	}
 	for i := range x.wild {
-		if covers(filter, x.wild[i].filter) {
+		if Covers(filter, x.wild[i].filter) {
 			points = append(points, pointsOf(x.wild[i].places)...)
 		}
 	}

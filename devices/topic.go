@@ -32,8 +32,9 @@ func matches(filter, topic string) bool {
 	}
 }
 
-// covers says whether every topic that inner takes in is taken in by outer too.
-func covers(outer, inner string) bool {
+// Covers says whether every topic that the filter inner takes in is taken in by
+// outer too.
+func Covers(outer, inner string) bool {
 	if inner != "" && (inner[0] == '$') != (outer != "" && outer[0] == '$') {
 		return false
 	}
@@ -55,9 +56,9 @@ func covers(outer, inner string) bool {
 	}
 }
 
-// withoutCovered takes out the filters that others cover: a broker may send a
+// WithoutCovered takes out the filters that others cover: a broker may send a
 // message once for each subscription that takes it in.
-func withoutCovered(filters []string) []string {
+func WithoutCovered(filters []string) []string {
 	var wide []string
 	for _, f := range filters {
 		if hasWildcard(f) {
@@ -65,7 +66,7 @@ func withoutCovered(filters []string) []string {
 		}
 	}
 	return slices.DeleteFunc(filters, func(f string) bool {
-		return slices.ContainsFunc(wide, func(w string) bool { return w != f && covers(w, f) })
+		return slices.ContainsFunc(wide, func(w string) bool { return w != f && Covers(w, f) })
 	})
 }
 

@@ -63,10 +63,11 @@ func TestBrokerThatHangsUpOnTheCertificate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHub(t)
-			ended, _ := run(t, open(t, "", nil, func(d *devices.Device, c *Config) {
+			s := newShelf()
+			run(t, open(t, "", nil, func(d *devices.Device, c *Config) {
 				d.Endpoint = "mqtts://" + h.address()
 				c.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-			}), newShelf())
+			}), s)
 			raw, err := h.listener.Accept()
 			if err != nil {
 				t.Fatal(err)
@@ -76,8 +77,9 @@ func TestBrokerThatHangsUpOnTheCertificate(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.end(conn)
-			if ps := devices.AllProblems(<-ended); len(ps) != 1 || ps[0].Code != "bad_certificate" || ps[0].Field != "mqtt.certificate" {
-				t.Errorf("Run: %v", ps)
+			s.awaitReports(t, 1)
+			if p := s.problem(); p.Code != "bad_certificate" || p.Field != "mqtt.certificate" {
+				t.Errorf("told %v", p)
 			}
 		})
 	}

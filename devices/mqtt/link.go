@@ -143,7 +143,7 @@ func (l *link) closeConn() {
 // serve keeps the subscriptions up with the devices and waits for the end. It
 // gives nil when ctx has ended.
 func (l *link) serve(ctx context.Context) *devices.Problem {
-	hold := time.NewTimer(0)
+	hold := time.NewTimer(l.session.holds())
 	defer hold.Stop()
 	for {
 		if err := l.follow(ctx, hold); err != nil {
@@ -185,9 +185,15 @@ func (l *link) attend(ctx context.Context, hold *time.Timer) (problem *devices.P
 // and leaves what nobody wants any more.
 func (l *link) follow(ctx context.Context, hold *time.Timer) error {
 	wanted, anew := l.session.wanted()
-	l.session.mu.RLock()
-	hold.Reset(max(0, time.Until(l.session.hold)) + time.Millisecond)
-	l.session.mu.RUnlock()
+	if wanted == nil {
+		<-ctx.Done() // the last one to leave ends it
+		return context.Cause(ctx)
+	}
+	if left := l.session.holds(); left > 0 {
+		hold.Reset(left + time.Millisecond)
+	} else {
+		hold.Stop()
+	}
 	ask := make(map[string]byte)
 	for f, qos := range wanted {
 		if is, ok := l.subscribed[f]; !ok || is != qos || anew[f] {
@@ -266,6 +272,9 @@ func (l *link) take(m paho.Message) {
 	s := l.session
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.over {
+		return // the broker keeps it
+	}
 	guests := l.guestsOf(in.Topic)
 	waits := len(guests) == 0 && received.Before(s.hold)
 	o.waits = len(guests)

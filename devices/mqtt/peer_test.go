@@ -111,6 +111,13 @@ func (s *shelf) codes() []string {
 	return codes
 }
 
+// problem is the last one told.
+func (s *shelf) problem() *devices.Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reports[len(s.reports)-1].Problem
+}
+
 func (s *shelf) awaitReports(t testing.TB, n int) {
 	t.Helper()
 	s.await(t, fmt.Sprintf("%d reports", n), func(s *shelf) bool { return len(s.reports) >= n })
@@ -167,15 +174,15 @@ func newHub(t testing.TB) *hub {
 
 func (h *hub) address() string { return h.listener.Addr().String() }
 
-// link is the hub's side of a connection.
-type link struct {
+// hubLink is the hub's side of a connection.
+type hubLink struct {
 	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
 }
 
 // meet waits for a driver, lets it in and gives its CONNECT.
-func (h *hub) meet() (*link, wire.Packet) {
+func (h *hub) meet() (*hubLink, wire.Packet) {
 	h.t.Helper()
 	conn, err := h.listener.Accept()
 	if err != nil {
@@ -183,18 +190,18 @@ func (h *hub) meet() (*link, wire.Packet) {
 	}
 	h.t.Cleanup(func() { conn.Close() })
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	l := &link{t: h.t, conn: conn, r: bufio.NewReader(conn)}
+	l := &hubLink{t: h.t, conn: conn, r: bufio.NewReader(conn)}
 	hello := l.want(wire.Connect)
 	return l, hello
 }
 
-func (l *link) accept() {
+func (l *hubLink) accept() {
 	l.t.Helper()
 	l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Connack}})
 }
 
 // subscribed answers a SUBSCRIBE with code and gives its filters.
-func (l *link) subscribed(code byte) []string {
+func (l *hubLink) subscribed(code byte) []string {
 	l.t.Helper()
 	sub := l.want(wire.Subscribe)
 	codes := make([]byte, len(sub.Filters))
@@ -207,7 +214,7 @@ func (l *link) subscribed(code byte) []string {
 	return filters
 }
 
-func (l *link) publish(topic, payload string, qos byte, id uint16, change ...func(*wire.Packet)) {
+func (l *hubLink) publish(topic, payload string, qos byte, id uint16, change ...func(*wire.Packet)) {
 	l.t.Helper()
 	pk := wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Publish, Qos: qos}, TopicName: topic, Payload: []byte(payload), PacketID: id}
 	for _, f := range change {
@@ -216,7 +223,7 @@ func (l *link) publish(topic, payload string, qos byte, id uint16, change ...fun
 	l.send(pk)
 }
 
-func (l *link) send(pk wire.Packet) {
+func (l *hubLink) send(pk wire.Packet) {
 	l.t.Helper()
 	var buf bytes.Buffer
 	pk.ProtocolVersion = 4
@@ -230,7 +237,7 @@ func (l *link) send(pk wire.Packet) {
 	_, _ = l.conn.Write(buf.Bytes())
 }
 
-func (l *link) read() (wire.Packet, error) {
+func (l *hubLink) read() (wire.Packet, error) {
 	first, err := l.r.ReadByte()
 	if err != nil {
 		return wire.Packet{}, err
@@ -258,7 +265,7 @@ func (l *link) read() (wire.Packet, error) {
 	return pk, nil
 }
 
-func (l *link) want(kind byte) wire.Packet {
+func (l *hubLink) want(kind byte) wire.Packet {
 	l.t.Helper()
 	pk, err := l.read()
 	if err != nil {
@@ -271,7 +278,7 @@ func (l *link) want(kind byte) wire.Packet {
 }
 
 // wantEnd reads to the end and gives the kinds of packets that came before it.
-func (l *link) wantEnd() []string {
+func (l *hubLink) wantEnd() []string {
 	l.t.Helper()
 	var kinds []string
 	for {

@@ -138,11 +138,12 @@ func (p *Pool) leave(d *Driver, s *session) {
 func (p *Pool) left(d *Driver, s *session) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.remove(d)
+	s.users--
+	s.remove(d, s.users == 0)
 	if d.learnt.users--; d.learnt.users == 0 {
 		d.learnt.idle = time.Now()
 	}
-	if s.users--; s.users > 0 {
+	if s.users > 0 {
 		return false
 	}
 	delete(p.sessions, d.account)

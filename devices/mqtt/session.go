@@ -38,13 +38,14 @@ type session struct {
 	known   bool             // something was told of the connection
 	problem *devices.Problem // what was told last; nil while it works
 	link    *link            // the connection; nil between two
+	over    bool             // the last device has left
 }
 
 // guest is a device whose driver runs.
 type guest struct {
 	driver *Driver
 	sink   devices.Sink
-	fresh  bool // its topics are not subscribed yet
+	fresh  bool // its topics were not asked for yet
 }
 
 func newSession(d *Driver, counts *counters) *session {
@@ -57,6 +58,13 @@ func newSession(d *Driver, counts *counters) *session {
 }
 
 func (s *session) holdUntil() time.Time { return time.Now().Add(max(0, s.driver.cfg.Hold)) }
+
+// holds is how long messages for nobody still wait for their device.
+func (s *session) holds() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return time.Until(s.hold)
+}
 
 // add takes in a device, and gives it the messages that have waited for it
 // before any that come later.
@@ -77,11 +85,15 @@ func (s *session) add(d *Driver, sink devices.Sink) {
 }
 
 // remove lets a device go. Its topics stay subscribed for a while: most likely
-// it was only edited and comes back at once.
-func (s *session) remove(d *Driver) {
+// it was only edited and comes back at once. Behind the last one nothing more is
+// taken.
+func (s *session) remove(d *Driver, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.guests, d)
+	if s.over = last; last {
+		return // its topics stay with the broker, whose session outlives this one
+	}
 	s.version++
 	s.hold = s.holdUntil()
 	for _, f := range d.inbox.Filters() {
@@ -163,10 +175,14 @@ func (s *session) finish() {
 }
 
 // wanted gives the filters that are to be subscribed, with their QoS, and of
-// them those that bring a newcomer what the broker has retained for it.
+// them those that bring a newcomer what the broker has retained for it; nil when
+// the last device has left.
 func (s *session) wanted() (filters map[string]byte, anew map[string]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return nil, nil
+	}
 	filters, anew = map[string]byte{}, map[string]bool{}
 	if time.Now().After(s.hold) {
 		clear(s.leaving)
@@ -182,6 +198,7 @@ func (s *session) wanted() (filters map[string]byte, anew map[string]bool) {
 				fresh = append(fresh, f)
 			}
 		}
+		g.fresh = false
 	}
 	wide := reduce(filters)
 	for _, f := range fresh {
@@ -239,16 +256,14 @@ func (s *session) granted(codes map[string]byte) {
 	defer s.mu.Unlock()
 	s.known, s.problem = true, nil
 	for _, g := range s.guests {
-		answered := true
+		if g.fresh {
+			continue // it came after these were asked for
+		}
 		for _, f := range g.driver.inbox.Filters() {
-			code, ok := codes[coverOf(f, codes, wide)]
-			if answered = answered && ok; ok {
+			if code, ok := codes[coverOf(f, codes, wide)]; ok {
 				g.driver.tellSubscription(g.sink, f, code >= 0x80)
 			}
 		}
-		if answered { // else it came after these were asked for
-			g.fresh = false
-			g.driver.tell(g.sink, nil)
-		}
+		g.driver.tell(g.sink, nil)
 	}
 }
