@@ -89,18 +89,21 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	}
 	buses := modbus.New(modbus.Config{Log: log, Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow})
 	brokers := mqtt.Config{Log: log, Formats: formats(), TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow}
+	var sessions *mqtt.Pool // it needs the name of the installation; no device is opened before the box runs
 	box, err := edge.Open(ctx, cfg.Config, edge.Parts{
 		Version: version(), Log: log, Formats: formats(),
 		Openers: map[string]devices.Opener{
 			devices.DriverModbus: buses.Open,
 			devices.DriverMQTT: func(d devices.Device, bounds []devices.Bound) (devices.Driver, error) {
-				return mqtt.Open(d, bounds, brokers)
+				return sessions.Open(d, bounds)
 			},
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
+	brokers.Gateway = box.Outbox.Installation()
+	sessions = mqtt.New(brokers)
 	s := &station{box: box}
 	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
 		backend := gateway.Site(box)

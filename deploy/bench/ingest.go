@@ -33,6 +33,7 @@ type ingestFlags struct {
 	dir                     string
 	publish                 string // host:port: be the publishers' process
 	gather                  bool
+	apart                   bool // each publisher is a device of its own
 }
 
 func readIngestFlags(name string, args []string) (ingestFlags, error) {
@@ -42,6 +43,7 @@ func readIngestFlags(name string, args []string) (ingestFlags, error) {
 	set.IntVar(&f.publishers, "publishers", 20, "connections that publish")
 	set.IntVar(&f.inflight, "inflight", 50, "messages of one connection that wait for their PUBACK")
 	set.BoolVar(&f.gather, "gather", false, "publishers write what fits their window at once, not each message by itself")
+	set.BoolVar(&f.apart, "apart", false, "ingest-mqtt: each publisher's topic belongs to a device of its own, all with the same broker")
 	set.StringVar(&f.dir, "dir", "", "an empty directory for the log of readings, on the disk to be measured (default a temporary one)")
 	set.StringVar(&f.publish, "publish", "", "used by the measurement itself: publish to this address")
 	if err := set.Parse(args); err != nil {
@@ -256,38 +258,56 @@ func startMosquitto(ctx context.Context, dir, more string) (address string, stop
 	return address, stop, nil
 }
 
-// runMQTT runs one session for the topics of all publishers.
+// runMQTT runs the devices of all publishers: one for all topics, or one each.
 func runMQTT(ctx context.Context, cancel func(), f ingestFlags, address string, sink devices.Sink, running *sync.WaitGroup) (<-chan struct{}, error) {
-	bounds := make([]devices.Bound, f.publishers)
-	for i := range bounds {
-		_, bounds[i] = publisherDevice(i)
-	}
-	d, err := mqtt.Open(devices.Device{ID: "bench", Endpoint: "mqtt://" + address}, bounds, mqtt.Config{})
-	if err != nil {
-		return nil, err
-	}
-	watched := &watchedSink{Sink: sink, online: make(chan struct{})}
-	running.Go(func() {
-		defer cancel() // without a session there is nothing to wait for
-		if err := d.Run(ctx, watched); ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, "bench: session ended:", err)
+	bounds := map[string][]devices.Bound{}
+	for i := range f.publishers {
+		dev, bound := publisherDevice(i)
+		if !f.apart {
+			dev.ID = "bench"
 		}
-	})
+		bounds[dev.ID] = append(bounds[dev.ID], bound)
+	}
+	watched := &watchedSink{Sink: sink, awaited: map[string]bool{}, online: make(chan struct{})}
+	pool := mqtt.New(mqtt.Config{Gateway: "bench"})
+	for id := range bounds {
+		watched.awaited[id] = true
+	}
+	for id, bounds := range bounds {
+		d, err := pool.Open(devices.Device{ID: id, Endpoint: "mqtt://" + address}, bounds)
+		if err != nil {
+			return nil, err
+		}
+		running.Go(func() {
+			defer cancel() // without a session there is nothing to wait for
+			if err := d.Run(ctx, watched); ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, "bench: session ended:", err)
+			}
+		})
+	}
 	return watched.online, nil
 }
 
-// watchedSink tells when the driver is there.
+// watchedSink tells when all devices are there.
 type watchedSink struct {
 	devices.Sink
-	once   sync.Once
-	online chan struct{}
+	mu      sync.Mutex
+	awaited map[string]bool // device ids
+	online  chan struct{}
 }
 
 func (w *watchedSink) Report(r devices.Report) {
-	if r.Problem == nil {
-		w.once.Do(func() { close(w.online) })
-	} else {
+	if r.Problem != nil {
 		fmt.Fprintln(os.Stderr, "bench:", r.Problem)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.awaited[r.Device] {
+		return
+	}
+	if delete(w.awaited, r.Device); len(w.awaited) == 0 {
+		close(w.online)
 	}
 }
 

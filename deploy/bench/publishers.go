@@ -20,7 +20,7 @@ import (
 
 // publisherDevice is the device and the one binding of publisher i.
 func publisherDevice(i int) (devices.Device, devices.Bound) {
-	id := fmt.Sprintf("pub-%02d", i)
+	id := fmt.Sprintf("pub-%03d", i)
 	dev := devices.Device{ID: id, Driver: devices.DriverBroker, Password: devices.Secret("password-of-" + id)}
 	point := "dust." + id
 	return dev, devices.Bound{
@@ -94,7 +94,7 @@ func newPublisher(ctx context.Context, i int, f ingestFlags) (*publisher, error)
 
 // prepare makes the packet: 256 bytes of JSON behind the topic.
 func (p *publisher) prepare(topic string, i int) {
-	head := fmt.Sprintf(`{"device":"pub-%02d","model":"dust monitor","time":`, i)
+	head := fmt.Sprintf(`{"device":"pub-%03d","model":"dust monitor","time":`, i)
 	tail := `,"data":{"pm25":38.2,"pm10":81.25,"noise":61.4,"temp":23.5,"hum":40.1,"wind":2.3,"dir":180},"status":"ok","battery":97,"note":""}`
 	pad := strings.Repeat(".", payloadSize-len(head)-13-len(tail))
 	payload := head + "0000000000000" + tail[:len(tail)-2] + pad + `"}`
