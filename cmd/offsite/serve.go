@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 
+	"offsite/devices"
+	"offsite/devices/template"
 	"offsite/gateway"
 )
 
@@ -59,11 +61,17 @@ type checkCommand struct {
 	Config string `arg:"" help:"Configuration file. 配置文件" type:"path"`
 }
 
-// Run tells every fault of the file at once.
+// Run tells every fault of the file, and of the user's own templates, at once.
 func (c *checkCommand) Run(s streamsOut) error {
-	if _, err := load(c.Config); err != nil {
+	cfg, err := load(c.Config)
+	ps := devices.AllProblems(err)
+	templates, err := template.Open(cfg.Templates)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(s.out, "%s: 没有问题 / no faults\n", c.Config)
+	if err := append(ps, templates.Faults()...).Err(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s: 没有问题 / no faults\n", c.Config)
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
 	"offsite/devices/networks"
+	"offsite/devices/template"
 	"offsite/edge"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
@@ -27,8 +28,9 @@ import (
 // Config is offsite.yaml: what the owner of the machine decides.
 type Config struct {
 	edge.Config `yaml:",inline"`
-	Gateway     gateway.Config `yaml:"gateway"`
-	Devices     DevicesConfig  `yaml:"devices"`
+	Gateway     gateway.Config  `yaml:"gateway"`
+	Devices     DevicesConfig   `yaml:"devices"`
+	Templates   template.Config `yaml:"templates"`
 }
 
 // DevicesConfig bounds where instruments, external brokers and cameras may be.
@@ -87,6 +89,10 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	if err != nil {
 		return nil, err
 	}
+	templates, err := template.Open(cfg.Templates)
+	if err != nil {
+		return nil, err
+	}
 	buses := modbus.New(modbus.Config{Log: log, Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow})
 	brokers := mqtt.Config{Log: log, Formats: formats(), TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow}
 	var sessions *mqtt.Pool // it needs the name of the installation; no device is opened before the box runs
@@ -107,6 +113,8 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	s := &station{box: box}
 	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
 		backend := gateway.Site(box)
+		backend.Discovery = finder{Pool: buses, broker: box.Broker, brokers: brokers}
+		backend.Templates = templates
 		backend.Prober = api.Probers{devices.DriverModbus: buses}
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
 			Backend: backend, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box), Log: log,

@@ -33,9 +33,8 @@ type Catalog struct {
 }
 
 // Open reads the shipped templates and those of the directory, which replace
-// shipped ones of the same id. Faults of the user's files are told by
-// [Catalog.Faults] and leave the others usable; a directory that cannot be
-// read is an error.
+// shipped ones of the same id. Faults of the directory and its files are told by
+// [Catalog.Faults] and leave the others usable. An error is of the program's own.
 func Open(cfg Config) (*Catalog, error) {
 	byID := map[string]*Template{}
 	sub, err := fs.Sub(shipped, "catalog")
@@ -50,14 +49,7 @@ func Open(cfg Config) (*Catalog, error) {
 		return nil, fmt.Errorf("shipped templates: %w", errors.Join(err, c.faults.Err()))
 	}
 	if cfg.Dir != "" {
-		root, err := os.OpenRoot(cfg.Dir)
-		if err != nil {
-			return nil, &devices.Problem{Code: "directory_unreadable", Field: "templates.dir", ZH: "模板目录无法读取，请核对路径和权限", EN: "the directory of templates cannot be read; check path and rights", Cause: err}
-		}
-		defer func() { _ = root.Close() }()
-		if err := c.read(root.FS(), true, byID); err != nil {
-			return nil, fmt.Errorf("templates in %s: %w", cfg.Dir, err)
-		}
+		c.readOwn(cfg.Dir, byID)
 	}
 	for _, t := range byID {
 		c.list = append(c.list, t)
@@ -66,10 +58,27 @@ func Open(cfg Config) (*Catalog, error) {
 	return c, nil
 }
 
+// readOwn reads the user's directory.
+func (c *Catalog) readOwn(dir string, byID map[string]*Template) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		c.faults.Add(unreadable(err))
+		return
+	}
+	defer func() { _ = root.Close() }()
+	if err := c.read(root.FS(), true, byID); err != nil {
+		c.faults.Add(devices.AllProblems(err)[0])
+	}
+}
+
+func unreadable(err error) *devices.Problem {
+	return &devices.Problem{Code: "directory_unreadable", Field: "templates.dir", ZH: "模板目录无法读取，请核对路径和权限", EN: "the directory of templates cannot be read; check path and rights", Cause: err}
+}
+
 func (c *Catalog) read(files fs.FS, own bool, byID map[string]*Template) error {
 	names, err := fs.Glob(files, "*.y*ml")
 	if err != nil {
-		return err
+		return unreadable(err)
 	}
 	if len(names) > mostFiles {
 		return devices.Invalid("templates.dir", "too_many", fmt.Sprintf("模板目录中最多 %d 个文件", mostFiles), fmt.Sprintf("a directory holds at most %d templates", mostFiles))
@@ -125,5 +134,5 @@ func (c *Catalog) Find(id string) *Template {
 	return c.list[i]
 }
 
-// Faults tells what is wrong with the user's own templates.
+// Faults tells what is wrong with the user's directory and the templates in it.
 func (c *Catalog) Faults() devices.Problems { return c.faults }

@@ -245,9 +245,10 @@ func TestOwnTemplatesReplaceShippedOnes(t *testing.T) {
 	if diff := cmp.Diff([]string{"yaml_syntax", "id_used"}, told); diff != "" {
 		t.Error(diff)
 	}
-	_, err = template.Open(template.Config{Dir: filepath.Join(dir, "none")})
-	if ps := devices.AllProblems(err); len(ps) != 1 || ps[0].Code != "directory_unreadable" {
-		t.Errorf("%v", err)
+	c, err = template.Open(template.Config{Dir: filepath.Join(dir, "none")})
+	must(t, err)
+	if ps := c.Faults(); len(ps) != 1 || ps[0].Code != "directory_unreadable" || c.Find("power-meter") == nil {
+		t.Errorf("without its directory: %v", ps)
 	}
 }
 

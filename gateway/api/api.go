@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
@@ -45,6 +46,7 @@ const (
 type API struct {
 	Backend
 	log     *slog.Logger
+	opened  time.Time
 	probing chan struct{} // has room for those that may be under way
 	tables  chan struct{} // the same for imports
 }
@@ -54,7 +56,7 @@ func New(b Backend, log *slog.Logger) *API {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &API{Backend: b, log: log, probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll)}
+	return &API{Backend: b, log: log, opened: time.Now().UTC(), probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll)}
 }
 
 // Operation is one method on one path.

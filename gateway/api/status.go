@@ -36,11 +36,19 @@ func (a *API) camerasSeen(sees func(string) bool) []CameraStatus {
 	return list
 }
 
+// notices are those of the site and one for the user's own templates.
 func (a *API) notices() []Notice {
-	if list := a.Condition.Notices(); list != nil {
+	list := append([]Notice{}, a.Condition.Notices()...)
+	faults := a.Templates.Faults()
+	if len(faults) == 0 {
 		return list
 	}
-	return []Notice{}
+	n := Notice{Code: "templates", Level: Warning, Since: a.opened, Zh: faults[0].ZH, En: faults[0].EN}
+	if more := len(faults) - 1; more > 0 {
+		n.Zh += fmt.Sprintf("（另有 %d 处，请运行 offsite check）", more)
+		n.En += fmt.Sprintf(" (and %d more: run offsite check)", more)
+	}
+	return append(list, n)
 }
 
 func (a *API) getStatus(c echo.Context) error {
