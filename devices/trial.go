@@ -3,6 +3,8 @@ package devices
 import (
 	"fmt"
 	"math"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -113,4 +115,35 @@ func (in *Inbox) PointsAt(topic string) []string { return in.mapping.pointsAt(to
 // GoodStep is a step that went well.
 func GoodStep(name string, took time.Duration, zh, en string) Step {
 	return Step{Name: name, OK: true, Took: Duration(took), ZH: zh, EN: en}
+}
+
+// mostPlaces is how many addresses of this machine people are shown.
+const mostPlaces = 4
+
+// ReachedAt gives the addresses, host:port, at which other machines reach a
+// listener on this one; none where it listens on loopback alone.
+func ReachedAt(listens net.Addr) []string {
+	at, err := netip.ParseAddrPort(listens.String())
+	if err != nil || at.Addr().IsLoopback() {
+		return nil
+	}
+	port := strconv.Itoa(int(at.Port()))
+	if !at.Addr().IsUnspecified() {
+		return []string{net.JoinHostPort(at.Addr().Unmap().String(), port)}
+	}
+	list, _ := net.InterfaceAddrs() // without them there is nothing to show
+	var places []string
+	for _, a := range list {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.IsLoopback() || n.IP.IsLinkLocalUnicast() || n.IP.To4() == nil || len(places) == mostPlaces {
+			continue
+		}
+		places = append(places, net.JoinHostPort(n.IP.String(), port))
+	}
+	return places
+}
+
+// Beijing writes a time as people at a cabinet read it.
+func Beijing(t time.Time) string {
+	return t.In(time.FixedZone("", 8*60*60)).Format("01-02 15:04:05")
 }

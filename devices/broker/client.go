@@ -12,13 +12,14 @@ import (
 )
 
 // client is what the broker knows of a device. It is immutable, but for the
-// memory of its inbox.
+// memory of its inbox and its recent messages.
 type client struct {
 	id     string
 	keys   [][sha256.Size]byte // hashes of the passwords that are good; without any nobody signs in by password
 	prints [][sha256.Size]byte // of the certificates that are good
 	bounds []devices.Bound
 	inbox  *devices.Inbox
+	recent *recent // what it last sent to bound topics; outlives the client
 
 	settings devices.MQTTSettings // without its secrets
 }
@@ -26,7 +27,10 @@ type client struct {
 // newClient makes what is known of a device, or keeps old where nothing changed,
 // so that what it remembers lasts.
 func (b *Broker) newClient(c *Client, old *client) (*client, error) {
-	next := &client{id: c.Device.ID, bounds: c.Bounds}
+	next := &client{id: c.Device.ID, bounds: c.Bounds, recent: &recent{}}
+	if old != nil {
+		next.recent = old.recent
+	}
 	passwords := []devices.Secret{c.Device.Password}
 	if m := c.Device.MQTT; m != nil {
 		next.settings = *m

@@ -79,11 +79,12 @@ func (u *unboundTopics) list(still func(device, topic string) bool) []Unbound {
 
 // Refused is a user name whose sign-in was refused.
 type Refused struct {
-	Username string    `json:"username"` // as it was given, at most 64 bytes of it
-	Remote   string    `json:"remote"`   // address it came from last
-	Code     string    `json:"code"`     // unknown_device, bad_password, no_password, bad_will
-	At       time.Time `json:"at"`
-	Count    int64     `json:"count"`
+	Username string           `json:"username"` // as it was given, at most 64 bytes of it
+	Remote   string           `json:"remote"`   // address it came from last
+	Code     string           `json:"code"`     // unknown_device, bad_password, no_password, bad_will
+	Problem  *devices.Problem `json:"-"`        // the last reason, and its cure
+	At       time.Time        `json:"at"`
+	Count    int64            `json:"count"`
 }
 
 type refusedSignIns struct {
@@ -92,7 +93,7 @@ type refusedSignIns struct {
 }
 
 // note remembers a refusal and says whether it is a new one.
-func (r *refusedSignIns) note(username, remote, code string, at time.Time) bool {
+func (r *refusedSignIns) note(username, remote string, why *devices.Problem, at time.Time) bool {
 	username = username[:min(len(username), 64)]
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,8 +108,8 @@ func (r *refusedSignIns) note(username, remote, code string, at time.Time) bool 
 		n = &Refused{Username: username}
 		r.names[username] = n
 	}
-	fresh := n.Code != code
-	n.Remote, n.Code, n.At = remote, code, at
+	fresh := n.Code != why.Code
+	n.Remote, n.Code, n.Problem, n.At = remote, why.Code, why, at
 	n.Count++
 	return fresh
 }

@@ -239,6 +239,7 @@ func (h *hook) record(l *line, c *client, pk *packets.Packet, o owed) {
 	if o.qos > 0 {
 		m.ID = strconv.Itoa(int(o.packet))
 	}
+	c.recent.note(&m)
 	d, reports := c.inbox.Open(m)
 	h.host.sink.Accept(d, l.settle)
 	for _, r := range reports {

@@ -238,7 +238,7 @@ func (h *host) tell(p *presence, device string, problem *devices.Problem) {
 // refuse takes note of a sign-in that failed.
 func (h *host) refuse(l *line, username string, problem *devices.Problem) {
 	h.broker.counts.refused.Add(1)
-	if h.broker.refused.note(username, l.remote, problem.Code, time.Now().UTC()) {
+	if h.broker.refused.note(username, l.remote, problem, time.Now().UTC()) {
 		h.log.Warn("sign-in refused", "device", username, "addr", l.remote, "err", problem)
 	}
 	if _, known := (*h.broker.clients.Load())[username]; !known {

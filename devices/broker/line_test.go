@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"offsite/devices"
 )
 
 // pipeLine gives a line over a pipe, whose writer runs, and the device's end.
@@ -129,7 +131,7 @@ func TestListsOfWhatWasHeardAreBounded(t *testing.T) {
 	for i := range 3 * most {
 		name := "n" + time.Duration(i).String()
 		u.note(Unbound{Device: "dev-1", Topic: name, At: at.Add(time.Duration(i))})
-		r.note(name, "10.0.0.7:4711", "unknown_device", at.Add(time.Duration(i)))
+		r.note(name, "10.0.0.7:4711", &devices.Problem{Code: "unknown_device"}, at.Add(time.Duration(i)))
 	}
 	topics, names := u.list(func(string, string) bool { return true }), r.list()
 	newest := "n" + time.Duration(3*most-1).String()

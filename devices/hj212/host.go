@@ -139,6 +139,9 @@ func (h *Host) Update(clients []Client) error {
 		if err != nil {
 			ps = append(ps, devices.AllProblems(fmt.Errorf("device %s: %w", c.Device.ID, err))...)
 		}
+		if was := old[l.settings.MN]; was != nil && was.device.ID == l.device.ID {
+			l.frames = was.frames
+		}
 		next[l.settings.MN] = l
 	}
 	delete(next, "")

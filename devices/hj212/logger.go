@@ -29,6 +29,7 @@ type logger struct {
 	bounds   []devices.Bound
 	places   map[devices.FactorPlace][]spot // by canonical code
 	topic    string                         // of its dead letters
+	frames   *frames                        // what it sent last; outlives the logger
 
 	mu     sync.Mutex
 	faulty map[string]string // points whose last value could not be read, with the code of the reason
@@ -91,7 +92,7 @@ func newLogger(c *Client) (*logger, error) {
 	l := &logger{
 		device: c.Device, bounds: c.Bounds, pw: sha256.Sum256([]byte(c.Device.Password.Reveal())),
 		places: make(map[devices.FactorPlace][]spot), faulty: make(map[string]string),
-		lonely: make(map[devices.FactorPlace]*lonely),
+		lonely: make(map[devices.FactorPlace]*lonely), frames: &frames{},
 	}
 	var ps devices.Problems
 	if c.Device.HJ212 == nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -155,6 +156,7 @@ func (s *session) take(ctx context.Context, f Frame, received time.Time) error {
 	s.decoder.Tolerant = l.settings.Tolerant // for the frames behind this one
 	if f.Packet == nil {
 		s.host.counts.refused.Add(1)
+		l.frames.note("refused", &f, received)
 		return s.hand(l, owed{}, l.delivery(devices.Origin{Device: s.device}, scrub(f.Raw), received, opened{problem: f.Refused}))
 	}
 	p := f.Packet
@@ -165,6 +167,9 @@ func (s *session) take(ctx context.Context, f Frame, received time.Time) error {
 	if !l.admits(p.PW) {
 		s.refuse(p, l.device.ID, wrongPassword(), received)
 		return s.owe(owed{answer: returned(p, returnPW)})
+	}
+	if _, data := kinds[p.CN]; data || f.Refused != nil {
+		l.frames.note(p.CN+"/"+strconv.Itoa(p.PNO), &f, received)
 	}
 	s.mu.Lock()
 	s.st, s.flag = p.ST, max(p.Flag, 0)&^3
