@@ -92,7 +92,8 @@ func (s *Server) headers(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), microphone=(), payment=(), usb=()")
+		// The console reads labels with the camera.
+		h.Set("Permissions-Policy", "camera=(self), microphone=(), payment=(), usb=()")
 		if s.trusted && c.IsTLS() {
 			// Not with a self-signed certificate: it would lock people out.
 			h.Set("Strict-Transport-Security", "max-age=31536000")

@@ -29,6 +29,10 @@ export const router = createRouter({
     { path: '/platform', name: 'platform', component: () => import('./rooms/Platform.vue') },
     { path: '/trust', name: 'trust', component: () => import('./rooms/Trust.vue') },
     { path: '/people', name: 'people', component: () => import('./rooms/People.vue') },
+    { path: '/scan', name: 'scan', component: () => import('./rooms/Scan.vue') },
+    { path: '/points/:id', name: 'past', component: () => import('./rooms/Past.vue'), props: true },
+    { path: '/retired', name: 'retired', component: () => import('./rooms/Retired.vue') },
+    { path: '/audit', name: 'audit', component: () => import('./rooms/Audit.vue') },
     { path: '/:rest(.*)*', name: 'missing', component: Missing },
   ],
 })

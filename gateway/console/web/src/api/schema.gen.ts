@@ -374,7 +374,7 @@ export interface paths {
         /**
          * Hear what is published, and what of it points could be bound to
          * @description With driver `mqtt` the gateway listens to that broker for the stated time, beside whatever session it has there. With
-         *     driver `broker` it tells at once what its own broker has heard on topics that no point is bound to, of one device or of all.
+         *     driver `broker` it listens to its own broker, to one device or to all, and adds what was heard in the last minutes on topics that no point is bound to.
          *     Home Assistant's MQTT discovery, SenML and Sparkplug B are understood; of other JSON every number is offered. Each offer has been tried.
          */
         post: operations["listenToDevices"];
@@ -1247,6 +1247,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/audit/chain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether the audit trail is whole
+         * @description Walks every row. Whoever keeps `seq` and `hash` elsewhere can tell later whether the trail of today was exchanged as a whole.
+         */
+        get: operations["getAuditChain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.yaml": {
         parameters: {
             query?: never;
@@ -1518,9 +1538,9 @@ export interface components {
         ListenRequest: {
             /** @description A Device; driver (mqtt, broker), endpoint and settings matter, and the id of one that is registered */
             device: Record<string, never>;
-            /** @description Of an external broker; absent means # */
+            /** @description Of an external broker; absent means everything */
             filters?: string[];
-            /** @description How long to listen to an external broker, 1 s to 20 s; absent: 8 s */
+            /** @description How long to listen, 1 s to 20 s; absent: 8 s */
             for?: string;
         };
         ListenReport: {
@@ -1528,7 +1548,7 @@ export interface components {
             sources: components["schemas"]["Source"][];
             /**
              * Format: int64
-             * @description Messages of topics beyond the 1
+             * @description Messages of topics beyond the 1,024 that are kept apart
              */
             missed: number;
         };
@@ -1556,6 +1576,7 @@ export interface components {
             retained?: boolean;
             /** @description Beginning of the last payload, as text */
             sample?: string;
+            /** @description Where it says that it is there */
             status?: components["schemas"]["StatusTopic"];
             offers: components["schemas"]["SourceOffer"][];
         };
@@ -1570,6 +1591,7 @@ export interface components {
             /** @description As its sender states it, else a guess */
             unit: string;
             digits: number;
+            /** @description Why no point can be bound to it */
             problem?: components["schemas"]["FieldProblem"];
             /** @description Ids of the points that are bound to it already */
             points?: string[];
@@ -2918,6 +2940,17 @@ export interface components {
             detail?: string;
             /** @description Of the chain */
             hash?: string;
+        };
+        AuditChain: {
+            whole: boolean;
+            /**
+             * Format: int64
+             * @description Number of the newest row
+             */
+            seq: number;
+            /** @description Of the newest row, over all before it */
+            hash: string;
+            problem?: components["schemas"]["FieldProblem"];
         };
         AuditList: {
             items: components["schemas"]["AuditRow"][];
@@ -5377,6 +5410,14 @@ export interface operations {
                 /** @description The `next` of the page before */
                 before?: number;
                 max?: number;
+                /** @description Who did it, as the rows name them */
+                who?: string;
+                /** @description An act, or with a dot at its end all that begin so, such as `camera.` */
+                act?: string;
+                /** @description What it was done to, or with a stroke at its end all of a kind, such as `camera/` */
+                what?: string;
+                from?: string;
+                to?: string;
             };
             header?: never;
             path?: never;
@@ -5391,6 +5432,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAuditChain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditChain"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -1,8 +1,10 @@
 import { fieldEn } from './field.en'
+import { officeEn } from './office.en'
 import type { Key } from './zh-CN'
 
 export const en: Record<Key, string> = {
   ...fieldEn,
+  ...officeEn,
   'app.name': 'Off-site supervision gateway',
   'nav.overview': 'Overview',
   'nav.events': 'Alarms',

@@ -16,6 +16,7 @@ export const fieldEn: Record<keyof typeof fieldZh, string> = {
   'instrument.kind.anemometer': 'Anemometer',
   'instrument.kind.climate_sensor': 'Climate sensor',
   'instrument.kind.cod_analyser': 'COD analyser',
+  'instrument.kind.data_logger': 'Data logger',
   'instrument.kind.dust_noise_station': 'Dust and noise station',
   'instrument.kind.flow_meter': 'Flow meter',
   'instrument.kind.flue_gas_analyser': 'Flue gas analyser',
@@ -147,8 +148,5 @@ export const fieldEn: Record<keyof typeof fieldZh, string> = {
   'trust.plain': 'This page came by plain HTTP; there is a fingerprint with HTTPS only.',
   'trust.how': 'How to trust it',
   'trust.owner': 'With a certificate of your own organisation in gateway.certificate and gateway.key of the configuration browsers warn no more.',
-  'trust.step1': 'Get the fingerprint from the gateway’s side: offsite serve prints it when it starts, and so does the line “certificate” of its log; or ask the administrator. This page alone proves nothing.',
-  'trust.step2': 'Open the certificate on the phone: in Safari Show Details › view the certificate in the warning; in Chrome Not secure › Certificate details beside the address.',
-  'trust.step3': 'Go on only where its SHA-256 agrees part by part with that of the gateway’s side; where it differs, do not sign in and tell the administrator.',
   'trust.download': 'Download the certificate',
 }

@@ -15,6 +15,7 @@ export const fieldZh = {
   'instrument.kind.anemometer': '风速仪',
   'instrument.kind.climate_sensor': '温湿度传感器',
   'instrument.kind.cod_analyser': 'COD 分析仪',
+  'instrument.kind.data_logger': '数采仪',
   'instrument.kind.dust_noise_station': '扬尘噪声站',
   'instrument.kind.flow_meter': '流量计',
   'instrument.kind.flue_gas_analyser': '烟气分析仪',
@@ -146,8 +147,5 @@ export const fieldZh = {
   'trust.plain': '当前经由不加密的 HTTP 打开；指纹只在 HTTPS 时有。',
   'trust.how': '如何信任',
   'trust.owner': '有自己单位的证书时，在配置的 gateway.certificate 与 gateway.key 填入，浏览器便不再警告。',
-  'trust.step1': '在网关那一侧取得指纹：offsite serve 启动时会打印，日志“certificate”一行也有；或请系统管理员另行告知。只看本页不能证明什么。',
-  'trust.step2': '在手机上打开证书：Safari 在警告页点“显示详细信息 › 查看此证书”；Chrome 点地址栏的“不安全 › 证书详情”。',
-  'trust.step3': '证书的 SHA-256 与网关那一侧的逐段一致，才继续访问；不一致，请勿登录并报告管理员。',
   'trust.download': '下载证书',
 }

@@ -1,8 +1,10 @@
 import { fieldZh } from './field.zh-CN'
+import { officeZh } from './office.zh-CN'
 
 /** Every sentence of the console in Chinese; the other languages have exactly these keys. */
 export const zhCN = {
   ...fieldZh,
+  ...officeZh,
   'app.name': '非现场监管网关',
   'nav.overview': '总览',
   'nav.events': '报警',
