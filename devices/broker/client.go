@@ -19,6 +19,7 @@ type client struct {
 	prints [][sha256.Size]byte // of the certificates that are good
 	bounds []devices.Bound
 	inbox  *devices.Inbox
+	learnt devices.Formats // what they remember outlives the client
 	recent *recent // what it last sent to bound topics; outlives the client
 
 	settings devices.MQTTSettings // without its secrets
@@ -50,7 +51,10 @@ func (b *Broker) newClient(c *Client, old *client) (*client, error) {
 	if old != nil && reflect.DeepEqual(old.keys, next.keys) && reflect.DeepEqual(old.bounds, next.bounds) && reflect.DeepEqual(old.settings, next.settings) {
 		return old, nil
 	}
-	inbox, err := devices.OpenInbox(&c.Device, c.Bounds, b.cfg.Formats)
+	if next.learnt = b.cfg.Formats.Remembering(); old != nil {
+		next.learnt = old.learnt
+	}
+	inbox, err := devices.OpenInbox(&c.Device, c.Bounds, next.learnt)
 	if err != nil {
 		err = fmt.Errorf("device %s: %w", c.Device.ID, err)
 	}

@@ -39,6 +39,29 @@ func TestEdgeNodeIsAskedForItsBirth(t *testing.T) {
 	}
 }
 
+func TestBirthOutlivesAnEditOfItsDevice(t *testing.T) {
+	s := newShelf()
+	b := start(t, s, func(c *Config) { c.Formats = devices.Formats{devices.FormatSparkplug: sparkplug.New} })
+	edge := func(device, point string) Client {
+		return member("dev-1", bound(device, point, &devices.Topic{Topic: "spBv1.0/plant/+/e1", Format: devices.FormatSparkplug, Path: "Supply"}))
+	}
+	if err := b.Update([]Client{edge("dev-1", "out.p")}); err != nil {
+		t.Fatal(err)
+	}
+	p := signIn(t, b, 4, "dev-1")
+	p.publish("spBv1.0/plant/NBIRTH/e1", "\x12\x11\x0a\x06Supply\x10\x05\x20\x09\x65\x00\x00\xc0\x41\x18\x00", 1, 1)
+	p.want(packets.Puback)
+	if err := b.Update([]Client{edge("dev-1", "out.q")}); err != nil {
+		t.Fatal(err)
+	}
+	p.publish("spBv1.0/plant/NDATA/e1", "\x12\x07\x10\x05\x65\x00\x00\xc8\x41\x18\x01", 1, 2) // by its alias
+	p.want(packets.Puback)
+	got := s.awaitDeliveries(t, 2)[1]
+	if got.Letter != nil || len(got.Readings) != 1 || got.Readings[0].Point != "out.q" || got.Readings[0].Value != 25 {
+		t.Errorf("delivery %+v", got)
+	}
+}
+
 func TestStatusTopicOfADevice(t *testing.T) {
 	s := newShelf()
 	b := start(t, s)

@@ -65,6 +65,15 @@ func (s *shelf) release() {
 	s.releaseLocked()
 }
 
+// releaseOne lets the oldest delivery that waits be on disk.
+func (s *shelf) releaseOne() {
+	s.mu.Lock()
+	done := s.waiting[0]
+	s.waiting = s.waiting[1:]
+	s.mu.Unlock()
+	done(nil)
+}
+
 func (s *shelf) set(held bool, fail error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,6 +267,7 @@ func (l *hubLink) read() (wire.Packet, error) {
 	decode := map[byte]func(*wire.Packet, []byte) error{
 		wire.Connect: (*wire.Packet).ConnectDecode, wire.Puback: (*wire.Packet).PubackDecode, wire.Pubrec: (*wire.Packet).PubrecDecode,
 		wire.Subscribe: (*wire.Packet).SubscribeDecode, wire.Unsubscribe: (*wire.Packet).UnsubscribeDecode, wire.Disconnect: (*wire.Packet).DisconnectDecode,
+		wire.Publish: (*wire.Packet).PublishDecode,
 	}
 	if f := decode[pk.FixedHeader.Type]; f != nil {
 		return pk, f(&pk, body)
@@ -275,6 +285,16 @@ func (l *hubLink) want(kind byte) wire.Packet {
 		l.t.Fatalf("got %s, want %s", wire.PacketNames[pk.FixedHeader.Type], wire.PacketNames[kind])
 	}
 	return pk
+}
+
+// silent asserts that nothing comes for a moment.
+func (l *hubLink) silent() {
+	l.t.Helper()
+	_ = l.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if pk, err := l.read(); err == nil {
+		l.t.Fatalf("%s came", wire.PacketNames[pk.FixedHeader.Type])
+	}
+	_ = l.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 }
 
 // wantEnd reads to the end and gives the kinds of packets that came before it.
