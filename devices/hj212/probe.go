@@ -268,7 +268,7 @@ func told(sent []keptFrame, found *devices.Findings, bounds []devices.Bound, too
 		fmt.Sprintf("最后一个数据包 %s：%s", at, text), fmt.Sprintf("the last packet, %s: %s", at, text))
 	if last.refused != nil {
 		s = devices.StepOf("message", took, last.refused)
-		s.ZH, s.EN = fmt.Sprintf("%s：%s", s.ZH, text), fmt.Sprintf("%s: %s", s.EN, text)
+		s.ZH, s.EN = fmt.Sprintf("%s，数据包 %s", s.ZH, text), fmt.Sprintf("%s, packet %s", s.EN, text)
 	}
 	if len(bounds) == 0 {
 		return []devices.Step{s}
