@@ -18,9 +18,18 @@ import (
 	"offsite/devices/state"
 	"offsite/edge/audit"
 	"offsite/edge/breach"
+	"offsite/edge/cameras"
 	"offsite/edge/dispatch"
 	"offsite/edge/evidence"
+	"offsite/edge/field"
+	"offsite/edge/health"
+	"offsite/edge/history"
+	"offsite/edge/intake"
+	"offsite/edge/ledger"
+	"offsite/edge/letters"
+	"offsite/edge/notice"
 	"offsite/edge/outbox"
+	"offsite/edge/upkeep"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 	"offsite/streams/snapshot"
@@ -33,23 +42,20 @@ type Box struct {
 	DB       *state.DB
 	Registry *registry.Registry
 	Audit    *audit.Log
-	Ledger   *Ledger
+	Ledger   *ledger.Ledger
+	Letters  *letters.Office
 	Events   *breach.Engine
 	Outbox   *outbox.Outbox
 	Vault    *evidence.Vault
 	Evidence *evidence.Collector
-	Platform *dispatch.Client
 	Broker   *broker.Broker
 	Loggers  *hj212.Host // nil where none listens
-	Pipeline *Pipeline
-	History  *History
+	Pipeline *intake.Pipeline
+	History  *history.History
 	Live     *Live
-	Board    *Board
-	Upkeep   *Upkeep
-	Health   *Health
-	Cameras  *Cameras
+	Board    *field.Board
+	Cameras  *cameras.Feeds
 
-	id          string // of this installation
 	cfg         Config
 	version     string
 	started     time.Time
@@ -57,7 +63,11 @@ type Box struct {
 	openers     map[string]devices.Opener
 	formats     devices.Formats
 	disk        vfs.FS // of the readings' store; nil is the machine's own, tests give others
-	condition   *condition
+	notices     *notice.Board
+	clerk       *ledger.Clerk
+	upkeep      *upkeep.Book
+	health      *health.Tracker
+	platform    *dispatch.Client
 	recording   chan struct{}                   // closed when the log can first be written
 	undelivered atomic.Int32                    // tries to deliver since the last that succeeded
 	contact     atomic.Pointer[dispatch.Report] // the platform's last coming or going
@@ -78,8 +88,11 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	if parts.Log == nil {
 		parts.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Box{cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, Live: newLive(), Health: newHealth(), History: &History{}, recording: make(chan struct{})}
-	b.condition = newCondition(b.Live)
+	b := &Box{
+		cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats,
+		Live: newLive(), History: &history.History{}, health: health.New(), recording: make(chan struct{}),
+	}
+	b.notices = notice.NewBoard(func() { b.Live.Tell(Update{Notices: true}) })
 	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger}); err != nil {
 		return nil, err
 	}
@@ -100,16 +113,13 @@ func (b *Box) openState(ctx context.Context) (err error) {
 	if b.Audit, err = audit.Open(ctx, b.DB); err != nil {
 		return err
 	}
-	if b.Ledger, err = OpenLedger(ctx, b.DB); err != nil {
+	if b.Ledger, err = ledger.Open(ctx, b.DB); err != nil {
 		return err
 	}
-	if b.Upkeep, err = openUpkeep(ctx, b.DB, b.Audit); err != nil {
+	if b.upkeep, err = upkeep.Open(ctx, b.DB, b.lapsed); err != nil {
 		return err
 	}
-	if b.id, err = installation(ctx, b.DB); err != nil {
-		return err
-	}
-	if b.Events, err = breach.Open(ctx, b.DB, breach.Config{Directory: directory{b.Registry, b.Upkeep}}); err != nil {
+	if b.Events, err = breach.Open(ctx, b.DB, breach.Config{Directory: directory{b.Registry, b.upkeep}}); err != nil {
 		return err
 	}
 	if b.Outbox, err = outbox.Open(ctx, b.DB, outbox.Config{
@@ -126,21 +136,29 @@ func (b *Box) openState(ctx context.Context) (err error) {
 
 // openRoads composes the roads of readings and frames and the platform's client.
 func (b *Box) openRoads(ctx context.Context) (err error) {
-	b.Board = newBoard(b.Ledger, b.Live, b.logger)
-	b.Pipeline = newPipeline(b.cfg.Clock.Tolerance.D(),
-		func(id string) *devices.Point { return b.Registry.Snapshot().Points[id] }, b.Board.warn, b.Live.Refresh)
-	b.Cameras = &Cameras{
-		rtsp: rtsp.Config{Log: b.logger}, feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
-		taker: snapshot.New(snapshot.Config{FFmpeg: b.cfg.Video.FFmpeg, Log: b.logger}),
-		live:  b.Live, board: b.Board, list: map[string]*camera{},
+	b.clerk = ledger.NewClerk(b.Ledger, b.logger)
+	b.Pipeline = intake.New(intake.Config{
+		Tolerance: b.cfg.Clock.Tolerance.D(), Warn: b.clockWarned, Refresh: b.Live.Refresh,
+		Point: func(id string) *devices.Point { return b.Registry.Snapshot().Points[id] },
+	})
+	if b.Letters, err = letters.Open(ctx, b.DB, letters.Config{
+		Registry: b.Registry, Formats: b.formats, Accept: b.Pipeline.Accept, History: b.History,
+	}); err != nil {
+		return err
 	}
+	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
+	b.Cameras = cameras.New(cameras.Config{
+		RTSP: rtsp.Config{Log: b.logger}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
+		Taker: snapshot.New(snapshot.Config{FFmpeg: b.cfg.Video.FFmpeg, Log: b.logger}),
+		Notes: b.clerk, Show: func(c cameras.Status) { b.Live.Tell(Update{Camera: &c}) },
+	})
 	if b.Broker, err = b.openBroker(); err != nil {
 		return err
 	}
 	if err = b.openLoggers(); err != nil {
 		return err
 	}
-	b.Platform, err = b.openPlatform(ctx)
+	b.platform, err = b.openPlatform(ctx)
 	return err
 }
 
@@ -173,8 +191,8 @@ func (b *Box) Run(ctx context.Context) error {
 	keep("readings", 5*time.Second, b.keepReadings)
 	keep("evidence", 10*time.Second, func(ctx context.Context) error { return b.Evidence.Run(ctx, b.Cameras, b.tellEvidence) })
 	keep("outbox", 10*time.Second, func(ctx context.Context) error { return b.Outbox.Run(ctx, b.deliver) })
-	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.Platform.Run(ctx, platformSite{b}) })
-	g.Go(func() error { return b.Board.run(later) })
+	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })
+	g.Go(func() error { return b.clerk.Run(later) })
 	if err := g.Wait(); ctx.Err() == nil {
 		return err
 	}
@@ -188,26 +206,38 @@ func (b *Box) acquire(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	agent := &Agent{
-		registry: b.Registry, openers: b.openers, broker: b.Broker, cameras: b.Cameras, sink: sink{b, ctx},
-		board: b.Board, live: b.Live, log: b.logger, pause: BackOff(time.Second, time.Minute),
+	into := sink{b, ctx}
+	strays := field.NewStrays(b.clerk, b.Broker, nil)
+	cfg := field.Config{
+		Registry: b.Registry, Openers: b.openers, Broker: b.Broker, Cameras: b.Cameras, Sink: into, Board: b.Board, Changed: b.changed, Log: b.logger,
+		Supervise: b.supervisor(time.Second, time.Minute),
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	listen := b.supervisor(time.Second, 30*time.Second)
 	if b.Loggers != nil {
-		agent.loggers = b.Loggers
-		g.Go(func() error { return b.tellLoggers(ctx) })
-		g.Go(func() error {
-			return Supervise(ctx, b.logger.With("task", "hj212"), BackOff(time.Second, 30*time.Second), b.runLoggers)
-		})
+		cfg.Loggers, strays = b.Loggers, field.NewStrays(b.clerk, b.Broker, b.Loggers)
+		g.Go(func() error { return listen(ctx, "hj212", b.runLoggers) })
 	}
-	g.Go(func() error { return agent.Run(ctx) })
-	g.Go(func() error { return b.Cameras.run(ctx) })
-	g.Go(func() error { return b.tellUnbound(ctx) })
+	g.Go(func() error { return listen(ctx, "broker", b.runBroker) })
+	g.Go(func() error { return field.NewAgent(cfg).Run(ctx) })
+	g.Go(func() error { return b.Board.Run(ctx) })
+	g.Go(func() error { return b.Cameras.Run(ctx) })
+	g.Go(func() error { return strays.Run(ctx) })
 	g.Go(func() error { return b.watchHealth(ctx) })
-	g.Go(func() error {
-		return Supervise(ctx, b.logger.With("task", "broker"), BackOff(time.Second, 30*time.Second), b.runBroker)
-	})
 	return g.Wait()
+}
+
+// supervisor gives the Supervise of tasks that are named, with such a pause.
+func (b *Box) supervisor(least, most time.Duration) func(ctx context.Context, name string, task func(context.Context) error) error {
+	return func(ctx context.Context, name string, task func(context.Context) error) error {
+		return Supervise(ctx, b.logger.With("task", name), BackOff(least, most), task)
+	}
+}
+
+// changed shows watchers that the registry is not what it was.
+func (b *Box) changed(s *registry.Snapshot) {
+	b.Live.keep(s.Points)
+	b.Live.Tell(Update{Changed: true})
 }
 
 // sink is where the drivers leave what they read.
@@ -217,9 +247,9 @@ type sink struct {
 }
 
 func (s sink) Accept(d devices.Delivery, done func(error)) {
-	s.Board.heard(d.Origin.Device, d.Received)
-	s.Health.delivered(&d)
-	s.Upkeep.mark(&d)
+	s.Board.Heard(d.Origin.Device, d.Received)
+	s.health.Delivered(&d)
+	s.upkeep.Mark(&d)
 	s.Pipeline.Accept(d, done)
 }
 
@@ -229,7 +259,7 @@ func (s sink) Report(r devices.Report) {
 	}
 }
 
-func (s sink) Polled(p devices.Poll) { s.Health.Polled(p) }
+func (s sink) Polled(p devices.Poll) { s.health.Polled(p) }
 
 var (
 	_ devices.Sink  = sink{}
@@ -245,8 +275,16 @@ func (b *Box) lost(l spool.Loss) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return b.Ledger.Add(ctx, Loss{
-		Kind: LossBacklog, Subject: "store/history", Why: p, From: l.Since, To: l.Until, Count: int64(l.Readings),
+	return b.Ledger.Add(ctx, ledger.Loss{
+		Kind: ledger.LossBacklog, Subject: "store/history", Why: p, From: l.Since, To: l.Until, Count: int64(l.Readings),
 		Detail: fmt.Sprintf("log sequences %d to %d", l.From, l.To),
 	})
 }
+
+// clockWarned tells of readings that claimed a time in the future.
+func (b *Box) clockWarned(device string, at time.Time, count int64, p *devices.Problem) {
+	b.clerk.Tell(ledger.Loss{Kind: ledger.LossClock, Subject: "device/" + device, Why: p, From: at, To: at, Count: count})
+}
+
+// Notices gives what holds about the gateway itself, by name.
+func (b *Box) Notices() []notice.Notice { return b.notices.List() }

@@ -20,6 +20,9 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/breach"
+	"offsite/edge/ledger"
+	"offsite/edge/notice"
+	"offsite/edge/yardtest"
 	"offsite/timeseries"
 )
 
@@ -45,9 +48,9 @@ func startBox(t *testing.T, dir string, disk vfs.FS) *runningBox {
 	}
 	box.disk = disk
 	if box.Registry.Snapshot().Sites["plant"] == nil {
-		register(t, box.Registry, yard()...)
-		register(t, box.Registry, brokerDevice("gate", boxPassword)...)
-		register(t, box.Registry, highLimit("high", "stack.gate", 100))
+		yardtest.Register(t, box.Registry, yardtest.Yard()...)
+		yardtest.Register(t, box.Registry, yardtest.BrokerDevice("gate", boxPassword)...)
+		yardtest.Register(t, box.Registry, yardtest.HighLimit("high", "stack.gate", 100))
 	}
 	b := &runningBox{Box: box, t: t}
 	var unwatch func()
@@ -114,7 +117,7 @@ func opened(u Update) bool { return u.Event != nil && u.Event.Step == breach.Ope
 // values gives what history holds of stack.gate.
 func (b *runningBox) values() []float64 {
 	b.t.Helper()
-	samples, err := b.History.Range(b.t.Context(), timeseries.Series{Site: "plant", Point: "stack.gate"}, noon.AddDate(-50, 0, 0), noon.AddDate(50, 0, 0), 0)
+	samples, err := b.History.Range(b.t.Context(), timeseries.Series{Site: "plant", Point: "stack.gate"}, yardtest.Noon.AddDate(-50, 0, 0), yardtest.Noon.AddDate(50, 0, 0), 0)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -159,9 +162,9 @@ func TestBoxTakesReadingsToHistoryAndAlarm(t *testing.T) {
 	if r, err := again.Last(t.Context(), "stack.gate"); err != nil || r.Value != 150 {
 		t.Errorf("last value %+v, %v", r, err)
 	}
-	rows := lossRows(t, again.Ledger)
-	if len(rows) != 1 || rows[0].Subject != subjectGateway || rows[0].Code != "gateway_stopped" {
-		t.Errorf("a stop in good order is told as %+v", rows)
+	rows, err := again.Ledger.Losses(t.Context(), 10)
+	if err != nil || len(rows) != 1 || rows[0].Subject != ledger.Gateway || rows[0].Why.Code != "gateway_stopped" {
+		t.Errorf("a stop in good order is told as %+v, %v", rows, err)
 	}
 }
 
@@ -233,7 +236,7 @@ func TestBoxOpensItsStoreAgainWhenTheDiskHasRoomAgain(t *testing.T) {
 	}
 	storage := func() bool {
 		for _, n := range b.Notices() {
-			if n.Name == noticeStorage {
+			if n.Name == notice.Storage {
 				return true
 			}
 		}

@@ -3,7 +3,6 @@ package edge
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/history"
 )
 
 // Config is what the owner of the machine decides about the site. The zero
@@ -19,7 +19,7 @@ type Config struct {
 	State    string         `yaml:"state"` // directory of everything that is kept
 	Broker   BrokerConfig   `yaml:"broker"`
 	HJ212    HJ212Config    `yaml:"hj212"`
-	History  HistoryConfig  `yaml:"history"`
+	History  history.Config `yaml:"history"`
 	Log      LogConfig      `yaml:"readings_log"`
 	Clock    ClockConfig    `yaml:"clock"`
 	Video    VideoConfig    `yaml:"video"`
@@ -34,23 +34,12 @@ type BrokerConfig struct {
 	Key         string `yaml:"key"`
 }
 
-// HistoryConfig names the store of history.
-type HistoryConfig struct {
-	Store     string           `yaml:"store"`     // local (the default) or influx
-	Retention devices.Duration `yaml:"retention"` // age at which history is deleted; default 1095d, 0s keeps it for ever
-	Influx    InfluxConfig     `yaml:"influx"`
-}
-
-// InfluxConfig is the connection to InfluxDB: org, bucket and token for 2.x,
-// database, username and password for 1.8.
-type InfluxConfig struct {
-	URL      string         `yaml:"url"`
-	Org      string         `yaml:"org"`
-	Bucket   string         `yaml:"bucket"`
-	Token    devices.Secret `yaml:"token"`
-	Database string         `yaml:"database"`
-	Username string         `yaml:"username"`
-	Password devices.Secret `yaml:"password"`
+// HJ212Config sets up the host for HJ 212 data loggers.
+type HJ212Config struct {
+	Listen      string `yaml:"listen"`   // empty (the default): no logger can connect
+	Insecure    bool   `yaml:"insecure"` // allow plain TCP off loopback, as nearly all loggers need it
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
 }
 
 // LogConfig bounds the log of readings.
@@ -105,7 +94,7 @@ func Defaults() Config {
 	return Config{
 		State:   "offsite-state",
 		Broker:  BrokerConfig{Listen: "127.0.0.1:1883"},
-		History: HistoryConfig{Store: "local", Retention: devices.Duration(1095 * 24 * time.Hour)},
+		History: history.Defaults(),
 		Clock:   ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
 		Video:   VideoConfig{Ring: devices.Duration(10 * time.Second)},
 	}
@@ -119,7 +108,7 @@ func (c *Config) Validate() error {
 	}
 	c.Broker.validate(&ps)
 	c.HJ212.validate(&ps)
-	c.History.validate(&ps)
+	ps = append(ps, devices.AllProblems(c.History.Validate())...)
 	c.Platform.validate(&ps)
 	if t := c.Clock.Tolerance.D(); t < time.Second || t > 24*time.Hour {
 		ps.Add(devices.Invalid("clock.tolerance", "out_of_range", "时钟容差须在 1s 与 24h 之间", "tolerate 1s to 24h"))
@@ -166,6 +155,42 @@ func (c *BrokerConfig) tls() (*tls.Config, *devices.Problem) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
+func (c *HJ212Config) validate(ps *devices.Problems) {
+	if c.Listen == "" {
+		return
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	switch {
+	case err != nil:
+		ps.Add(devices.Invalid("hj212.listen", "bad_address", "监听地址须形如 0.0.0.0:9212", `write an address like "0.0.0.0:9212"`))
+	case !loopback(host) && !c.Insecure && c.Certificate == "":
+		ps.Add(devices.Invalid("hj212.listen", "plain_off_loopback",
+			"本机以外的 HJ 212 明文传输可被窃听和篡改：请在专网或 VPN 内使用并设置 hj212.insecure: true，或填写 hj212.certificate 和 hj212.key",
+			"plain HJ 212 off loopback can be read and changed on the way: keep it in a private network and set hj212.insecure: true, or give hj212.certificate and hj212.key"))
+	}
+	if (c.Certificate == "") != (c.Key == "") {
+		ps.Add(devices.Invalid("hj212.certificate", "incomplete", "证书与私钥须同时填写", "give certificate and key together"))
+		return
+	}
+	_, problem := c.tls()
+	ps.Add(problem)
+}
+
+// tls is nil where no certificate is given.
+func (c *HJ212Config) tls() (*tls.Config, *devices.Problem) {
+	if c.Certificate == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		p := devices.Invalid("hj212.certificate", "bad_certificate",
+			"证书或私钥无法使用，请检查文件是否存在、可读且互相匹配", "certificate or key cannot be used; see that the files are there, can be read and belong together")
+		p.Cause = err
+		return nil, p
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
 func (c *PlatformConfig) validate(ps *devices.Problems) {
 	if d := c.StartDelay.D(); d < 0 || d > time.Hour {
 		ps.Add(devices.Invalid("platform.start_delay", "out_of_range", "启动延迟须在 0s 与 1h 之间", "delay the start by 0s to 1h"))
@@ -195,29 +220,4 @@ func (c *PlatformConfig) tls() (*tls.Config, *devices.Problem) {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
-}
-
-func (c *HistoryConfig) validate(ps *devices.Problems) {
-	if c.Retention < 0 {
-		ps.Add(devices.Invalid("history.retention", "out_of_range", "保存期须为零（永久）或正数", "a retention is zero (for ever) or more"))
-	}
-	switch c.Store {
-	case "local":
-	case "influx":
-		c.Influx.validate(ps)
-	default:
-		ps.Add(devices.Invalid("history.store", "not_one_of", "历史库须为 local 或 influx", "the store is local or influx"))
-	}
-}
-
-func (c *InfluxConfig) validate(ps *devices.Problems) {
-	if !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
-		ps.Add(devices.Invalid("history.influx.url", "bad_address", "地址须形如 http://127.0.0.1:8086", `write an address like "http://127.0.0.1:8086"`))
-	}
-	if c.Bucket == "" && c.Database == "" {
-		ps.Add(devices.Invalid("history.influx.bucket", "missing", "请填写 bucket（2.x）或 database（1.8）", "give a bucket (2.x) or a database (1.8)"))
-	}
-	if c.Bucket != "" && c.Token == "" {
-		ps.Add(devices.Invalid("history.influx.token", "missing", "InfluxDB 2.x 须填写 token", fmt.Sprintf("bucket %q needs a token", c.Bucket)))
-	}
 }

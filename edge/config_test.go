@@ -80,3 +80,32 @@ func TestBytesAreReadAsPeopleWriteThem(t *testing.T) {
 		}
 	}
 }
+
+func TestHJ212Configuration(t *testing.T) {
+	tests := []struct {
+		name string
+		cfg  HJ212Config
+		want string
+	}{
+		{"none", HJ212Config{}, ""},
+		{"loopback", HJ212Config{Listen: "127.0.0.1:9212"}, ""},
+		{"no port", HJ212Config{Listen: "0.0.0.0"}, "hj212.listen bad_address"},
+		{"plain off loopback", HJ212Config{Listen: "0.0.0.0:9212"}, "hj212.listen plain_off_loopback"},
+		{"accepted", HJ212Config{Listen: "0.0.0.0:9212", Insecure: true}, ""},
+		{"key without certificate", HJ212Config{Listen: "127.0.0.1:9212", Key: "k"}, "hj212.certificate incomplete"},
+		{"no such file", HJ212Config{Listen: "127.0.0.1:9212", Key: "k", Certificate: "c"}, "hj212.certificate bad_certificate"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var ps devices.Problems
+			tt.cfg.validate(&ps)
+			got := ""
+			for _, p := range ps {
+				got += p.Field + " " + p.Code
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -1,291 +1,285 @@
 package edge
 
 import (
+	"context"
+	"database/sql"
+	"maps"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"offsite/devices"
 	"offsite/devices/registry"
+	"offsite/edge/audit"
+	"offsite/edge/field"
+	"offsite/edge/health"
+	"offsite/edge/ledger"
+	"offsite/edge/upkeep"
 )
 
-// Health counts how every device and point fares: what came and what failed,
-// how long answers took, and which points have fallen silent. It keeps some
-// hundred bytes a point and one kibibyte more for each device that is polled.
-type Health struct {
-	mu      sync.Mutex
-	devices map[string]*deviceHealth
-	points  map[string]*pointHealth
+// PointHealth tells how a point fares.
+type PointHealth struct {
+	health.PointCounts
+	Last        *devices.Reading // newest since the start; nil if there was none
+	Problem     *devices.Problem // why it cannot be read now
+	Error       *ledger.LastError
+	Maintenance *upkeep.Maintenance // its own
 }
 
-type deviceHealth struct {
-	tally   tally
-	polled  bool     // it is polled, and its driver counts the polls itself
-	leftOut bool     // in quarantine
-	took    []uint32 // microseconds of the last answers, in a ring
-	next    int      // place in took of the next
+// DeviceHealth tells how a device and its points fare.
+type DeviceHealth struct {
+	field.Status
+	health.DeviceCounts
+	Site        string
+	Error       *ledger.LastError
+	Maintenance *upkeep.Maintenance
+	Days        []health.OnlineDay // oldest first
+	Points      []PointHealth
 }
 
-type pointHealth struct {
-	tally   tally
-	known   time.Time     // since when it ought to be heard
-	heard   time.Time     // receipt of the newest reading that was new itself; zero if none since the start
-	learned time.Duration // between two of those; zero before the second
-	device  string        // bound now; empty if none is
-	stated  time.Duration // expected period as device or binding state it; zero if they do not
-	stale   bool          // as told
+// OutletOnline is the online time of all devices that are bound to an outlet,
+// added up.
+type OutletOnline struct {
+	Outlet, Site string
+	Days         []health.OnlineDay // oldest first
 }
 
-// Windows of a tally.
+// HealthReport tells how the whole field fares.
+type HealthReport struct {
+	Devices []DeviceHealth // by id
+	Outlets []OutletOnline // by id
+}
+
 const (
-	shortSlot   = 5 * 60  // seconds; 12 make an hour
-	longSlot    = 60 * 60 // 24 make a day
-	keptAnswers = 256     // of which mean and 99th percentile are told
+	lapseEvery  = time.Second     // between two looks for maintenance that has ended
+	followEvery = 5 * time.Second // between two looks for stale points
 )
 
-// Count is how many tries succeeded and failed.
-type Count struct{ OK, Bad uint32 }
-
-func (c *Count) add(d Count) { c.OK, c.Bad = c.OK+d.OK, c.Bad+d.Bad }
-
-// Rate is in [0, 1]; ok is false where nothing was tried.
-func (c Count) Rate() (rate float64, ok bool) {
-	if c.OK+c.Bad == 0 {
-		return 0, false
-	}
-	return float64(c.OK) / (float64(c.OK) + float64(c.Bad)), true
-}
-
-// tally counts for an hour and for a day, whose oldest slot is not whole.
-type tally struct {
-	short   [12]Count
-	long    [24]Count
-	shortAt int64 // number of the slot counted in last
-	longAt  int64
-}
-
-// turn empties the slots between the last and that of now, in Unix seconds. A
-// clock set back counts on in the last.
-func (t *tally) turn(now int64) {
-	t.shortAt = turn(t.short[:], t.shortAt, now/shortSlot)
-	t.longAt = turn(t.long[:], t.longAt, now/longSlot)
-}
-
-func turn(slots []Count, at, now int64) int64 {
-	if now <= at {
-		return at
-	}
-	n := int64(len(slots))
-	for i := max(at+1, now-n+1); i <= now; i++ {
-		slots[i%n] = Count{}
-	}
-	return now
-}
-
-func (t *tally) add(now int64, c Count) {
-	t.turn(now)
-	t.short[t.shortAt%int64(len(t.short))].add(c)
-	t.long[t.longAt%int64(len(t.long))].add(c)
-}
-
-func (t *tally) sums(now int64) (hour, day Count) {
-	t.turn(now)
-	for _, c := range t.short {
-		hour.add(c)
-	}
-	for _, c := range t.long {
-		day.add(c)
-	}
-	return hour, day
-}
-
-func newHealth() *Health {
-	return &Health{devices: map[string]*deviceHealth{}, points: map[string]*pointHealth{}}
-}
-
-// delivered notes what came. It keeps nothing of d.
-func (h *Health) delivered(d *devices.Delivery) {
-	now := d.Received.Unix()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if dev := h.devices[d.Origin.Device]; dev != nil && !dev.polled {
-		switch {
-		case d.Letter != nil:
-			dev.tally.add(now, Count{Bad: 1})
-		case len(d.Readings) > 0:
-			dev.tally.add(now, Count{OK: 1})
+// watchHealth tells of points that turn stale and of maintenance that ends by
+// the clock, until ctx ends.
+func (b *Box) watchHealth(ctx context.Context) error {
+	wake, stop := b.Registry.Watch()
+	defer stop()
+	ticker := time.NewTicker(lapseEvery)
+	defer ticker.Stop()
+	for changed, followed := true, (time.Time{}); ; {
+		now := time.Now()
+		if changed || now.Sub(followed) >= followEvery {
+			followed = now
+			b.tellTurned(b.health.Follow(b.Registry.Snapshot(), now))
+		}
+		ended, err := b.upkeep.Lapse(ctx, now)
+		if err != nil && ctx.Err() == nil {
+			b.logger.ErrorContext(ctx, "end of maintenance not written", "err", err)
+		}
+		for _, subject := range ended {
+			b.tellMaintenance(subject)
+		}
+		select {
+		case <-ticker.C:
+			changed = false
+		case <-wake:
+			changed = true
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	for i := range d.Readings {
-		r := &d.Readings[i]
-		p := h.points[r.Point]
-		if p == nil || r.Repeat { // what is said again was not measured again
+}
+
+// tellTurned shows watchers points that have turned stale or fresh, and their
+// devices.
+func (b *Box) tellTurned(points []string) {
+	if len(points) == 0 {
+		return
+	}
+	b.Live.Tell(Update{Points: points})
+	shown := map[string]bool{}
+	for _, p := range points {
+		if id := b.health.DeviceOf(p); !shown[id] {
+			shown[id] = true
+			b.Board.ShowAgain(id)
+		}
+	}
+}
+
+// Maintain puts a device or a point under maintenance from now until m.To. also
+// is called inside the transaction. The alarms that stand are ended, for
+// nothing judges whether they recover: their signal is then unknown.
+func (b *Box) Maintain(ctx context.Context, m upkeep.Maintenance, also func(context.Context, *sql.Tx) error) (upkeep.Maintenance, error) {
+	m, err := b.upkeep.Begin(ctx, m, also)
+	if err == nil {
+		b.tellMaintenance(m.Subject)
+	}
+	return m, err
+}
+
+// lapsed writes into the trail that a maintenance has ended by the clock.
+func (b *Box) lapsed(ctx context.Context, tx *sql.Tx, subject string, at time.Time) error {
+	kind, _, _ := strings.Cut(subject, "/")
+	return b.Audit.Append(ctx, tx, audit.Entry{At: at, Who: "gateway", Act: kind + ".maintenance.end", What: subject, Purpose: "agreed end", Result: "ok"})
+}
+
+// EndMaintenance ends the maintenance of "device/…" or "point/…" before its time.
+func (b *Box) EndMaintenance(ctx context.Context, subject string, also func(context.Context, *sql.Tx) error) error {
+	err := b.upkeep.End(ctx, subject, also)
+	if err == nil {
+		b.tellMaintenance(subject)
+	}
+	return err
+}
+
+// tellMaintenance shows watchers what a maintenance concerns.
+func (b *Box) tellMaintenance(subject string) {
+	kind, id, _ := strings.Cut(subject, "/")
+	if kind == "point" {
+		b.Live.Tell(Update{Points: []string{id}})
+		return
+	}
+	b.Board.ShowAgain(id)
+	var points []string
+	for _, bound := range b.Registry.Snapshot().Bound(id, time.Now()) {
+		points = append(points, bound.Point.ID)
+	}
+	if len(points) > 0 {
+		b.Live.Tell(Update{Points: points})
+	}
+}
+
+// PointState says whether a point whose value is of at is stale now, and which
+// maintenance concerns it: its device's, or else its own.
+func (b *Box) PointState(point string, at time.Time) (stale bool, m *upkeep.Maintenance) {
+	now := time.Now()
+	return b.health.Stale(point, at, now), b.upkeep.Of(b.health.DeviceOf(point), point, now)
+}
+
+// MaintenanceOf gives the maintenance that a device is under now, or nil.
+func (b *Box) MaintenanceOf(device string) *upkeep.Maintenance {
+	return b.upkeep.At("device/"+device, time.Now())
+}
+
+// StalePoints gives the stale points of each device, by id, as they were last told.
+func (b *Box) StalePoints() map[string][]string { return b.health.StalePoints() }
+
+// HealthOf tells how those devices fare that want chooses.
+func (b *Box) HealthOf(ctx context.Context, want func(*devices.Device) bool) (HealthReport, error) {
+	now, s, points := time.Now().UTC(), b.Registry.Snapshot(), b.health.Points()
+	var subjects []string
+	var chosen []*devices.Device
+	for _, id := range slices.Sorted(maps.Keys(s.Devices)) {
+		if !want(s.Devices[id]) {
 			continue
 		}
-		if r.Quality.Usable() {
-			p.tally.add(now, Count{OK: 1})
+		chosen = append(chosen, s.Devices[id])
+		subjects = append(subjects, "device/"+id)
+		for _, p := range points[id] {
+			subjects = append(subjects, "point/"+p)
+		}
+	}
+	errors, err := b.Ledger.LastErrors(ctx, subjects, now)
+	if err != nil {
+		return HealthReport{}, err
+	}
+	days, err := b.onlineDays(ctx, s, now)
+	if err != nil {
+		return HealthReport{}, err
+	}
+	board := map[string]field.Status{}
+	for _, d := range b.Board.Devices() {
+		board[d.Device] = d
+	}
+	var report HealthReport
+	for _, dev := range chosen {
+		subject := "device/" + dev.ID
+		d := DeviceHealth{
+			Status: board[dev.ID], Site: dev.Site, Error: errors[subject], Maintenance: b.upkeep.At(subject, now), Days: days(dev.ID),
+		}
+		d.Device = dev.ID
+		var counted []health.PointCounts
+		d.DeviceCounts, counted = b.health.Of(dev.ID, points[dev.ID], now)
+		for _, p := range counted {
+			d.Points = append(d.Points, b.pointHealth(p, d.Status, errors, now))
+		}
+		report.Devices = append(report.Devices, d)
+	}
+	report.Outlets = outletsOnline(s, report.Devices)
+	return report, nil
+}
+
+// onlineDays gives a function that computes a device's last days.
+func (b *Box) onlineDays(ctx context.Context, s *registry.Snapshot, now time.Time) (func(device string) []health.OnlineDay, error) {
+	gaps, err := b.Ledger.Gaps(ctx, health.Beginnings(now)[0], now)
+	if err != nil {
+		return nil, err
+	}
+	missed, bound := map[string]health.Spans{}, boundOf(s, now)
+	var shut health.Spans
+	for _, g := range gaps {
+		x := health.Span{From: g.From, To: g.To}
+		if g.Shutdown {
+			shut = append(shut, x)
 		} else {
-			p.tally.add(now, Count{Bad: 1})
-		}
-		if !d.Origin.Resent {
-			p.hear(d.Received)
+			missed[g.Subject] = append(missed[g.Subject], x)
 		}
 	}
-}
-
-// hear learns how often the point is heard. One long silence must not teach it
-// to be patient for hours.
-func (p *pointHealth) hear(at time.Time) {
-	gap := at.Sub(p.heard)
-	switch {
-	case p.heard.IsZero():
-	case gap <= 0:
-		return // of the same delivery, or a clock set back
-	case p.learned == 0:
-		p.learned = gap
-	default:
-		p.learned += (min(gap, max(4*p.learned, staleAfter)) - p.learned) / 8
-	}
-	p.heard = at
-}
-
-// Polled notes a poll of a device.
-func (h *Health) Polled(poll devices.Poll) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	d := h.devices[poll.Device]
-	if d == nil {
-		return
-	}
-	now := poll.At.Unix()
-	d.polled, d.leftOut = true, poll.LeftOut
-	if !poll.Answered {
-		d.tally.add(now, Count{Bad: 1})
-		return
-	}
-	d.tally.add(now, Count{OK: 1})
-	if len(d.took) < keptAnswers {
-		d.took = append(d.took, 0)
-	}
-	d.took[d.next%len(d.took)] = uint32(min(poll.Took.Microseconds(), 1<<32-1))
-	d.next = (d.next + 1) % keptAnswers
-	for _, id := range poll.Failed {
-		if p := h.points[id]; p != nil {
-			p.tally.add(now, Count{Bad: 1})
+	return func(device string) []health.OnlineDay {
+		subject, excluded := "device/"+device, slices.Clone(shut)
+		for _, m := range b.upkeep.Times(subject) {
+			excluded = append(excluded, health.Span{From: m.From, To: m.To})
 		}
-	}
+		return health.Online(now, bound[device], excluded, slices.Concat(missed[subject], missed[ledger.Gateway]))
+	}, nil
 }
 
-// staleAfter is the shortest silence after which a point is stale.
-const staleAfter = 60 * time.Second
-
-// patience is how long the point may be silent: three times its expected period.
-func (p *pointHealth) patience() time.Duration { return max(3*p.period(), staleAfter) }
-
-// period is the expected one, zero if nothing is known of it.
-func (p *pointHealth) period() time.Duration {
-	if p.stated > 0 {
-		return p.stated
-	}
-	return p.learned
-}
-
-// silent says whether the point is stale at now.
-func (p *pointHealth) silent(now time.Time) bool {
-	return p.device != "" && now.Sub(latest(p.heard, p.known)) > p.patience()
-}
-
-// periodOf gives the period that device and binding state, zero if they do not.
-func periodOf(dev *devices.Device, b *devices.Binding) time.Duration {
-	switch {
-	case b.Factor != nil && b.Factor.Kind == devices.KindMinute:
-		return max(dev.Period.D(), 10*time.Minute)
-	case b.Factor != nil && b.Factor.Kind == devices.KindHour:
-		return time.Hour
-	case b.Factor != nil && b.Factor.Kind == devices.KindDay:
-		return 24 * time.Hour
-	case dev.Driver == devices.DriverModbus && dev.Period == 0:
-		return time.Second
-	default:
-		return dev.Period.D()
-	}
-}
-
-// follow takes up what is registered and bound now, forgets the rest, and gives
-// the points that have turned stale, or fresh again, since it was last called.
-func (h *Health) follow(s *registry.Snapshot, now time.Time) (turned []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for id := range h.devices {
-		if s.Devices[id] == nil {
-			delete(h.devices, id)
-		}
-	}
-	before := make(map[string]string, len(h.points))
-	for id, p := range h.points {
-		before[id] = p.device
-		if p.device = ""; s.Points[id] == nil {
-			delete(h.points, id)
-		}
-	}
-	for id := range s.Devices {
-		if h.devices[id] == nil {
-			h.devices[id] = &deviceHealth{}
-		}
-	}
+// boundOf gives when each device had a binding in force, up to now.
+func boundOf(s *registry.Snapshot, now time.Time) map[string]health.Spans {
+	bound := map[string]health.Spans{}
 	for _, b := range s.Bindings {
-		dev := s.Devices[b.Device]
-		if dev == nil || s.Points[b.Point] == nil || b.From.After(now) || (b.To != nil && !b.To.After(now)) {
-			continue
+		x := health.Span{From: b.From, To: now}
+		if b.To != nil && b.To.Before(now) {
+			x.To = *b.To
 		}
-		p := h.points[b.Point]
-		if p == nil {
-			p = &pointHealth{}
-			h.points[b.Point] = p
-		}
-		if before[b.Point] != b.Device { // another has its own time and pace
-			p.known, p.learned = now, 0
-		}
-		p.device, p.stated = b.Device, periodOf(dev, b)
+		bound[b.Device] = append(bound[b.Device], x)
 	}
-	for id, p := range h.points {
-		if stale := p.silent(now); stale != p.stale {
-			p.stale = stale
-			turned = append(turned, id)
-		}
-	}
-	slices.Sort(turned)
-	return turned
+	return bound
 }
 
-// Stale says whether a point is stale at now: it is silent for longer than
-// three times its expected period and than a minute. at is the time of the value
-// that stands, which says it where nothing was heard since the start.
-func (h *Health) Stale(point string, at, now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := h.points[point]
-	if p == nil {
-		return now.Sub(at) > staleAfter
+// pointHealth adds to what was counted what others know.
+func (b *Box) pointHealth(counted health.PointCounts, d field.Status, errors map[string]*ledger.LastError, now time.Time) PointHealth {
+	p := PointHealth{
+		PointCounts: counted, Problem: d.Points[counted.Point], Error: errors["point/"+counted.Point],
+		Maintenance: b.upkeep.At("point/"+counted.Point, now),
 	}
-	last := latest(p.heard, at)
-	if !p.heard.IsZero() {
-		last = p.heard
+	if r, ok := b.Live.Latest(counted.Point); ok {
+		p.Last = &r
 	}
-	return now.Sub(last) > p.patience()
+	return p
 }
 
-// answers gives mean and 99th percentile of the last answers of a device.
-func (d *deviceHealth) answers() (count int, mean, p99 time.Duration) {
-	count = len(d.took)
-	if count == 0 {
-		return 0, 0, 0
+// outletsOnline adds the devices' online time up by outlet.
+func outletsOnline(s *registry.Snapshot, list []DeviceHealth) []OutletOnline {
+	sums := map[string][]health.OnlineDay{}
+	for i := range list {
+		at := map[string]bool{}
+		for _, p := range list[i].Points {
+			outlet, _ := devices.SplitPoint(p.Point)
+			at[outlet] = true
+		}
+		for outlet := range at {
+			days := sums[outlet]
+			if days == nil {
+				days = make([]health.OnlineDay, len(list[i].Days))
+			}
+			for j, day := range list[i].Days {
+				days[j] = health.OnlineDay{Day: day.Day, Expected: days[j].Expected + day.Expected, Online: days[j].Online + day.Online}
+			}
+			sums[outlet] = days
+		}
 	}
-	sorted := slices.Sorted(slices.Values(d.took))
-	var sum uint64
-	for _, t := range sorted {
-		sum += uint64(t)
+	var out []OutletOnline
+	for _, id := range slices.Sorted(maps.Keys(sums)) {
+		if o := s.Outlets[id]; o != nil {
+			out = append(out, OutletOnline{Outlet: id, Site: o.Site, Days: sums[id]})
+		}
 	}
-	worst := sorted[(count*99+99)/100-1]
-	return count, time.Duration(sum/uint64(count)) * time.Microsecond, time.Duration(worst) * time.Microsecond
+	return out
 }

@@ -13,7 +13,10 @@ import (
 	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/edge/evidence"
+	"offsite/edge/ledger"
+	"offsite/edge/letters"
 	"offsite/edge/outbox"
+	"offsite/edge/upkeep"
 	"offsite/timeseries"
 )
 
@@ -25,15 +28,16 @@ const saveEvery = time.Second
 // evidence wanted, audit rows and the cursor. So are dead letters, which people
 // must see even while a remote history is away.
 type judge struct {
-	log      followerLog
+	log      follower
 	db       *state.DB
 	registry *registry.Registry
 	engine   *breach.Engine
 	outbox   *outbox.Outbox
 	evidence *evidence.Collector
-	ledger   *Ledger
+	ledger   *ledger.Ledger
 	audit    *audit.Log
-	upkeep   *Upkeep // nil: nothing is ever under maintenance
+	letters  *letters.Office
+	upkeep   *upkeep.Book // nil: nothing is ever under maintenance
 	live     *Live
 	message  func(breach.Transition) (outbox.Message, error) // the platform's form of a transition
 	report   func(*devices.Problem)                          // why nothing can be judged; nil when it can again
@@ -54,19 +58,19 @@ func (j *judge) run(ctx context.Context) error {
 	}
 	committed, saved, looked := at, time.Now(), time.Time{}
 	for {
-		recs, err := j.log.Read(at, readAtOnce)
+		recs, err := j.log.Read(at)
 		if err != nil {
 			return err
 		}
 		var found []breach.Transition
-		var letters []timeseries.Record
+		var dead []timeseries.Record
 		rules := j.registry.Snapshot()
 		for _, rec := range recs {
 			if rec.Letter != nil {
-				letters = append(letters, rec)
+				dead = append(dead, rec)
 			}
 			if j.upkeep != nil {
-				rec.Readings = j.upkeep.judged(rec.Origin.Device, rec.Readings)
+				rec.Readings = j.upkeep.Judged(rec.Origin.Device, rec.Readings)
 			}
 			found = append(found, j.engine.Observe(rec, rules)...)
 			at = rec.Seq
@@ -75,8 +79,8 @@ func (j *judge) run(ctx context.Context) error {
 			looked = time.Now()
 			found = append(found, j.reconcile()...)
 		}
-		if len(found) > 0 || len(letters) > 0 || (at > committed && time.Since(saved) >= saveEvery) {
-			if err := j.commit(ctx, at, found, letters); err != nil {
+		if len(found) > 0 || len(dead) > 0 || (at > committed && time.Since(saved) >= saveEvery) {
+			if err := j.commit(ctx, at, found, dead); err != nil {
 				if at, err = j.restart(ctx, err); err != nil {
 					return err
 				}
@@ -86,7 +90,7 @@ func (j *judge) run(ctx context.Context) error {
 			saved, committed = time.Now(), at
 		}
 		if len(recs) == 0 {
-			if err := waitUntil(ctx, j.log, at, saveEvery/2); err != nil {
+			if err := j.log.Await(ctx, at, saveEvery/2); err != nil {
 				return err
 			}
 		}
@@ -154,13 +158,17 @@ func (j *judge) wait(ctx context.Context, why error) error {
 
 // commit writes the one transaction of a judgement and then wakes those who
 // carry it on.
-func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition, letters []timeseries.Record) error {
+func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition, dead []timeseries.Record) error {
 	snapshot := j.registry.Snapshot()
 	err := j.db.Update(ctx, func(tx *sql.Tx) error {
 		if err := j.engine.Save(ctx, tx, at, found); err != nil {
 			return err
 		}
-		if err := j.ledger.bury(ctx, tx, letters); err != nil {
+		fresh, err := j.letters.Bury(ctx, tx, dead)
+		if err != nil {
+			return err
+		}
+		if err := ledger.PutDead(ctx, tx, fresh); err != nil {
 			return err
 		}
 		for _, t := range found {
@@ -174,7 +182,7 @@ func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition
 		return fmt.Errorf("commit judgement: %w", err)
 	}
 	j.engine.Saved()
-	j.ledger.count(LossDeadLetter, int64(len(letters)))
+	j.ledger.Count(ledger.LossDeadLetter, int64(len(dead)))
 	if j.failures > 0 {
 		j.failures = 0
 		j.report(nil)
@@ -187,7 +195,7 @@ func (j *judge) commit(ctx context.Context, at uint64, found []breach.Transition
 			j.live.Tell(Update{Event: &t})
 		}
 	}
-	return j.log.Advance(followJudging, at)
+	return j.log.Advance(at)
 }
 
 // handOn queues a transition for the platform, wants its picture and audits it.

@@ -17,7 +17,10 @@ import (
 	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/edge/evidence"
+	"offsite/edge/ledger"
+	"offsite/edge/letters"
 	"offsite/edge/outbox"
+	"offsite/edge/yardtest"
 	"offsite/timeseries"
 )
 
@@ -35,11 +38,11 @@ const judged = "stack.p"
 
 func newCourt(t *testing.T, recs []timeseries.Record) *court {
 	t.Helper()
-	db := openDB(t, t.TempDir())
-	c := &court{t: t, db: db, registry: openRegistry(t, db), log: &logOf{recs: recs, cursor: map[string]uint64{}}}
-	register(t, c.registry, yard()...)
-	register(t, c.registry, modbusDevice("p")...)
-	register(t, c.registry, highLimit("high", judged, 100))
+	db := yardtest.OpenDB(t, t.TempDir())
+	c := &court{t: t, db: db, registry: yardtest.OpenRegistry(t, db), log: &logOf{recs: recs, cursor: map[string]uint64{}}}
+	yardtest.Register(t, c.registry, yardtest.Yard()...)
+	yardtest.Register(t, c.registry, yardtest.ModbusDevice("p")...)
+	yardtest.Register(t, c.registry, yardtest.HighLimit("high", judged, 100))
 	c.open()
 	return c
 }
@@ -47,12 +50,13 @@ func newCourt(t *testing.T, recs []timeseries.Record) *court {
 // open makes the judge as a start of the gateway does.
 func (c *court) open() {
 	ctx := c.t.Context()
-	ledger, err := OpenLedger(ctx, c.db)
+	book, err := ledger.Open(ctx, c.db)
 	trail, err2 := audit.Open(ctx, c.db)
 	engine, err3 := breach.Open(ctx, c.db, breach.Config{Directory: directory{registry: c.registry}})
 	box, err4 := outbox.Open(ctx, c.db, outbox.Config{})
 	vault, err5 := evidence.OpenVault(c.t.TempDir())
-	if err := errors.Join(err, err2, err3, err4, err5); err != nil {
+	office, err6 := letters.Open(ctx, c.db, letters.Config{})
+	if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil {
 		c.t.Fatal(err)
 	}
 	collector, err := evidence.Open(ctx, c.db, vault, evidence.Config{})
@@ -60,7 +64,7 @@ func (c *court) open() {
 		c.t.Fatal(err)
 	}
 	c.judge = &judge{
-		log: c.log, db: c.db, registry: c.registry, engine: engine, ledger: ledger, outbox: box, evidence: collector, audit: trail, live: newLive(),
+		log: follower{c.log, followJudging}, db: c.db, registry: c.registry, engine: engine, ledger: book, letters: office, outbox: box, evidence: collector, audit: trail, live: newLive(),
 		message: func(t breach.Transition) (outbox.Message, error) {
 			return outbox.Message{Key: fmt.Sprintf("%s:%d", t.Event.ID, t.Revision), Lane: t.Event.ID, Kind: messageEvent, Event: t.Event.ID}, nil
 		},
@@ -215,12 +219,12 @@ func TestJudgeEndsAlarmsThatNothingFounds(t *testing.T) {
 		change func(c *court)
 		reason string
 	}{
-		{"limit retired", func(c *court) { retire(c.t, c.registry, highLimit("high", judged, 100)) }, breach.EndLimitRetired},
-		{"binding retired", func(c *court) { retire(c.t, c.registry, modbusDevice("p")[2]) }, breach.EndNotMeasured},
+		{"limit retired", func(c *court) { yardtest.Retire(c.t, c.registry, yardtest.HighLimit("high", judged, 100)) }, breach.EndLimitRetired},
+		{"binding retired", func(c *court) { yardtest.Retire(c.t, c.registry, yardtest.ModbusDevice("p")[2]) }, breach.EndNotMeasured},
 		{"limit's validity over", func(c *court) {
-			l, over := highLimit("high", judged, 100), time.Now().Add(-time.Second)
+			l, over := yardtest.HighLimit("high", judged, 100), time.Now().Add(-time.Second)
 			l.ValidTo = &over
-			register(c.t, c.registry, l)
+			yardtest.Register(c.t, c.registry, l)
 		}, breach.EndLimitExpired},
 	}
 	for _, tt := range tests {
@@ -246,7 +250,7 @@ func TestJudgeEndsAlarmsThatNothingFounds(t *testing.T) {
 
 func TestJudgeEndsWithItsLog(t *testing.T) {
 	c := newCourt(t, nil)
-	c.judge.log = brokenLog{}
+	c.judge.log = follower{brokenLog{}, followJudging}
 	if err := c.judge.run(t.Context()); !errors.Is(err, devices.ErrUnavailable) {
 		t.Errorf("ended with %v", err)
 	}
@@ -272,7 +276,7 @@ func TestJudgementIsNotHeldUpByOneWhoSendsOnlyRubbish(t *testing.T) {
 	recs := slices.Clone(twoAlarms)
 	for i := range rubbish {
 		recs = append(recs, timeseries.Record{Seq: uint64(len(recs) + 1), Delivery: devices.Delivery{
-			Origin: devices.Origin{Device: "wild"}, Received: ms(i), Letter: &devices.DeadLetter{Topic: "t", Payload: make([]byte, 64<<10), Problem: trouble("not_json")},
+			Origin: devices.Origin{Device: "wild"}, Received: yardtest.After(i), Letter: &devices.DeadLetter{Topic: "t", Payload: make([]byte, 64<<10), Problem: yardtest.Trouble("not_json")},
 		}})
 	}
 	c := newCourt(t, recs)
@@ -281,17 +285,17 @@ func TestJudgementIsNotHeldUpByOneWhoSendsOnlyRubbish(t *testing.T) {
 	if s.Cursor != uint64(len(recs)) || len(s.Events) != 2 {
 		t.Errorf("stands %+v", s)
 	}
-	if n := len(c.column(`SELECT seq FROM dead_letters`)); n == 0 || n > 2*lettersAtOnce {
+	if n := len(c.column(`SELECT seq FROM dead_letters`)); n == 0 || n > rubbish/10 {
 		t.Errorf("%d letters kept", n)
 	}
-	if n := c.column(`SELECT max(length(payload)) FROM dead_letters`); n[0] != fmt.Sprint(keepPayload) {
+	if n := c.column(`SELECT max(length(payload)) FROM dead_letters`); n[0] != fmt.Sprint(devices.MaxPayload) {
 		t.Errorf("the longest kept has %s bytes", n)
 	}
-	rows := lossRows(t, c.judge.ledger)
-	if len(rows) != 1 || rows[0].Count != rubbish || rows[0].Span != (rubbish-1)*time.Millisecond-(rubbish-1)*time.Millisecond%(10*time.Millisecond)+10*time.Millisecond {
-		t.Errorf("told as %+v", rows)
+	rows, err := c.judge.ledger.Losses(t.Context(), 10)
+	if err != nil || len(rows) != 1 || rows[0].Count != rubbish || rows[0].To.Sub(rows[0].From) != (rubbish-1)*time.Millisecond {
+		t.Errorf("told as %+v, %v", rows, err)
 	}
-	if got := c.judge.ledger.LossCounts()[LossDeadLetter]; got != rubbish {
+	if got := c.judge.ledger.LossCounts()[ledger.LossDeadLetter]; got != rubbish {
 		t.Errorf("counted %d", got)
 	}
 }

@@ -8,15 +8,16 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/breach"
-	"offsite/timeseries"
+	"offsite/edge/cameras"
+	"offsite/edge/field"
 )
 
 // Update is one thing that watchers hear of; one field is set.
 type Update struct {
 	Readings []devices.Reading // newly on disk, in log order; not to be changed
 	Event    *breach.Transition
-	Device   *DeviceStatus
-	Camera   *CameraStatus
+	Device   *field.Status
+	Camera   *cameras.Status
 	Points   []string // that turned stale or fresh, or whose maintenance began or ended
 	Changed  bool     // the registry changed
 	Notices  bool     // those that hold changed
@@ -134,13 +135,6 @@ func newer(r, old *devices.Reading) bool {
 	default:
 		return !r.At.Before(old.At)
 	}
-}
-
-// tail is the log as a follower reads it; see timeseries/spool.
-type tail interface {
-	Durable() uint64
-	Wait(ctx context.Context, after uint64) error
-	Read(after uint64, most int) ([]timeseries.Record, error)
 }
 
 // from begins behind seq, the end of the log at start; in the log's later

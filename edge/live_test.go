@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/edge/yardtest"
 	"offsite/timeseries"
 )
 
@@ -33,9 +33,11 @@ func TestLiveWatcherWhoIsSlowLosesAloneAndKnowsHowMuch(t *testing.T) {
 
 func TestLiveShowsTheNewestThatMayStand(t *testing.T) {
 	retained := func(n int, v float64) devices.Reading {
-		return devices.Reading{Point: "o.p", At: ms(n), Value: v, Stamped: true, Repeat: true}
+		return devices.Reading{Point: "o.p", At: yardtest.After(n), Value: v, Stamped: true, Repeat: true}
 	}
-	plain := func(n int, v float64) devices.Reading { return devices.Reading{Point: "o.p", At: ms(n), Value: v} }
+	plain := func(n int, v float64) devices.Reading {
+		return devices.Reading{Point: "o.p", At: yardtest.After(n), Value: v}
+	}
 	wrong := plain(6, 9)
 	wrong.Quality = devices.BadClock
 	tests := []struct {
@@ -58,7 +60,7 @@ func TestLiveShowsTheNewestThatMayStand(t *testing.T) {
 			for _, r := range tt.in {
 				l.Refresh([]devices.Reading{r})
 			}
-			if r, ok := l.Latest("o.p"); !ok || !r.At.Equal(ms(tt.at)) || r.Value != tt.v {
+			if r, ok := l.Latest("o.p"); !ok || !r.At.Equal(yardtest.After(tt.at)) || r.Value != tt.v {
 				t.Errorf("shows %g of %s", r.Value, r.At)
 			}
 		})
@@ -67,7 +69,7 @@ func TestLiveShowsTheNewestThatMayStand(t *testing.T) {
 
 func TestLiveForgetsRetiredPoints(t *testing.T) {
 	l := newLive()
-	l.Refresh([]devices.Reading{{Point: "o.p", At: ms(1)}, {Point: "o.q", At: ms(1)}})
+	l.Refresh([]devices.Reading{{Point: "o.p", At: yardtest.After(1)}, {Point: "o.q", At: yardtest.After(1)}})
 	l.keep(map[string]*devices.Point{"o.q": {ID: "o.q"}})
 	var left []string
 	for _, r := range l.All() {
@@ -116,24 +118,13 @@ func TestLiveEndsWithItsLog(t *testing.T) {
 // brokenLog is a log whose disk has failed.
 type brokenLog struct{}
 
-func (brokenLog) Durable() uint64                               { return 0 }
-func (brokenLog) Wait(context.Context, uint64) error            { return trouble("disk_full") }
-func (brokenLog) Read(uint64, int) ([]timeseries.Record, error) { return nil, trouble("disk_full") }
-func (brokenLog) Cursor(string) uint64                          { return 0 }
-func (brokenLog) Advance(string, uint64) error                  { return nil }
+func (brokenLog) Durable() uint64                    { return 0 }
+func (brokenLog) Wait(context.Context, uint64) error { return yardtest.Trouble("disk_full") }
 
-var _ followerLog = brokenLog{}
-
-func TestConditionHoldsSinceItBegan(t *testing.T) {
-	c := newCondition(newLive())
-	c.set(noticeStorage, trouble("disk_full"))
-	since := c.list()[0].Since
-	c.set(noticeStorage, trouble("disk_slow"))
-	if n := c.list()[0]; !n.Since.Equal(since) || n.Problem.Code != "disk_slow" || time.Since(since) > time.Minute {
-		t.Errorf("holds %+v", n)
-	}
-	c.set(noticeStorage, nil)
-	if len(c.list()) != 0 {
-		t.Errorf("still holds %+v", c.list())
-	}
+func (brokenLog) Read(uint64, int) ([]timeseries.Record, error) {
+	return nil, yardtest.Trouble("disk_full")
 }
+func (brokenLog) Cursor(string) uint64         { return 0 }
+func (brokenLog) Advance(string, uint64) error { return nil }
+
+var _ cursors = brokenLog{}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"offsite/edge/notice"
 )
 
 // metrics reads the site's counters whenever they are asked for.
@@ -101,7 +103,7 @@ func (m *metrics) collectLog(count, gauge sampler) {
 	for _, n := range m.box.Notices() {
 		held[n.Name] = true
 	}
-	for _, name := range notices {
+	for _, name := range notice.Names {
 		gauge(m.notices, truth(held[name]), name)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -17,7 +17,10 @@ import (
 	"offsite/edge/breach"
 	"offsite/edge/dispatch"
 	"offsite/edge/evidence"
+	"offsite/edge/ledger"
+	"offsite/edge/notice"
 	"offsite/edge/outbox"
+	"offsite/edge/upkeep"
 )
 
 // Kinds of messages in the outbox.
@@ -34,7 +37,7 @@ func (b *Box) openPlatform(ctx context.Context) (*dispatch.Client, error) {
 		Report: func(r dispatch.Report) {
 			if r.Part == dispatch.PartPlatform {
 				b.contact.Store(&r)
-				b.condition.set(noticePlatform, r.Problem)
+				b.notices.Set(notice.Platform, r.Problem)
 			}
 		},
 	}
@@ -48,7 +51,7 @@ func (b *Box) openPlatform(ctx context.Context) (*dispatch.Client, error) {
 // directory tells breach where a point stands and who answers for it.
 type directory struct {
 	registry *registry.Registry
-	upkeep   *Upkeep
+	upkeep   *upkeep.Book
 }
 
 func (d directory) Describe(point string, at time.Time) (breach.Place, bool) {
@@ -67,15 +70,15 @@ func (d directory) Describe(point string, at time.Time) (breach.Place, bool) {
 // maintained says whether the point, or a device bound to it, is under
 // maintenance at the time at.
 func (d directory) maintained(s *registry.Snapshot, point string, at time.Time) bool {
-	if d.upkeep == nil || d.upkeep.none() {
+	if d.upkeep == nil || d.upkeep.None() {
 		return false
 	}
 	for _, b := range s.Bindings {
-		if b.Point == point && !b.From.After(at) && (b.To == nil || b.To.After(at)) && d.upkeep.of(b.Device, point, at) != nil {
+		if b.Point == point && !b.From.After(at) && (b.To == nil || b.To.After(at)) && d.upkeep.Of(b.Device, point, at) != nil {
 			return true
 		}
 	}
-	return d.upkeep.of("", point, at) != nil
+	return d.upkeep.Of("", point, at) != nil
 }
 
 // measured says whether a device is bound to point at the time at.
@@ -109,18 +112,15 @@ func answerable(s *registry.Snapshot, site string) *devices.Entity {
 // message gives a transition the platform's form. Its lane is the event, so
 // that the platform hears of each event's steps in their order.
 func (b *Box) message(t breach.Transition) (outbox.Message, error) {
-	body, err := json.Marshal(eventBody(t, b.Platform.Clock()))
+	body, err := json.Marshal(eventBody(t, b.platform.Clock()))
 	if err != nil {
 		return outbox.Message{}, fmt.Errorf("write event: %w", err)
 	}
 	return outbox.Message{
-		Key: b.key(t.Event.ID, strconv.Itoa(t.Revision)), Lane: t.Event.ID, Kind: messageEvent, Event: t.Event.ID,
+		Key: b.Outbox.Key(t.Event.ID, strconv.Itoa(t.Revision)), Lane: t.Event.ID, Kind: messageEvent, Event: t.Event.ID,
 		Body: body, Created: time.Now().UTC(),
 	}, nil
 }
-
-// key is the idempotency key of one message about an event.
-func (b *Box) key(event, part string) string { return b.id + ":" + event + ":" + part }
 
 func eventBody(t breach.Transition, clock dispatch.Clock) dispatch.Event {
 	ev := t.Event
@@ -148,14 +148,14 @@ func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) e
 	if err != nil {
 		return err
 	}
-	body := eventBody(breach.Transition{Event: ev, Step: string(dispatch.EventStepEvidence), Revision: ev.Revision}, b.Platform.Clock())
+	body := eventBody(breach.Transition{Event: ev, Step: string(dispatch.EventStepEvidence), Revision: ev.Revision}, b.platform.Clock())
 	body.Evidence = evidenceBody(r)
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("write evidence: %w", err)
 	}
 	err = b.Outbox.Put(ctx, tx, outbox.Message{
-		Key: b.key(ev.ID, "evidence"), Lane: ev.ID + ":evidence", After: b.key(ev.ID, "1"), Kind: messageEvidence, Event: ev.ID,
+		Key: b.Outbox.Key(ev.ID, "evidence"), Lane: ev.ID + ":evidence", After: b.Outbox.Key(ev.ID, "1"), Kind: messageEvidence, Event: ev.ID,
 		Body: text, Blobs: r.Blobs(), Created: time.Now().UTC(),
 	})
 	if err != nil {
@@ -218,20 +218,20 @@ func (b *Box) delivered(ctx context.Context, a dispatch.Answer) {
 	switch {
 	case a.Class == dispatch.Done:
 		b.undelivered.Store(0)
-		b.condition.set(noticeDelivery, nil)
+		b.notices.Set(notice.Delivery, nil)
 	case a.Class == dispatch.Retry && a.Problem != nil && ctx.Err() == nil && b.undelivered.Add(1) > 1:
-		b.condition.set(noticeDelivery, a.Problem)
+		b.notices.Set(notice.Delivery, a.Problem)
 	}
 }
 
 func (b *Box) handOver(ctx context.Context, m outbox.Message) dispatch.Answer {
 	for _, sha := range m.Blobs {
 		open := func() (dispatch.Blob, error) { return platformSite{b}.Blob(sha) }
-		if a := b.Platform.PutBlob(ctx, sha, open); a.Class != dispatch.Done {
+		if a := b.platform.PutBlob(ctx, sha, open); a.Class != dispatch.Done {
 			return a
 		}
 	}
-	return b.Platform.PostEvent(ctx, m.Key, m.Body)
+	return b.platform.PostEvent(ctx, m.Key, m.Body)
 }
 
 // verdict is what the outbox makes of an answer.
@@ -244,18 +244,18 @@ func verdict(a dispatch.Answer) outbox.Verdict {
 
 // outboxPaused shows why nothing is sent, unless nobody wants a platform.
 func (b *Box) outboxPaused(s outbox.Status) {
-	if enrolled, _ := b.Platform.Enrolled(); enrolled == "" || s.Until.IsZero() {
-		b.condition.set(noticeOutbox, nil)
+	if enrolled, _ := b.platform.Enrolled(); enrolled == "" || s.Until.IsZero() {
+		b.notices.Set(notice.Outbox, nil)
 		return
 	}
-	b.condition.set(noticeOutbox, s.Reason)
+	b.notices.Set(notice.Outbox, s.Reason)
 }
 
 // buried writes a message that the platform refused for good among the losses.
 func (b *Box) buried(ctx context.Context, tx *sql.Tx, m outbox.Message, why *devices.Problem) error {
-	b.Ledger.count(LossRefused, 1)
-	return addLoss(ctx, tx, Loss{
-		Kind: LossRefused, Subject: "platform", Why: why, From: m.Created, To: time.Now(), Count: 1, Detail: m.Key,
+	b.Ledger.Count(ledger.LossRefused, 1)
+	return ledger.Put(ctx, tx, ledger.Loss{
+		Kind: ledger.LossRefused, Subject: "platform", Why: why, From: m.Created, To: time.Now(), Count: 1, Detail: m.Key,
 	})
 }
 
@@ -271,7 +271,7 @@ func (p platformAuditor) Audit(ctx context.Context, tx *sql.Tx, e dispatch.Entry
 // Enrol introduces the gateway to a platform with a one-time activation code;
 // whatever waited for a platform is then sent.
 func (b *Box) Enrol(ctx context.Context, address, code string) error {
-	if err := b.Platform.Enrol(ctx, address, code); err != nil {
+	if err := b.platform.Enrol(ctx, address, code); err != nil {
 		return err
 	}
 	b.Outbox.Resume()
@@ -303,7 +303,7 @@ func (b *Box) Acknowledge(ctx context.Context, id, who, note string, at time.Tim
 // Receive checks, carries out and answers one signed command that the platform
 // sent to the gateway's own address. body is the request's, already read.
 func (b *Box) Receive(ctx context.Context, r *http.Request, body []byte) (status int, answer []byte) {
-	return b.Platform.Receive(ctx, platformSite{b}, r.RemoteAddr, r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, body)
+	return b.platform.Receive(ctx, platformSite{b}, r.RemoteAddr, r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, body)
 }
 
 // PlatformStatus tells how the gateway stands with its platform.
@@ -324,8 +324,8 @@ func (b *Box) PlatformStatus(ctx context.Context) (PlatformStatus, error) {
 	if st.Outbox, err = b.Outbox.Depth(ctx); err != nil {
 		return st, err
 	}
-	st.Gateway, st.URL = b.Platform.Enrolled()
-	st.ClockOffset = time.Duration(b.Platform.Clock().OffsetMS) * time.Millisecond
+	st.Gateway, st.URL = b.platform.Enrolled()
+	st.ClockOffset = time.Duration(b.platform.Clock().OffsetMS) * time.Millisecond
 	if last := b.contact.Load(); last != nil {
 		st.Online, st.Since, st.Problem = last.Problem == nil, last.At, last.Problem
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -16,9 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"offsite/devices"
+	"offsite/edge/history"
+	"offsite/edge/intake"
+	"offsite/edge/notice"
 	"offsite/timeseries"
-	"offsite/timeseries/influx"
-	"offsite/timeseries/local"
 	"offsite/timeseries/spool"
 )
 
@@ -60,7 +60,7 @@ func (b *Box) openReadings() (*openReadings, error) {
 		Above: b.Events.Cursor(), Log: b.logger,
 	})
 	if err == nil {
-		r.history, err = openHistory(db, b.cfg.History, r.log.Commit, b.logger)
+		r.history, err = b.cfg.History.OpenStore(db, prefixLocal, r.log.Commit, b.logger)
 	}
 	if err == nil {
 		err = r.prove()
@@ -79,19 +79,6 @@ func (r *openReadings) prove() error {
 		return errors.Join(err, b.Close())
 	}
 	return r.log.Commit(b)
-}
-
-// openHistory opens the store of history. The embedded one writes by commit,
-// the log's: no write may follow one that failed.
-func openHistory(db *pebble.DB, cfg HistoryConfig, commit func(*pebble.Batch) error, logger *slog.Logger) (timeseries.Store, error) {
-	if cfg.Store != "influx" {
-		return local.Open(db, prefixLocal, local.Config{Commit: commit, Log: logger})
-	}
-	c := cfg.Influx
-	return influx.Open(influx.Config{
-		URL: c.URL, Org: c.Org, Bucket: c.Bucket, Token: c.Token,
-		Database: c.Database, Username: c.Username, Password: c.Password, Log: logger,
-	})
 }
 
 // backlog is what may wait for a remote store: as configured, else half of
@@ -129,69 +116,26 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 	os.Exit(70)
 }
 
-// History gives the readings of the past. While the store is being opened
-// again every call answers a Problem of kind ErrUnavailable.
-type History struct {
-	mu    sync.RWMutex // held for reading during a query, so that nothing closes under it
-	store timeseries.Store
-}
-
-var errHistoryClosed = &devices.Problem{
-	Kind: devices.ErrUnavailable, Code: "history_closed", ZH: "历史库正在重新打开，请稍候重试", EN: "the history is being opened again; try again shortly",
-}
-
-func (h *History) swap(store timeseries.Store) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.store = store
-}
-
-// ask runs query on the store, if it is open.
-func ask[T any](h *History, query func(timeseries.Store) (T, error)) (T, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if h.store == nil {
-		var none T
-		return none, errHistoryClosed
-	}
-	return query(h.store)
-}
-
-// Range is that of [timeseries.Store].
-func (h *History) Range(ctx context.Context, s timeseries.Series, from, to time.Time, most int) ([]timeseries.Sample, error) {
-	return ask(h, func(st timeseries.Store) ([]timeseries.Sample, error) { return st.Range(ctx, s, from, to, most) })
-}
-
-// Windows is that of [timeseries.Store].
-func (h *History) Windows(ctx context.Context, s timeseries.Series, from, to time.Time, every time.Duration) ([]timeseries.Window, error) {
-	return ask(h, func(st timeseries.Store) ([]timeseries.Window, error) { return st.Windows(ctx, s, from, to, every) })
-}
-
-// Last is that of [timeseries.Store].
-func (h *History) Last(ctx context.Context, s timeseries.Series) (timeseries.Sample, error) {
-	return ask(h, func(st timeseries.Store) (timeseries.Sample, error) { return st.Last(ctx, s) })
-}
-
 // keepReadings opens the store and runs the log and its followers on it until
 // ctx ends or the storage fails. Each call is one epoch of the store: what it
 // opened is closed when it returns, and nothing of it is used afterwards.
 func (b *Box) keepReadings(ctx context.Context) (err error) {
 	r, err := b.openReadings()
 	if err != nil {
-		b.condition.set(noticeStorage, devices.AllProblems(err)[0])
+		b.notices.Set(notice.Storage, devices.AllProblems(err)[0])
 		return err
 	}
 	defer func() {
-		b.Pipeline.open(nil)
+		b.Pipeline.Open(nil)
 		b.readings.Store(nil)
-		b.History.swap(nil) // waits for the queries that are under way
+		b.History.Swap(nil) // waits for the queries that are under way
 		err = errors.Join(err, r.close())
 	}()
 	if err = b.begin(ctx, r); err == nil {
 		err = b.follow(ctx, r)
 	}
 	if ctx.Err() == nil {
-		b.condition.set(noticeStorage, devices.AllProblems(err)[0])
+		b.notices.Set(notice.Storage, devices.AllProblems(err)[0])
 	}
 	return err
 }
@@ -210,10 +154,10 @@ func (b *Box) begin(ctx context.Context, r *openReadings) error {
 		}
 	}
 	b.Live.from(r.log.Durable())
-	b.History.swap(r.history)
+	b.History.Swap(r.history)
 	b.readings.Store(r)
-	b.Pipeline.open(r.log)
-	b.condition.set(noticeStorage, nil)
+	b.Pipeline.Open(r.log)
+	b.notices.Set(notice.Storage, nil)
 	if first {
 		close(b.recording)
 	}
@@ -238,7 +182,7 @@ func (b *Box) resume(ctx context.Context, r *openReadings) error {
 			at, heard = recs[i].Seq, recs[i].Received
 			for _, rd := range recs[i].Readings {
 				if rd.Quality != devices.BadClock {
-					b.Pipeline.prime(rd.Point, rd.At)
+					b.Pipeline.Prime(rd.Point, rd.At)
 				}
 			}
 		}
@@ -261,7 +205,7 @@ func (b *Box) primeFrom(ctx context.Context, history timeseries.Store) {
 	s := b.Registry.Snapshot()
 	for id := range s.Points {
 		if last, err := history.Last(ctx, timeseries.Series{Site: s.SiteOf(id), Point: id}); err == nil {
-			b.Pipeline.prime(id, last.At)
+			b.Pipeline.Prime(id, last.At)
 		}
 		if ctx.Err() != nil {
 			return
@@ -286,7 +230,7 @@ func (b *Box) follow(ctx context.Context, r *openReadings) error {
 	all.Go(func() error {
 		g, ctx := errgroup.WithContext(followCtx)
 		g.Go(func() error { return b.watchRoom(ctx, r) })
-		g.Go(func() error { return b.recorderOn(r).run(ctx) })
+		g.Go(func() error { return b.recorderOn(r).Run(ctx) })
 		g.Go(func() error { return b.judgeOn(r).run(ctx) })
 		g.Go(func() error { return b.Live.follow(ctx, r.log) })
 		err := g.Wait()
@@ -306,7 +250,7 @@ func (b *Box) watchRoom(ctx context.Context, r *openReadings) error {
 		if err := r.log.Refusing(); err != nil {
 			why = devices.AllProblems(err)[0]
 		}
-		b.condition.set(noticeStorage, why)
+		b.notices.Set(notice.Storage, why)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -315,18 +259,115 @@ func (b *Box) watchRoom(ctx context.Context, r *openReadings) error {
 	}
 }
 
-func (b *Box) recorderOn(r *openReadings) *recorder {
-	return &recorder{
-		log: r.log, store: r.history, onLog: b.cfg.History.Store != "influx", ledger: b.Ledger, logger: b.logger, flush: 5 * time.Second,
-		pause: BackOff(500*time.Millisecond, 30*time.Second), keepFor: b.cfg.History.Retention.D(),
-		report: func(p *devices.Problem) { b.condition.set(noticeHistory, p) },
-	}
+func (b *Box) recorderOn(r *openReadings) *history.Recorder {
+	return history.NewRecorder(history.RecorderConfig{
+		Log: follower{r.log, followHistory}, Store: r.history, OnLog: b.cfg.History.Store != "influx", Ledger: b.Ledger, Flush: 5 * time.Second,
+		Pause: BackOff(500*time.Millisecond, 30*time.Second), KeepFor: b.cfg.History.Retention.D(), Logger: b.logger,
+		Report: func(p *devices.Problem) { b.notices.Set(notice.History, p) },
+	})
 }
 
 func (b *Box) judgeOn(r *openReadings) *judge {
 	return &judge{
-		log: r.log, db: b.DB, registry: b.Registry, engine: b.Events, outbox: b.Outbox, evidence: b.Evidence, ledger: b.Ledger,
-		audit: b.Audit, upkeep: b.Upkeep, live: b.Live, message: b.message, logger: b.logger, pause: BackOff(500*time.Millisecond, 10*time.Second),
-		report: func(p *devices.Problem) { b.condition.set(noticeJudging, p) },
+		log: follower{r.log, followJudging}, db: b.DB, registry: b.Registry, engine: b.Events, outbox: b.Outbox, evidence: b.Evidence, ledger: b.Ledger,
+		letters: b.Letters, audit: b.Audit, upkeep: b.upkeep, live: b.Live, message: b.message, logger: b.logger,
+		pause: BackOff(500*time.Millisecond, 10*time.Second), report: func(p *devices.Problem) { b.notices.Set(notice.Judging, p) },
 	}
+}
+
+// tail is the log as it is read from its end; see timeseries/spool.
+type tail interface {
+	Wait(ctx context.Context, after uint64) error
+	Read(after uint64, most int) ([]timeseries.Record, error)
+}
+
+// cursors is the log as those who follow it use it.
+type cursors interface {
+	tail
+	Cursor(follower string) uint64
+	Advance(follower string, seq uint64) error
+}
+
+// The followers' names in the log.
+const (
+	followHistory = "history"
+	followJudging = "judging"
+)
+
+// readAtOnce is how many deliveries are read from the log at once.
+const readAtOnce = 2048
+
+// follower is the log as one follower with a cursor uses it.
+type follower struct {
+	log  cursors
+	name string
+}
+
+// Cursor is the sequence of the last record that the follower needs no more.
+func (f follower) Cursor() uint64 { return f.log.Cursor(f.name) }
+
+// Advance moves the cursor.
+func (f follower) Advance(seq uint64) error { return f.log.Advance(f.name, seq) }
+
+// Read gives the next records.
+func (f follower) Read(after uint64) ([]timeseries.Record, error) {
+	return f.log.Read(after, readAtOnce)
+}
+
+// Await waits for a record after that, but no longer than most.
+func (f follower) Await(ctx context.Context, after uint64, most time.Duration) error {
+	short, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	err := f.log.Wait(short, after)
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// Condition tells how the gateway itself fares.
+type Condition struct {
+	Version       string
+	Started       time.Time
+	History       string // local or influx
+	LogBytes      int64  // of the log of readings on disk
+	HistoryBehind int64  // deliveries not yet in history
+	JudgingBehind int64  // deliveries not yet judged
+}
+
+// Condition tells how the gateway itself fares.
+func (b *Box) Condition() Condition {
+	c := Condition{Version: b.version, Started: b.started.UTC(), History: b.cfg.History.Store}
+	if r := b.readings.Load(); r != nil {
+		end := r.log.Durable()
+		c.LogBytes = r.log.Bytes()
+		c.HistoryBehind = int64(end - min(end, r.log.Cursor(followHistory)))
+		c.JudgingBehind = int64(end - min(end, r.log.Cursor(followJudging)))
+	}
+	return c
+}
+
+// refusing tells why no reading is taken now; nil while they are.
+func (b *Box) refusing() *devices.Problem {
+	r := b.readings.Load()
+	if r == nil {
+		if why := b.notices.Why(notice.Storage); why != nil {
+			return why
+		}
+		return intake.ErrNoLog
+	}
+	if err := r.log.Refusing(); err != nil {
+		return devices.AllProblems(err)[0]
+	}
+	return nil
+}
+
+// Ready tells what keeps the gateway from recording, all at once; nil if nothing.
+func (b *Box) Ready() error {
+	var ps devices.Problems
+	ps.Add(b.refusing())
+	if b.Broker.Addr() == nil {
+		ps.Add(&devices.Problem{Kind: devices.ErrUnavailable, Code: "broker_closed", ZH: "内置 MQTT 代理尚未监听", EN: "the embedded broker does not listen yet"})
+	}
+	return ps.Err()
 }

@@ -9,6 +9,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/dispatch"
+	"offsite/edge/notice"
 	"offsite/edge/outbox"
 	"offsite/timeseries"
 )
@@ -36,8 +37,8 @@ func (s platformSite) Status() dispatch.Heartbeat {
 	if h.Devices.Online < h.Devices.Total || h.Cameras.Online < h.Cameras.Total {
 		h.State = dispatch.HeartbeatStateDegraded
 	}
-	for _, n := range s.condition.list() {
-		if n.Name == noticeStorage || n.Name == noticeJudging {
+	for _, n := range s.notices.List() {
+		if n.Name == notice.Storage || n.Name == notice.Judging {
 			h.State = dispatch.HeartbeatStateFault
 		}
 	}

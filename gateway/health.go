@@ -7,6 +7,9 @@ import (
 
 	"offsite/devices"
 	"offsite/edge"
+	"offsite/edge/health"
+	"offsite/edge/ledger"
+	"offsite/edge/upkeep"
 	"offsite/gateway/api"
 )
 
@@ -62,7 +65,7 @@ func (s siteHealth) point(p *edge.PointHealth, now time.Time) api.PointHealth {
 	return v
 }
 
-func successRate(c edge.Count) api.SuccessRate {
+func successRate(c health.Count) api.SuccessRate {
 	v := api.SuccessRate{Succeeded: int64(c.OK), Failed: int64(c.Bad)}
 	if rate, ok := c.Rate(); ok {
 		v.Rate = &rate
@@ -70,7 +73,7 @@ func successRate(c edge.Count) api.SuccessRate {
 	return v
 }
 
-func onlineDays(days []edge.OnlineDay) []api.OnlineDay {
+func onlineDays(days []health.OnlineDay) []api.OnlineDay {
 	list := make([]api.OnlineDay, len(days))
 	for i, d := range days {
 		list[i] = api.OnlineDay{Day: d.Day, Expected: devices.Duration(d.Expected.Round(time.Second)), Online: devices.Duration(d.Online.Round(time.Second))}
@@ -81,14 +84,14 @@ func onlineDays(days []edge.OnlineDay) []api.OnlineDay {
 	return list
 }
 
-func lastError(e *edge.LastError) *api.LastError {
+func lastError(e *ledger.LastError) *api.LastError {
 	if e == nil {
 		return nil
 	}
 	return &api.LastError{Problem: *api.ProblemOf(e.Why), From: e.From, To: e.To, Open: e.Open}
 }
 
-func maintenance(m *edge.Maintenance) *api.Maintenance {
+func maintenance(m *upkeep.Maintenance) *api.Maintenance {
 	if m == nil {
 		return nil
 	}
@@ -101,6 +104,6 @@ func (s siteHealth) PointState(point string, at time.Time) (stale bool, m *api.M
 }
 
 func (s siteHealth) Maintain(ctx context.Context, subject, who string, r api.MaintenanceRequest, also func(context.Context, *sql.Tx) error) (api.Maintenance, error) {
-	m, err := s.Box.Maintain(ctx, edge.Maintenance{Subject: subject, Who: who, Reason: r.Reason, To: r.Until}, also)
+	m, err := s.Box.Maintain(ctx, upkeep.Maintenance{Subject: subject, Who: who, Reason: r.Reason, To: r.Until}, also)
 	return *maintenance(&m), err
 }

@@ -8,13 +8,18 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"offsite/devices"
+	"offsite/devices/registry"
 	"offsite/edge"
 	"offsite/edge/breach"
+	"offsite/edge/cameras"
+	"offsite/edge/field"
+	"offsite/edge/letters"
 	"offsite/gateway/api"
 	"offsite/streams"
 )
@@ -39,7 +44,7 @@ func (s siteDevices) Devices() []api.DeviceStatus {
 }
 
 // deviceStatus gives the API's form; stale are the stale points of each device.
-func deviceStatus(b *edge.Box, d *edge.DeviceStatus, stale map[string][]string) api.DeviceStatus {
+func deviceStatus(b *edge.Box, d *field.Status, stale map[string][]string) api.DeviceStatus {
 	st := api.DeviceStatus{
 		Device: d.Device, Online: d.Online, Since: d.Since, LastReading: d.Heard, Problem: api.ProblemOf(d.Problem),
 		Stale: stale[d.Device], Maintenance: maintenance(b.MaintenanceOf(d.Device)),
@@ -64,7 +69,7 @@ func (s siteCameras) Cameras() []api.CameraStatus {
 	return list
 }
 
-func cameraStatus(b *edge.Box, c *edge.CameraStatus) api.CameraStatus {
+func cameraStatus(b *edge.Box, c *cameras.Status) api.CameraStatus {
 	st := api.CameraStatus{Camera: c.Camera, Connected: c.Connected, Since: c.Since, Problem: api.ProblemOf(c.Problem), Viewers: c.Readers}
 	if cam := b.Registry.Snapshot().Cameras[c.Camera]; cam != nil {
 		st.Site = cam.Site
@@ -173,22 +178,41 @@ func (s siteCondition) Losses(ctx context.Context, most int) ([]api.Loss, error)
 	list := make([]api.Loss, 0, len(rows))
 	for _, l := range rows {
 		list = append(list, api.Loss{
-			ID: l.ID, Kind: l.Kind, Subject: l.Subject, Site: s.SiteOf(l.Subject), From: l.From, To: l.To, Count: l.Count, Open: l.Open,
+			ID: l.ID, Kind: l.Kind, Subject: l.Subject, Site: siteOf(s.Registry, l.Subject), From: l.From, To: l.To, Count: l.Count, Open: l.Open,
 			Detail: l.Detail, Why: *api.ProblemOf(l.Why),
 		})
 	}
 	return list, nil
 }
 
+// siteOf gives the site of a loss's subject, "" if it has none.
+func siteOf(r *registry.Registry, subject string) string {
+	kind, id, _ := strings.Cut(subject, "/")
+	s := r.Snapshot()
+	switch devices.Kind(kind) {
+	case devices.KindPoint:
+		return s.SiteOf(id)
+	case devices.KindDevice:
+		if d := s.Devices[id]; d != nil {
+			return d.Site
+		}
+	case devices.KindCamera:
+		if c := s.Cameras[id]; c != nil {
+			return c.Site
+		}
+	}
+	return ""
+}
+
 func (s siteCondition) Ready(context.Context) error { return s.Box.Ready() }
 
 type siteLetters struct{ *edge.Box }
 
-func (s siteLetters) letters(list []edge.Letter) []api.DeadLetter {
+func (s siteLetters) letters(list []letters.Letter) []api.DeadLetter {
 	out := make([]api.DeadLetter, 0, len(list))
 	for _, l := range list {
 		d := api.DeadLetter{
-			ID: int64(l.Seq), Device: l.Device, Site: s.SiteOf("device/" + l.Device), Topic: l.Topic, Size: len(l.Payload),
+			ID: int64(l.Seq), Device: l.Device, Site: siteOf(s.Registry, "device/"+l.Device), Topic: l.Topic, Size: len(l.Payload),
 			Problem: *api.ProblemOf(l.Problem), ReceivedAt: l.Received,
 		}
 		d.Payload, d.Encoding = api.PayloadOf(l.Payload)
@@ -206,12 +230,12 @@ func seqsOf(ids []int64) []uint64 {
 }
 
 func (s siteLetters) Letters(ctx context.Context, f api.LetterFilter) ([]api.DeadLetter, error) {
-	list, err := s.Ledger.Letters(ctx, edge.LetterFilter{Device: f.Device, Seqs: seqsOf(f.IDs), Before: uint64(f.Before), Most: f.Most})
+	list, err := s.Box.Letters.List(ctx, letters.Filter{Device: f.Device, Seqs: seqsOf(f.IDs), Before: uint64(f.Before), Most: f.Most})
 	return s.letters(list), err
 }
 
 func (s siteLetters) Replay(ctx context.Context, ids []int64) (api.ReplayResult, error) {
-	done, err := s.Box.Replay(ctx, edge.LetterFilter{Seqs: seqsOf(ids)})
+	done, err := s.Box.Letters.Replay(ctx, letters.Filter{Seqs: seqsOf(ids)})
 	return api.ReplayResult{Understood: done.Understood, Readings: done.Readings, Failed: s.letters(done.Failed)}, err
 }
 

@@ -46,6 +46,14 @@ type Refusal struct {
 	Reason *devices.Problem
 }
 
+// Correction is a value of history that later data changed.
+type Correction struct {
+	Point    string
+	At       time.Time
+	Seq      uint64 // of the record that changed it
+	Old, New Sample
+}
+
 // Written tells how far the store has come.
 type Written struct {
 	Durable uint64    // all records up to and including Durable are durable in the store, or refused

@@ -13,6 +13,8 @@ import (
 	"offsite/devices"
 	"offsite/devices/registry"
 	"offsite/edge"
+	"offsite/edge/history"
+	"offsite/edge/ledger"
 	"offsite/timeseries/influx/influxtest"
 )
 
@@ -34,7 +36,7 @@ func startInfluxBox(t *testing.T, url string, points ...string) *influxBox {
 	cfg.State, cfg.Broker.Listen = t.TempDir(), "127.0.0.1:0"
 	cfg.History.Store = "influx"
 	cfg.History.Retention = 0 // the test's times are its own
-	cfg.History.Influx = edge.InfluxConfig{URL: url, Database: "offsite"}
+	cfg.History.Influx = history.Influx{URL: url, Database: "offsite"}
 	cfg.Video.FFmpeg = "none"
 	box, err := edge.Open(t.Context(), cfg, edge.Parts{Version: "test"})
 	if err != nil {
@@ -219,7 +221,7 @@ func TestInfluxRefusesOneLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, l := range losses {
-			if l.Kind == edge.LossRefused && l.Subject == "point/gate.pm10" && l.Count == 1 && l.Why.Code == "line_refused" {
+			if l.Kind == ledger.LossRefused && l.Subject == "point/gate.pm10" && l.Count == 1 && l.Why.Code == "line_refused" {
 				return true
 			}
 		}

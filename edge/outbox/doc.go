@@ -30,4 +30,8 @@
 // blobs is a JSON array of SHA-256 in hex; state is waiting, done or dead;
 // reason is the JSON of a dead letter's last refusal {code, field, zh, en}.
 // Done rows are kept for Config.Keep, dead ones until somebody removes them.
+//
+// # Table installation, version 2
+//
+// One row: the id that begins every idempotency key, made at the first start.
 package outbox

@@ -108,6 +108,7 @@ func (c *Config) setDefaults() {
 // goroutines; Run from one.
 type Outbox struct {
 	db     *state.DB
+	id     string // of this installation
 	cfg    Config
 	wake   chan struct{}
 	resume chan struct{}
@@ -126,8 +127,15 @@ func Open(ctx context.Context, db *state.DB, cfg Config) (*Outbox, error) {
 	if err := db.Migrate(ctx, "outbox", files); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	return &Outbox{db: db, cfg: cfg, wake: make(chan struct{}, 1), resume: make(chan struct{}, 1)}, nil
+	id, err := installation(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
+	return &Outbox{db: db, id: id, cfg: cfg, wake: make(chan struct{}, 1), resume: make(chan struct{}, 1)}, nil
 }
+
+// Installation is the id of this state, as [installation] made it at the first start.
+func (o *Outbox) Installation() string { return o.id }
 
 // Put adds m in the caller's transaction, an Update of the state that the
 // Outbox stands on; its delivery begins with the commit. A key that was put

@@ -1,0 +1,176 @@
+package ledger
+
+import (
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
+	"offsite/edge/yardtest"
+	"offsite/timeseries"
+)
+
+// lossRow is a row of the ledger in a short form.
+type lossRow struct {
+	Subject, Code string
+	Span          time.Duration
+	Count         int64
+	Open          bool
+}
+
+// lossRows gives the ledger's rows, oldest first.
+func lossRows(t testing.TB, g *Ledger) []lossRow {
+	t.Helper()
+	list, err := g.Losses(t.Context(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make([]lossRow, len(list))
+	for i, l := range list {
+		rows[len(list)-1-i] = lossRow{l.Subject, l.Why.Code, l.To.Sub(l.From).Round(10 * time.Millisecond), l.Count, l.Open}
+	}
+	return rows
+}
+
+func openLedger(t *testing.T) *Ledger {
+	t.Helper()
+	g, err := Open(t.Context(), yardtest.OpenDB(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestLedgerTellsHowLongTheGatewayWasAway(t *testing.T) {
+	start := time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	tests := []struct {
+		name  string
+		alive int // last note of the former run; 0: there was none
+		stops bool
+		heard int // last record of the log
+		now   int
+		want  []lossRow
+	}{
+		{"first start", 0, false, 0, 100, []lossRow{}},
+		{"stopped in good order", 50, true, 40, 100, []lossRow{{"gateway", "gateway_stopped", 50 * time.Second, 1, false}}},
+		{"cut off while idle", 50, false, 20, 100, []lossRow{{"gateway", "gateway_cut_off", 50 * time.Second, 1, false}}},
+		{"cut off while busy", 50, false, 57, 100, []lossRow{{"gateway", "gateway_cut_off", 43 * time.Second, 1, false}}},
+		{"the clock was set back", 50, false, 57, 10, []lossRow{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			db := yardtest.OpenDB(t, t.TempDir())
+			former, err := Open(t.Context(), db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			heard := time.Time{}
+			if tt.heard > 0 {
+				heard = at(tt.heard)
+			}
+			if tt.alive > 0 {
+				former.resumed.Store(true)
+				if err := former.Alive(t.Context(), at(tt.alive), tt.stops); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ledger, err := Open(t.Context(), db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := ledger.Alive(t.Context(), at(tt.now), false); err != nil { // before the log could be opened
+				t.Fatal(err)
+			}
+			if err := ledger.Resume(t.Context(), heard, at(tt.now)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, lossRows(t, ledger)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLedgerEndsWhatTheFormerRunLeftOpen(t *testing.T) {
+	ledger := openLedger(t)
+	gap := Loss{Kind: LossGap, Subject: "device/a", Why: yardtest.Trouble("cut"), From: yardtest.After(0), To: yardtest.After(0), Count: 1, Open: true}
+	if err := ledger.Add(t.Context(), gap); err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Resume(t.Context(), time.Time{}, yardtest.After(60_000)); err != nil {
+		t.Fatal(err)
+	}
+	want := []lossRow{{"device/a", "cut", time.Minute, 1, false}}
+	if diff := cmp.Diff(want, lossRows(t, ledger)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLedgerTrimsWhatIsOver(t *testing.T) {
+	ledger := openLedger(t)
+	err := ledger.db.Update(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			INSERT INTO losses (kind, subject, code, zh, en, from_ms, to_ms, count, open) SELECT 'gap', 'device/a', 'cut', '', '', i, i, 1, i = 7 FROM n`, 1000)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Trim(t.Context(), 900); err != nil {
+		t.Fatal(err)
+	}
+	var rows, least int64
+	if err := ledger.db.Read().QueryRow(`SELECT count(*), min(id) FROM losses`).Scan(&rows, &least); err != nil {
+		t.Fatal(err)
+	}
+	if rows != 901 || least != 7 {
+		t.Errorf("%d rows from %d on, want the newest 900 and the open one", rows, least)
+	}
+}
+
+func TestTheLastErrorIsTheOpenOneOrElseTheNewest(t *testing.T) {
+	ledger, err := Open(t.Context(), yardtest.OpenDB(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for i, l := range []Loss{
+		{Subject: "device/p", Why: &devices.Problem{Code: "timeout", ZH: "超时", EN: "timed out"}, Open: true},
+		{Subject: "device/q", Why: &devices.Problem{Code: "timeout"}},
+		{Subject: "device/q", Why: &devices.Problem{Code: "refused"}},
+		{Subject: "device/r", Why: &devices.Problem{Code: "timeout"}},
+	} {
+		l.Kind, l.From, l.Count = LossGap, now.Add(time.Duration(i-10)*time.Hour), 1
+		l.To = l.From
+		if err := ledger.Add(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := ledger.LastErrors(t.Context(), []string{"device/p", "device/q", "point/none.x"}, now)
+	if err != nil || len(got) != 2 || got["device/p"].Why.ZH != "超时" || !got["device/p"].To.Equal(now) || got["device/q"].Why.Code != "refused" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestDeadLettersShareARow(t *testing.T) {
+	ledger := openLedger(t)
+	letter := func(ms int, topic string) timeseries.Record {
+		return timeseries.Record{Delivery: devices.Delivery{
+			Origin: devices.Origin{Device: "d"}, Received: yardtest.After(ms),
+			Letter: &devices.DeadLetter{Topic: topic, Problem: devices.Invalid("t", "not_json", "不是 JSON", "not JSON")},
+		}}
+	}
+	err := ledger.db.Update(t.Context(), func(tx *sql.Tx) error {
+		return PutDead(t.Context(), tx, []timeseries.Record{letter(1000, "old"), letter(3000, "new")})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	losses, err := ledger.Losses(t.Context(), 10)
+	if err != nil || len(losses) != 1 || losses[0].Kind != LossDeadLetter || losses[0].Count != 2 || losses[0].Detail != "new" || losses[0].To.Sub(losses[0].From) != 2*time.Second {
+		t.Errorf("losses %+v, %v", losses, err)
+	}
+}
