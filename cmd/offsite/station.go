@@ -108,6 +108,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	if err != nil {
 		return nil, err
 	}
+	brokers.Gateway = box.Outbox.Installation()
 	sessions = mqtt.New(brokers)
 	s := &station{box: box}
 	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
