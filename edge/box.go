@@ -14,6 +14,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/broker"
 	"offsite/devices/hj212"
+	"offsite/devices/networks"
 	"offsite/devices/registry"
 	"offsite/devices/state"
 	"offsite/edge/audit"
@@ -62,7 +63,8 @@ type Box struct {
 	logger      *slog.Logger
 	openers     map[string]devices.Opener
 	formats     devices.Formats
-	disk        vfs.FS // of the readings' store; nil is the machine's own, tests give others
+	guard       *networks.Guard // of cameras
+	disk        vfs.FS          // of the readings' store; nil is the machine's own, tests give others
 	notices     *notice.Board
 	clerk       *ledger.Clerk
 	upkeep      *upkeep.Book
@@ -79,6 +81,7 @@ type Parts struct {
 	Version string                    // of the program, for the platform
 	Openers map[string]devices.Opener // by driver, those of the embedded broker apart
 	Formats devices.Formats           // of MQTT payloads, besides JSON
+	Guard   *networks.Guard           // opens the connections to cameras; nil lets them be anywhere
 	Log     *slog.Logger
 }
 
@@ -88,8 +91,13 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	if parts.Log == nil {
 		parts.Log = slog.New(slog.DiscardHandler)
 	}
+	if parts.Guard == nil {
+		if parts.Guard, err = networks.New(networks.Config{Allowed: networks.Everywhere}); err != nil {
+			return nil, err
+		}
+	}
 	b := &Box{
-		cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats,
+		cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, guard: parts.Guard,
 		Live: newLive(), History: &history.History{}, health: health.New(), recording: make(chan struct{}),
 	}
 	b.notices = notice.NewBoard(func() { b.Live.Tell(Update{Notices: true}) })
@@ -148,9 +156,10 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	}
 	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
 	b.Cameras = cameras.New(cameras.Config{
-		RTSP: rtsp.Config{Log: b.logger}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
-		Taker: snapshot.New(snapshot.Config{FFmpeg: b.cfg.Video.FFmpeg, Log: b.logger}),
-		Notes: b.clerk, Show: func(c cameras.Status) { b.Live.Tell(Update{Camera: &c}) },
+		RTSP: rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
+		Taker:  snapshot.New(snapshot.Config{FFmpeg: b.cfg.Video.FFmpeg, Log: b.logger, Dial: b.guard.Dial}),
+		Places: devices.Places{Resolve: b.guard.Resolve, Allow: b.guard.Allow},
+		Notes:  b.clerk, Show: func(c cameras.Status) { b.Live.Tell(Update{Camera: &c}) },
 	})
 	if b.Broker, err = b.openBroker(); err != nil {
 		return err

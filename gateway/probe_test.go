@@ -14,6 +14,7 @@ import (
 	"offsite/devices/modbus/modbustest"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/streams"
 )
 
 // slaveOnLoopback is a Modbus slave with one float at input register 8 of unit 3.
@@ -85,4 +86,66 @@ func TestProbeOfAnUnsavedForm(t *testing.T) {
 	b.call("POST", "/api/v1/devices:probe", bearer(b.token(accounts.FieldEngineer, "b")), form("modbus://10.1.1.1:502")).problem(400, "unknown_site")
 	b.call("GET", "/api/v1/devices:probe", engineer, nil).want(405)
 	b.call("POST", "/api/v1/devicesprobe", engineer, form("modbus://10.1.1.1:502")).want(404)
+}
+
+// lookout sees a picture behind every password but one.
+type lookout struct{}
+
+func (lookout) Probe(_ context.Context, cam devices.Camera) (*streams.Trial, error) {
+	if cam.Password.Reveal() == "wrong" {
+		return &streams.Trial{Steps: []devices.Step{{Name: "describe", EN: "refused", CureEN: "check them"}}}, nil
+	}
+	return &streams.Trial{
+		Steps: []devices.Step{{Name: "video", OK: true, EN: cam.Password.Reveal()}},
+		Video: &streams.Video{Codec: streams.H264, Width: 640, Height: 360, FrameRate: 25, Plays: streams.PlaysEverywhere},
+		Still: &streams.Still{JPEG: []byte("picture"), Width: 640, Height: 360, At: day},
+	}, nil
+}
+
+func TestProbeOfAnUnsavedCamera(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	engineer := bearer(b.token(accounts.FieldEngineer))
+	form := func(change ...any) map[string]any {
+		cam := map[string]any{"site": "a", "url": "rtsp://10.1.1.1/main", "username": "admin", "password": "wrong"}
+		for i := 0; i < len(change); i += 2 {
+			cam[change[i].(string)] = change[i+1]
+		}
+		return map[string]any{"camera": cam}
+	}
+	var report api.CameraProbeReport
+	b.call("POST", "/api/v1/cameras:probe", engineer, form("password", "right")).want(200).into(&report)
+	if string(report.Still.Jpeg) != "picture" || report.Video.Plays != "yes" || !report.Still.At.Equal(day) {
+		t.Errorf("%+v", report)
+	}
+	body := string(b.call("POST", "/api/v1/cameras:probe", engineer, form()).want(200).body)
+	if strings.Contains(body, "still") || strings.Contains(body, "video") {
+		t.Errorf("pictures without a picture: %s", body)
+	}
+	if len(b.acts("camera.probe")) != 2 {
+		t.Error("not each attempt is in the trail")
+	}
+	var saved map[string]any
+	b.call("GET", "/api/v1/cameras/cam-a", engineer, nil).want(200).into(&saved)
+	saved["password"] = "of-the-camera"
+	b.call("PUT", "/api/v1/cameras/cam-a", engineer, saved).want(200)
+	kept := form("id", "cam-a", "url", saved["url"], "password", "[redacted]")
+	b.call("POST", "/api/v1/cameras:probe", engineer, kept).want(200).into(&report)
+	if report.Steps[0].EN != "of-the-camera" {
+		t.Errorf("the stored password was not used: %+v", report)
+	}
+	b.call("POST", "/api/v1/cameras:probe", engineer, form("id", "cam-a", "password", "[redacted]")).problem(400, "secret_needed")
+	b.call("POST", "/api/v1/cameras:probe", engineer, form("id", "cam-a", "url", saved["url"], "still_url", "http://10.9.9.9/", "password", "[redacted]")).problem(400, "secret_needed")
+	b.call("POST", "/api/v1/cameras:probe", bearer(b.token(accounts.Staff)), form()).want(403)
+	b.call("POST", "/api/v1/cameras:probe", bearer(b.token(accounts.FieldEngineer, "b")), form()).problem(400, "unknown_site")
+}
+
+func TestProbeShowsNothingOfOthersDevices(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	other := bearer(b.token(accounts.FieldEngineer, "b"))
+	form := map[string]any{"device": map[string]any{"id": "dust-a", "driver": "broker", "site": "b"}}
+	b.call("POST", "/api/v1/devices:probe", other, form).problem(400, "taken")
 }

@@ -43,6 +43,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", root, nil).want(200)
 	b.watch("cam-a", root)
 	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)
+	b.call("POST", "/api/v1/cameras:probe", root, map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}).want(200)
 	b.call("POST", "/api/v1/devices:scan", root, map[string]any{"device": map[string]any{"endpoint": slaveOnLoopback(t)}, "first": 3, "last": 3}).want(200)
 	b.call("POST", "/api/v1/devices:listen", root, map[string]any{"device": map[string]any{"driver": "broker"}}).want(200)
 	b.call("POST", "/api/v1/import/sites", table(root), "id,name\na,新名\n").want(200)
@@ -124,6 +125,7 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		{"GET", "/blobs/" + sum, nil},
 		{"GET", "/cameras/cam-a/still.jpg", nil},
 		{"POST", "/devices:probe", map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}},
+		{"POST", "/cameras:probe", map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}},
 		{"POST", "/devices:scan", map[string]any{"device": map[string]any{"endpoint": "modbus://10.1.1.1"}}},
 		{"POST", "/devices:listen", map[string]any{"device": map[string]any{"driver": "broker"}}},
 		{"POST", "/devices:adopt", map[string]any{"outlet": "gate-a", "points": []any{map[string]any{"name": "x", "factor": "x", "unit": "", "device": "dust-a", "topic": map[string]any{"topic": "t"}}}}},

@@ -14,6 +14,7 @@ import (
 
 	"offsite/cmd/offsite/settings"
 	"offsite/devices"
+	"offsite/devices/hj212"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
 	"offsite/devices/networks"
@@ -97,7 +98,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	brokers := mqtt.Config{Log: log, Formats: formats(), TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow}
 	var sessions *mqtt.Pool // it needs the name of the installation; no device is opened before the box runs
 	box, err := edge.Open(ctx, cfg.Config, edge.Parts{
-		Version: version(), Log: log, Formats: formats(),
+		Version: version(), Log: log, Formats: formats(), Guard: guard,
 		Openers: map[string]devices.Opener{
 			devices.DriverModbus: buses.Open,
 			devices.DriverMQTT: func(d devices.Device, bounds []devices.Bound) (devices.Driver, error) {
@@ -115,7 +116,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 		backend := gateway.Site(box)
 		backend.Discovery = finder{Pool: buses, broker: box.Broker, brokers: brokers}
 		backend.Templates = templates
-		backend.Prober = api.Probers{devices.DriverModbus: buses}
+		backend.Prober, backend.Lookout = probers(box, buses, brokers), box.Cameras
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
 			Backend: backend, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box), Log: log,
 		})
@@ -124,6 +125,17 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 		return nil, errors.Join(err, box.Close())
 	}
 	return s, nil
+}
+
+// probers try devices of every driver.
+func probers(box *edge.Box, buses *modbus.Pool, brokers mqtt.Config) api.Probers {
+	ps := api.Probers{
+		devices.DriverModbus: buses, devices.DriverMQTT: mqtt.NewProber(brokers), devices.DriverBroker: box.Broker, devices.DriverHJ212: hj212.Absent{},
+	}
+	if box.Loggers != nil {
+		ps[devices.DriverHJ212] = box.Loggers
+	}
+	return ps
 }
 
 // metrics are the site's counters and the process's own.

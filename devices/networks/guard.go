@@ -37,6 +37,9 @@ const Key = "devices.networks"
 // Defaults is the list of a gateway whose owner has decided nothing.
 const Defaults = "private"
 
+// Everywhere is the list that bounds nothing but addresses that nobody has.
+const Everywhere = "private, loopback, link-local, public"
+
 // perAddress is how long one of several addresses may take, so that one that is
 // silent leaves time for the next.
 const perAddress = 4 * time.Second
@@ -152,8 +155,18 @@ func (g *Guard) own(at netip.AddrPort) bool {
 }
 
 // Dial connects to host:port at one of its allowed addresses, the first that
-// answers. Without any the error is that of Allow.
+// answers. The error is a *net.OpError as that of a net.Dialer, around that of
+// Allow where no address is allowed.
 func (g *Guard) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := g.dial(ctx, network, address)
+	var op *net.OpError
+	if err != nil && !errors.As(err, &op) {
+		err = &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	return conn, err
+}
+
+func (g *Guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err

@@ -34,11 +34,12 @@ type notes interface {
 
 // Config of the Feeds.
 type Config struct {
-	RTSP  rtsp.Config
-	Feed  streams.FeedConfig
-	Taker *snapshot.Taker
-	Notes notes
-	Show  func(Status) // called with every change, one at a time; it must not call back
+	RTSP   rtsp.Config
+	Feed   streams.FeedConfig
+	Taker  *snapshot.Taker
+	Places devices.Places // where cameras may be, for probes
+	Notes  notes
+	Show   func(Status) // called with every change, one at a time; it must not call back
 }
 
 // Feeds keeps the feed of every registered camera. The field's agent runs one

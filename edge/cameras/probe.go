@@ -82,7 +82,7 @@ func (p *probe) pull(ctx context.Context) error {
 	dialled := make(chan dialled, 1)
 	cfg := p.feeds.cfg.RTSP
 	cfg.Dial = timed(cfg.Dial, dialled)
-	source, err := rtsp.Open(p.camera, devices.MainProfile, cfg)
+	source, err := rtsp.Open(p.camera, cfg)
 	if err != nil {
 		return err
 	}

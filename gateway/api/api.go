@@ -226,7 +226,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"listTokens": a.listTokens, "createToken": a.createToken, "retireToken": a.retireToken,
 		"listTemplates": a.listTemplates, "getTemplate": a.getTemplate, "renderTemplate": a.renderTemplate, "registerTemplate": a.registerTemplate,
 		"importThings": a.importThings, "exportThings": a.exportThings, "getLabel": a.getLabel,
-		"probeDevice": a.probeDevice, "scanDevices": a.scanDevices, "listenToDevices": a.listenToDevices, "adoptDevice": a.adoptDevice,
+		"probeDevice": a.probeDevice, "probeCamera": a.probeCamera, "scanDevices": a.scanDevices, "listenToDevices": a.listenToDevices, "adoptDevice": a.adoptDevice,
 		"listAudit": a.listAudit, "getAuditChain": a.getAuditChain, "getOpenAPI": getOpenAPI,
 	}
 	for _, k := range kinds {

@@ -26,6 +26,7 @@ type Backend struct {
 	History   History
 	Devices   Devices
 	Prober    Prober
+	Lookout   Lookout
 	Discovery Discovery
 	Cameras   Cameras
 	Events    Events

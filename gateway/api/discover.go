@@ -158,6 +158,11 @@ func (a *API) withSecrets(who Principal, s *registry.Snapshot, dev devices.Devic
 		settings.Key = saved.MQTT.Key
 		dev.MQTT = &settings
 	}
+	if dev.HJ212 != nil && saved.HJ212 != nil && dev.HJ212.SM4Key.Kept() {
+		settings := *dev.HJ212
+		settings.SM4Key = saved.HJ212.SM4Key
+		dev.HJ212 = &settings
+	}
 	return dev
 }
 

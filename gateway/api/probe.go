@@ -11,7 +11,9 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
+	"offsite/devices/registry"
 	"offsite/edge/audit"
+	"offsite/streams"
 )
 
 // Limits of probes: they keep engineers' connections busy, not the gateway.
@@ -74,8 +76,12 @@ func (a *API) form(who Principal, body *ProbeRequest) (devices.Device, []devices
 	if p := mayChange(who, s, &dev, true); p != nil {
 		return dev, nil, p
 	}
-	if saved := s.Devices[dev.ID]; saved != nil && dev.Password.Kept() && sees(who, s, saved) {
-		dev.Password = saved.Password
+	if p := hidden(who, s, &dev); p != nil {
+		return dev, nil, p
+	}
+	dev = a.withSecrets(who, s, dev)
+	if dev.Password.Kept() {
+		return dev, nil, typeAgain("device.password")
 	}
 	points := make(map[string]devices.Point, len(body.Points))
 	for _, p := range body.Points {
@@ -90,6 +96,72 @@ func (a *API) form(who Principal, body *ProbeRequest) (devices.Device, []devices
 		bounds[i] = devices.Bound{Binding: b, Point: point, Site: dev.Site}
 	}
 	return dev, bounds, nil
+}
+
+// hidden refuses a form that names a device that the asker may not see: what
+// listeners have heard of it would be shown.
+func hidden(who Principal, s *registry.Snapshot, form *devices.Device) *devices.Problem {
+	for _, saved := range s.Devices {
+		sameMN := form.HJ212 != nil && saved.HJ212 != nil && saved.HJ212.MN == form.HJ212.MN
+		if (saved.ID == form.ID || sameMN) && !sees(who, s, saved) {
+			return devices.Invalid("device.id", "taken", "该编号或 MN 已被占用；请更换", "this id or MN is taken; choose another")
+		}
+	}
+	return nil
+}
+
+// typeAgain says that a stored secret is not sent to another address.
+func typeAgain(field string) *devices.Problem {
+	return devices.Invalid(field, "secret_needed", "地址已更改，已保存的密码不会发往新地址；请重新输入密码", "the address has changed, and the stored password is not sent to another one; type it again")
+}
+
+// Lookout tries cameras that need not be registered, as edge/cameras says.
+type Lookout interface {
+	Probe(ctx context.Context, camera devices.Camera) (*streams.Trial, error)
+}
+
+// probeCamera tries the form of a camera. The trail has the attempt before it is
+// made.
+func (a *API) probeCamera(c echo.Context) error {
+	var body CameraProbeRequest
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	who, s, cam := Who(c), a.Registry.Snapshot(), body.Camera
+	if p := mayChange(who, s, &cam, true); p != nil {
+		return p
+	}
+	if saved := s.Cameras[cam.ID]; saved != nil && sees(who, s, saved) && cam.Password.Kept() && sameAddresses(&cam, saved) {
+		cam.Password = saved.Password
+	}
+	if cam.Password.Kept() {
+		return typeAgain("camera.password")
+	}
+	ctx, done, err := a.engage(c, probeTime)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "camera.probe", What: "camera/" + cam.ID + " " + cam.URL, After: audit.Hash(&cam)})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	seen, err := a.Lookout.Probe(ctx, cam)
+	if err != nil {
+		return err
+	}
+	report := CameraProbeReport{Steps: append([]devices.Step{}, seen.Steps...)}
+	if seen.Video != nil {
+		report.Video = *seen.Video
+	}
+	if still := seen.Still; still != nil {
+		report.Still = ProbeStill{Jpeg: still.JPEG, Width: still.Width, Height: still.Height, At: still.At.UTC()}
+	}
+	return c.JSON(http.StatusOK, report)
+}
+
+// sameAddresses says that a camera's password would go where it is meant for.
+func sameAddresses(form, saved *devices.Camera) bool {
+	return form.URL == saved.URL && (form.StillURL == "" || form.StillURL == saved.StillURL)
 }
 
 // byPlace names the fields of bindings as the body has them: bindings[0], not by

@@ -12,6 +12,7 @@ import (
 	"offsite/devices/modbus"
 	"offsite/devices/template"
 	"offsite/edge/breach"
+	"offsite/streams"
 )
 
 // Defines values for AlarmState.
@@ -252,9 +253,9 @@ type AdoptPoint struct {
 	// Scale value = raw × scale; absent means 1
 	Scale float64 `json:"scale,omitempty,omitzero"`
 
-	// Topic As it was offered
-	Topic devices.Topic `json:"topic"`
-	Unit  string        `json:"unit"`
+	// Topic A place in a stream of MQTT messages
+	Topic Topic  `json:"topic"`
+	Unit  string `json:"unit"`
 }
 
 // AdoptRequest defines model for AdoptRequest.
@@ -377,6 +378,24 @@ type CameraList struct {
 
 	// Next The `after` of the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
+}
+
+// CameraProbeReport defines model for CameraProbeReport.
+type CameraProbeReport struct {
+	// Steps In the order in which they were tried: resolve, address, connect, describe, video, still_address, still
+	Steps []ProbeStep `json:"steps"`
+
+	// Still A picture of the camera; absent where none could be taken
+	Still ProbeStill `json:"still,omitempty,omitzero"`
+
+	// Video The stream of a camera; absent where no picture came
+	Video Video `json:"video,omitempty,omitzero"`
+}
+
+// CameraProbeRequest A form as it stands
+type CameraProbeRequest struct {
+	// Camera A Camera; addresses, user name, password and transport matter
+	Camera devices.Camera `json:"camera"`
 }
 
 // CameraStatus defines model for CameraStatus.
@@ -1022,6 +1041,19 @@ type ProbeRequest struct {
 // ProbeStep defines model for ProbeStep.
 type ProbeStep = devices.Step
 
+// ProbeStill A picture of the camera; absent where none could be taken
+type ProbeStill struct {
+	// At When it was taken
+	At     time.Time `json:"at"`
+	Height int       `json:"height"`
+
+	// Jpeg Base64
+	Jpeg []byte `json:"jpeg"`
+
+	// Width Pixels
+	Width int `json:"width"`
+}
+
 // ProbedValue What stands at one binding
 type ProbedValue = devices.Probed
 
@@ -1377,6 +1409,9 @@ type TokenSecret struct {
 
 // Topic A place in a stream of MQTT messages
 type Topic = devices.Topic
+
+// Video The stream of a camera; absent where no picture came
+type Video = streams.Video
 
 // Window Holds what `fn` asked for, besides start and count
 type Window struct {
@@ -1749,6 +1784,9 @@ type CreateCameraJSONRequestBody = Camera
 
 // ReplaceCameraJSONRequestBody defines body for ReplaceCamera for application/json ContentType.
 type ReplaceCameraJSONRequestBody = Camera
+
+// ProbeCameraJSONRequestBody defines body for ProbeCamera for application/json ContentType.
+type ProbeCameraJSONRequestBody = CameraProbeRequest
 
 // ReplayDeadLettersJSONRequestBody defines body for ReplayDeadLetters for application/json ContentType.
 type ReplayDeadLettersJSONRequestBody = ReplayRequest
