@@ -24,6 +24,7 @@ export const router = createRouter({
     { path: '/instruments/:id', name: 'instrument', component: () => import('./rooms/Instrument.vue'), props: true },
     { path: '/tables', name: 'tables', component: () => import('./rooms/Tables.vue') },
     { path: '/devices', name: 'devices', component: () => import('./rooms/Devices.vue') },
+    { path: '/letters/:device?', name: 'letters', component: () => import('./rooms/Letters.vue'), props: true },
     { path: '/devices/:id', name: 'device', component: () => import('./rooms/Device.vue'), props: true },
     { path: '/devices/:id/swap', name: 'swap', component: () => import('./rooms/Swap.vue'), props: true },
     { path: '/platform', name: 'platform', component: () => import('./rooms/Platform.vue') },

@@ -1,9 +1,11 @@
 import { fieldEn } from './field.en'
+import { lettersEn } from './letters.en'
 import { officeEn } from './office.en'
 import type { Key } from './zh-CN'
 
 export const en: Record<Key, string> = {
   ...fieldEn,
+  ...lettersEn,
   ...officeEn,
   'app.name': 'Off-site supervision gateway',
   'nav.overview': 'Overview',

@@ -1,9 +1,11 @@
 import { fieldZh } from './field.zh-CN'
+import { lettersZh } from './letters.zh-CN'
 import { officeZh } from './office.zh-CN'
 
 /** Every sentence of the console in Chinese; the other languages have exactly these keys. */
 export const zhCN = {
   ...fieldZh,
+  ...lettersZh,
   ...officeZh,
   'app.name': '非现场监管网关',
   'nav.overview': '总览',

@@ -136,6 +136,10 @@ export const fields: Record<Kind, Field[]> = {
       path: 'topic.time_format', label: 'field.topic.time_format', kind: 'select', choices: ['rfc3339', 'unix', 'unix_ms'], empty: 'option.auto',
       when: topic, more: true,
     },
+    {
+      path: 'topic.zone', label: 'field.topic.zone', hint: 'field.topic.zoneHint', kind: 'select', choices: ['Asia/Shanghai', 'Asia/Urumqi', 'UTC'], words: 'zone', empty: 'zone.none',
+      when: topic, more: true,
+    },
     { path: 'scale', label: 'field.scale', hint: 'field.scaleHint', kind: 'number' },
     { path: 'offset', label: 'field.offset', kind: 'number' },
     id,

@@ -1,0 +1,33 @@
+import type { lettersZh } from './letters.zh-CN'
+
+/** Sentences for messages that could not be understood. */
+export const lettersEn: Record<keyof typeof lettersZh, string> = {
+  'letters.title': 'Messages not understood',
+  'letters.lead': 'They are kept as they came. Mend the binding or the device as the reason says, then read them again: the values go into history at the time that the message states, else when it was received. Nothing is lost.',
+  'letters.none': 'Every message was understood.',
+  'letters.all': 'All devices',
+  'letters.of': 'Device',
+  'letters.count': '{n}',
+  'letters.countMore': 'more than {n}',
+  'letters.choose': 'Choose this message',
+  'letters.payload': 'Message · {size}',
+  'letters.hex': 'Message (hexadecimal) · {size}',
+  'letters.mend': 'Mend binding: {what}',
+  'letters.mendDevice': 'Mend the device',
+  'letters.replayAll': 'Read all of this device again',
+  'letters.replayChosen': 'Read {n} chosen again',
+  'letters.busy': 'Reading…',
+  'letters.chosenNone': 'Choose messages to read them again',
+  'letters.understood': 'Understood, its values are stored',
+  'letters.still': 'Still not understood',
+  'letters.result': '{understood} understood, {readings} readings; {failed} still not understood.',
+  'letters.refresh': 'Refresh',
+  'letters.more': 'Earlier messages',
+  'letters.mayNot': 'A field engineer or administrator can read them again.',
+  'field.topic.zone': 'Time zone',
+  'field.topic.zoneHint': 'That of times which state none; without it such times are refused',
+  'zone.Asia/Shanghai': 'China (Asia/Shanghai)',
+  'zone.Asia/Urumqi': 'Urumqi (Asia/Urumqi)',
+  'zone.UTC': 'UTC',
+  'zone.none': 'Times without a zone are refused',
+}
