@@ -44,13 +44,13 @@ func (*Camera) Kind() Kind { return KindCamera }
 // Key is the id.
 func (c *Camera) Key() string { return c.ID }
 
-// Address gives the profile's address; that of the main stream where the camera
-// has no sub-stream.
-func (c *Camera) Address(p Profile) string {
+// In gives the camera as it is pulled in a profile: with the URL of the
+// sub-stream for that, where it has one.
+func (c Camera) In(p Profile) Camera {
 	if p == SubProfile && c.SubURL != "" {
-		return c.SubURL
+		c.URL, c.SubURL = c.SubURL, ""
 	}
-	return c.URL
+	return c
 }
 
 // Check tells every fault of the camera's own fields.

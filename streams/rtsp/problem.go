@@ -20,10 +20,21 @@ const (
 	CodePath        = "camera_path"        // the camera knows no such stream
 	CodeUnreachable = "camera_unreachable" // no connection to the address
 	CodeSilent      = "camera_silent"      // connected, but no answer in time
-	CodeNoVideo     = "camera_no_video"    // no H.264 or H.265 track
+	CodeNoVideo     = "camera_no_video"    // no H.264, H.265 or JPEG track
 	CodeStalled     = "camera_stalled"     // pictures stopped coming
 	CodeTransport   = "camera_transport"   // the camera refuses TCP or UDP
 	CodeLost        = "camera_lost"        // the connection broke
+	CodeCertificate = "camera_certificate" // rtsps: the certificate is not trusted
+	CodeGarbled     = "camera_garbled"     // what it says cannot be read
+)
+
+// Codes of the warnings of a feed.
+const (
+	CodeFellBack = "camera_fell_back" // UDP does not get through: TCP is used
+	CodeNoKey    = "camera_no_key"    // no key frame for long
+	CodeStamps   = "camera_stamps"    // its time stamps leap
+	CodeExcess   = "camera_excess"    // it sends several times as much as usual
+	CodeFlood    = "camera_flood"     // it sends more than is taken
 )
 
 // explain makes the Problem of a failed attempt. The password is in none of
@@ -38,10 +49,18 @@ func (s *Source) explain(err error) *devices.Problem {
 func (s *Source) sort(err error) *devices.Problem {
 	var status liberrors.ErrClientBadStatusCode
 	var op *net.OpError
+	var untrusted *certificateError
 	host := s.url.Host
+	var refused *devices.Problem
 	switch {
+	case errors.As(err, &refused): // by who says where a camera may be
+		return problem("url", refused.Code, refused.ZH, refused.EN)
+	case errors.As(err, &untrusted):
+		return untrusted.problem()
+	case errors.Is(err, errEndless), errors.As(err, new(liberrors.ErrClientSDPInvalid)), errors.As(err, new(liberrors.ErrClientTransportHeaderInvalid)):
+		return problem("url", CodeGarbled, host+" 的应答无法识别，请核对地址是否为摄像机的 RTSP 地址", "the answer of "+host+" cannot be read; check that the address is the camera's RTSP address")
 	case errors.Is(err, errNoVideo):
-		return problem("url", CodeNoVideo, "摄像机的码流中没有 H.264 或 H.265 视频，请在摄像机上改编码或换一路码流", "the camera sends no H.264 or H.265 video; change its encoding or choose another stream")
+		return problem("url", CodeNoVideo, "摄像机的码流中没有 H.264、H.265 或 MJPEG 视频，请在摄像机上改编码或换一路码流", "the camera sends no H.264, H.265 or MJPEG video; change its encoding or choose another stream")
 	case errors.Is(err, errStalled):
 		return problem("", CodeStalled, fmt.Sprintf("摄像机已连接，但 %s 内没有画面，请检查摄像机", brief(s.cfg.Stall)), fmt.Sprintf("the camera is connected but sent no picture for %s; check the camera", brief(s.cfg.Stall)))
 	case errors.As(err, &status):
@@ -65,6 +84,9 @@ func (s *Source) sort(err error) *devices.Problem {
 func (s *Source) refused(code base.StatusCode) *devices.Problem {
 	switch code {
 	case base.StatusUnauthorized, base.StatusForbidden:
+		if s.accepted {
+			return problem("password", CodePassword, "摄像机不再接受用户名和密码，请核对", "the camera no longer accepts the user name and password; check them")
+		}
 		if s.camera.Username == "" {
 			return problem("username", CodePassword, "摄像机要求用户名和密码，请填写", "the camera asks for a user name and password; give them")
 		}
@@ -79,6 +101,35 @@ func (s *Source) refused(code base.StatusCode) *devices.Problem {
 
 func (s *Source) wrongTransport() *devices.Problem {
 	return problem("transport", CodeTransport, "摄像机不接受此传输方式，请在 TCP 与 UDP 之间改选", "the camera does not accept this transport; choose the other one of TCP and UDP")
+}
+
+// fallsBack says that UDP was refused or did not get through.
+func fallsBack(err error) bool {
+	var status liberrors.ErrClientBadStatusCode
+	return errors.As(err, new(liberrors.ErrClientServerRequestedTCP)) || errors.As(err, new(liberrors.ErrClientServerPortsNotProvided)) ||
+		errors.As(err, new(liberrors.ErrClientSwitchToTCP2)) || errors.As(err, new(liberrors.ErrClientUDPTimeout)) ||
+		errors.As(err, &status) && status.Code == base.StatusUnsupportedTransport
+}
+
+func fellBack() *devices.Problem {
+	return problem("transport", CodeFellBack, "UDP 不通，已改用 TCP 取流；请检查防火墙或把传输改为 TCP", "UDP does not get through, TCP is used; check the firewall or choose TCP")
+}
+
+func noKeyFrame(d time.Duration) *devices.Problem {
+	return problem("", CodeNoKey, "超过 "+brief(d)+" 没有关键帧，无法开始观看和抓拍；请把摄像机的关键帧间隔改为 1 至 2 秒", "no key frame for more than "+brief(d)+": nobody can begin to watch; set the camera's key frame interval to 1 or 2 s")
+}
+
+func leapt() *devices.Problem {
+	return problem("", CodeStamps, "摄像机的时间戳跳变或停滞，已按到达时间校正；请检查摄像机的时钟设置", "the camera's time stamps leap or stand still and are mended by arrival; check its clock settings")
+}
+
+func muchMoreThanUsual() *devices.Problem {
+	return problem("", CodeExcess, "摄像机的码率远高于平时，请检查码率设置或画面", "the camera sends several times as much as usual; check its bitrate and the scene")
+}
+
+func floods(rate int64) *devices.Problem {
+	limit := fmt.Sprintf("%d Mbit/s", rate*8/1_000_000)
+	return problem("", CodeFlood, "摄像机的码率超过 "+limit+"，超出部分被丢弃；请降低码率", "the camera sends more than "+limit+", the rest is dropped; lower its bitrate")
 }
 
 func problem(field, code, zh, en string) *devices.Problem {

@@ -1,148 +1,154 @@
 package rtsp
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"log/slog"
-	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
-	"github.com/bluenviron/gortsplib/v4/pkg/description"
-	"github.com/bluenviron/gortsplib/v4/pkg/format"
-	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph264"
-	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph265"
 	"github.com/pion/rtp"
 
+	"offsite/devices"
 	"offsite/streams"
 )
 
 var (
-	errNoVideo = errors.New("no H.264 or H.265 track")
+	errNoVideo = errors.New("no video track that is understood")
 	errStalled = errors.New("no picture came")
 )
 
-// clockRate of H.264 and H.265 over RTP, in Hz.
+// clockRate of video over RTP, in Hz.
 const clockRate = 90000
 
+// firstYear is that from which a camera's clock is believed to have been set.
+const firstYear = 2020
+
 // puller is one connection. Its packet callbacks run on gortsplib's one reader
-// goroutine; only last is shared.
+// goroutine; only last and lastKey are shared.
 type puller struct {
 	client *gortsplib.Client
 	feed   *streams.Feed
+	cfg    Config
 	log    *slog.Logger
+	track  *track
 
-	media  *description.Media
-	format format.Format
-	codec  streams.Codec
-	decode func(*rtp.Packet) ([][]byte, error)
-	fresh  func() error // makes a new decode, forgetting what it has gathered
-	units  *streams.Assembler
-	pts    time.Duration // of the newest packet
-	timed  bool          // pts is known
-	gap    bool          // packets were lost; what was gathered is not whole
+	unit    unit // being gathered
+	before  unit // that of the packet before
+	gap     bool // packets were lost; what was gathered is not whole
+	stamps  stamps
+	clock   clock
+	meter   meter
+	flood   flood
+	told    map[string]bool // warnings, by code; guarded by telling
+	telling sync.Mutex
 
-	began time.Time    // of playing; durations since it do not follow the wall clock's jumps
-	last  atomic.Int64 // of the newest frame, nanoseconds since began
+	began   time.Time    // of playing; durations since it do not follow the wall clock's jumps
+	last    atomic.Int64 // of the newest frame, nanoseconds since began
+	lastKey atomic.Int64 // of the newest key frame
 }
 
-// choose takes the first H.264 track, else the first H.265 track.
-func (p *puller) choose(session *description.Session) error {
-	var h264 *format.H264
-	if m := session.FindFormat(&h264); m != nil {
-		p.media, p.format, p.codec = m, h264, streams.H264
-		sps, pps := h264.SafeParams()
-		p.units = streams.NewAssembler(streams.H264, nil, sps, pps)
-		p.fresh = func() error {
-			d, err := h264.CreateDecoder()
-			if err == nil {
-				p.decode = gatherH264(d)
-			}
-			return err
-		}
-		return p.fresh()
-	}
-	var h265 *format.H265
-	if m := session.FindFormat(&h265); m != nil {
-		p.media, p.format, p.codec = m, h265, streams.H265
-		vps, sps, pps := h265.SafeParams()
-		p.units = streams.NewAssembler(streams.H265, vps, sps, pps)
-		p.fresh = func() error {
-			d, err := h265.CreateDecoder()
-			if err == nil {
-				p.decode = gatherH265(d)
-			}
-			return err
-		}
-		return p.fresh()
-	}
-	return errNoVideo
-}
-
-// errMore means that the access unit is not complete yet.
-var errMore = errors.New("more packets needed")
-
-func gatherH264(d *rtph264.Decoder) func(*rtp.Packet) ([][]byte, error) {
-	return func(pkt *rtp.Packet) ([][]byte, error) {
-		units, err := d.Decode(pkt)
-		if errors.Is(err, rtph264.ErrMorePacketsNeeded) || errors.Is(err, rtph264.ErrNonStartingPacketAndNoPrevious) {
-			err = errMore
-		}
-		return units, err
-	}
-}
-
-func gatherH265(d *rtph265.Decoder) func(*rtp.Packet) ([][]byte, error) {
-	return func(pkt *rtp.Packet) ([][]byte, error) {
-		units, err := d.Decode(pkt)
-		if errors.Is(err, rtph265.ErrMorePacketsNeeded) || errors.Is(err, rtph265.ErrNonStartingPacketAndNoPrevious) {
-			err = errMore
-		}
-		return units, err
-	}
+// unit is when an access unit is to be shown and was captured.
+type unit struct {
+	pts   time.Duration
+	timed bool      // pts is known
+	taken time.Time // zero if no sender report has come
 }
 
 // packet takes one RTP packet in order.
 func (p *puller) packet(pkt *rtp.Packet) {
+	now := time.Now()
+	if p.flood.drops(len(pkt.Payload), now, p.cfg.Rate) {
+		p.gap = true
+		p.warn(floods(p.cfg.Rate))
+		return
+	}
 	if p.gap {
 		// What was gathered before the gap may lack its end, and what comes may
 		// lack its beginning: the assembler refuses a unit without its first
 		// slice, so that a picture with a hole is never published.
 		p.gap = false
-		if err := p.fresh(); err != nil {
+		p.track.gap()
+		if err := p.track.fresh(); err != nil {
 			return
 		}
 	}
-	before, known := p.pts, p.timed
-	if pts, ok := p.client.PacketPTS2(p.media, pkt); ok { // begins with a packet of a key frame
-		p.pts, p.timed = time.Duration(pts)*time.Second/clockRate, true
+	p.before = p.unit
+	p.time(pkt)
+	units, err := p.track.gather(pkt)
+	switch {
+	case errors.Is(err, errMore):
+	case err != nil:
+		p.damaged(err)
+	case pkt.Marker:
+		p.publish(units, p.unit, now)
+	default: // the camera sets no marks: pkt begins the unit after this one
+		p.publish(units, p.before, now)
 	}
-	units, err := p.decode(pkt)
-	if errors.Is(err, errMore) {
+}
+
+// time notes when the unit of pkt is to be shown and was captured.
+func (p *puller) time(pkt *rtp.Packet) {
+	pts, ok := p.client.PacketPTS2(p.track.media, pkt) // begins with a packet of a key frame
+	if !ok {
 		return
+	}
+	at := time.Duration(pts/clockRate)*time.Second + time.Duration(pts%clockRate)*time.Second/clockRate
+	if p.unit.timed && p.unit.pts == at {
+		return
+	}
+	p.unit = unit{pts: at, timed: true}
+	if taken, ok := p.client.PacketNTP(p.track.media, pkt); ok && taken.Year() >= firstYear {
+		p.unit.taken = taken
+	}
+}
+
+// publish makes a frame of a whole unit.
+func (p *puller) publish(units [][]byte, u unit, now time.Time) {
+	if !u.timed {
+		return
+	}
+	leaps := p.stamps.leaps
+	frame, err := p.track.frame(units, p.stamps.place(u.pts, now), now)
+	if p.stamps.leaps > leaps {
+		p.track.gap() // the distance to what came before says nothing
+		p.warn(leapt())
 	}
 	if err != nil {
-		p.feed.Damaged(1)
-		p.log.Debug("access unit dropped", "err", err)
+		p.damaged(err)
 		return
 	}
-	pts, timed := p.pts, p.timed
-	if !pkt.Marker { // the camera sets no marks: pkt begins the unit after this one
-		pts, timed = before, known
-	}
-	now := time.Now()
-	frame, err := p.units.Frame(units, pts, now)
-	if err != nil {
-		p.feed.Damaged(1)
-		p.log.Debug("access unit dropped", "err", err)
+	if frame == nil {
 		return
 	}
-	if frame != nil && timed {
-		p.last.Store(int64(now.Sub(p.began)))
-		p.feed.Publish(frame)
+	frame.Taken, frame.Source = now, streams.ArrivalTime
+	if !u.taken.IsZero() {
+		frame.Taken, frame.Source = u.taken, streams.CameraTime
+		if c, news := p.clock.note(u.taken, now); news {
+			p.feed.Tick(c)
+		}
 	}
+	since := int64(now.Sub(p.began))
+	p.last.Store(since)
+	if frame.Key {
+		p.lastKey.Store(since)
+	}
+	size := frame.Size()
+	p.feed.Publish(frame)
+	if p.meter.note(size, now) {
+		if p.meter.excess {
+			p.warn(muchMoreThanUsual())
+		} else {
+			p.unwarn(CodeExcess)
+		}
+	}
+}
+
+func (p *puller) damaged(err error) {
+	p.feed.Damaged(1)
+	p.log.Debug("access unit dropped", "err", err)
 }
 
 func (p *puller) packetsLost(n uint64) {
@@ -155,34 +161,62 @@ func (p *puller) decodeError(err error) {
 	p.log.Debug("packet dropped", "err", err)
 }
 
-// watch returns errStalled once no frame has come for the time of stall.
-func (p *puller) watch(ctx context.Context, stall time.Duration) error {
+// watch tells when no key frame comes, and returns errStalled once no frame has
+// come for the time of stall.
+func (p *puller) watch(ctx context.Context) error {
+	ticker := time.NewTicker(min(p.cfg.Stall, p.cfg.KeyFrames) / 4)
+	defer ticker.Stop()
+	missing := false
 	for {
-		silent := time.Since(p.began) - time.Duration(p.last.Load())
-		if silent >= stall {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		since := time.Since(p.began)
+		if since-time.Duration(p.last.Load()) >= p.cfg.Stall {
 			return errStalled
 		}
-		timer := time.NewTimer(stall - silent)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
+		switch key := since - time.Duration(p.lastKey.Load()); {
+		case key >= p.cfg.KeyFrames:
+			missing = true
+			p.warn(noKeyFrame(p.cfg.KeyFrames))
+		case missing:
+			missing = false
+			p.unwarn(CodeNoKey)
 		}
 	}
 }
 
-// wideConn reads a camera's burst with one system call: gortsplib's own buffer
-// holds less than three packets.
-type wideConn struct {
-	net.Conn
-	r *bufio.Reader
+// flood bounds what is taken of a camera over UDP; over TCP wire does it.
+type flood struct {
+	second time.Time
+	bytes  int64
 }
 
-const wideBuffer = 64 << 10
-
-func newWideConn(c net.Conn) net.Conn {
-	return &wideConn{Conn: c, r: bufio.NewReaderSize(c, wideBuffer)}
+// drops says that a packet of n bytes is beyond rate, in bytes a second.
+func (f *flood) drops(n int, now time.Time, rate int64) bool {
+	if now.Sub(f.second) >= time.Second {
+		f.second, f.bytes = now, 0
+	}
+	f.bytes += int64(n)
+	return f.bytes > rate
 }
 
-func (c *wideConn) Read(b []byte) (int, error) { return c.r.Read(b) }
+// warn tells it once, however often it is said.
+func (p *puller) warn(w *devices.Problem) {
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	if !p.told[w.Code] {
+		p.told[w.Code] = true
+		p.feed.Warn(w)
+		p.log.Warn("camera is odd", "code", w.Code)
+	}
+}
+
+func (p *puller) unwarn(code string) {
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	delete(p.told, code)
+	p.feed.Unwarn(code)
+}

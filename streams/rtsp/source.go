@@ -1,12 +1,20 @@
 // Package rtsp pulls a camera's pictures over RTSP (RFC 2326) and publishes
-// them on a [streams.Feed]. It understands H.264 (RFC 6184) and H.265 (RFC
-// 7798) over TCP (interleaved) and UDP, basic and digest authentication.
+// them on a [streams.Feed]. It understands H.264 (RFC 6184), H.265 (RFC 7798)
+// and JPEG (RFC 2435); sound is left out. It goes over TCP (interleaved), with
+// TLS (rtsps) or without, and UDP, which falls back to TCP where nothing arrives;
+// basic authentication, and digest with MD5 and SHA-256.
+//
+// What a camera says is mended before it is read, because the standards are kept
+// loosely (see mend and mendSDP); its time stamps are mended where they leap. All
+// that it sends is bounded: heads and bodies of messages, parameter sets, access
+// units (8 MiB), pictures (16384 pixels a side), bytes a second.
 //
 // It is the only package that knows gortsplib.
 package rtsp
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,9 +32,12 @@ import (
 
 // Config is what all cameras share.
 type Config struct {
-	Log     *slog.Logger
-	Timeout time.Duration // for connecting and for each answer of the camera; 8 s
-	Stall   time.Duration // longest time without a picture; 10 s
+	Log       *slog.Logger
+	Timeout   time.Duration  // for connecting and for each answer of the camera; 8 s
+	Stall     time.Duration  // longest time without a picture; 10 s
+	KeyFrames time.Duration  // longest time without a key frame until it is told; 15 s
+	Rate      int64          // most that is taken of a camera, bytes a second; 16 MiB
+	Roots     *x509.CertPool // authorities for rtsps; nil: the system's
 
 	// Dial opens the connection to the camera; whoever bounds the reachable
 	// networks gives it. It defaults to net.Dialer.
@@ -43,19 +54,32 @@ func (c *Config) setDefaults() {
 	if c.Stall <= 0 {
 		c.Stall = 10 * time.Second
 	}
+	if c.KeyFrames <= 0 {
+		c.KeyFrames = 15 * time.Second
+	}
+	if c.Rate <= 0 {
+		c.Rate = 16 << 20
+	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
 }
 
-// Source pulls one camera.
+// Source pulls one stream of one camera.
 type Source struct {
 	camera devices.Camera
 	cfg    Config
 	url    *base.URL
+
+	tcp      time.Time // until then UDP is not tried again
+	accepted bool      // the camera has accepted the password
 }
 
-// Open checks the camera and gives its source. It opens no connection.
+// tryUDP is how long a camera whose UDP does not get through is pulled by TCP.
+const tryUDP = 10 * time.Minute
+
+// Open checks the camera and gives the source of its main stream; see
+// [devices.Camera.In] for the other. It opens no connection.
 func Open(camera devices.Camera, cfg Config) (*Source, error) {
 	cfg.setDefaults()
 	if err := camera.Check(); err != nil {
@@ -74,9 +98,14 @@ func Open(camera devices.Camera, cfg Config) (*Source, error) {
 // Run connects and publishes until ctx ends or the connection fails, and tells
 // feed when it is connected and when not. It returns a *devices.Problem, or
 // ctx's cause. It makes one attempt only: starting again, after a pause, is the
-// supervisor's.
+// supervisor's, and best with the same Source. One call at a time.
 func (s *Source) Run(ctx context.Context, feed *streams.Feed) error {
-	err := s.pull(ctx, feed)
+	udp := s.camera.Transport == "udp" && time.Now().After(s.tcp)
+	err := s.pull(ctx, feed, udp)
+	if udp && ctx.Err() == nil && fallsBack(err) {
+		s.tcp = time.Now().Add(tryUDP)
+		err = s.pull(ctx, feed, false)
+	}
 	if ctx.Err() != nil {
 		feed.Disconnected(nil)
 		return context.Cause(ctx)
@@ -86,9 +115,16 @@ func (s *Source) Run(ctx context.Context, feed *streams.Feed) error {
 	return p
 }
 
-func (s *Source) pull(ctx context.Context, feed *streams.Feed) error {
-	p := &puller{feed: feed, log: s.cfg.Log.With("camera", s.camera.ID)}
-	p.client = s.client(p)
+// Halts says that trying again by itself does harm: the camera has refused a
+// password that it never accepted, and may lock the account after some more.
+func (s *Source) Halts(err error) bool {
+	var p *devices.Problem
+	return errors.As(err, &p) && p.Code == CodePassword && !s.accepted
+}
+
+func (s *Source) pull(ctx context.Context, feed *streams.Feed, udp bool) error {
+	p := &puller{feed: feed, cfg: s.cfg, log: s.cfg.Log.With("camera", s.camera.ID), told: map[string]bool{}}
+	p.client = s.client(p, udp)
 	if err := p.client.Start2(); err != nil {
 		return err
 	}
@@ -99,19 +135,23 @@ func (s *Source) pull(ctx context.Context, feed *streams.Feed) error {
 	if err != nil {
 		return fmt.Errorf("describe: %w", err)
 	}
-	if err := p.choose(session); err != nil {
+	if p.track, err = find(session); err != nil {
 		return err
 	}
-	if _, err = p.client.Setup(session.BaseURL, p.media, 0, 0); err != nil {
+	if _, err = p.client.Setup(session.BaseURL, p.track.media, 0, 0); err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
-	p.client.OnPacketRTP(p.media, p.format, p.packet)
+	s.accepted = true
+	p.client.OnPacketRTP(p.track.media, p.track.format, p.packet)
 	p.began = time.Now()
 	feed.Connected()
+	if s.camera.Transport == "udp" && !udp {
+		p.warn(fellBack())
+	}
 	if _, err := p.client.Play(nil); err != nil {
 		return fmt.Errorf("play: %w", err)
 	}
-	p.log.Info("camera connected", "codec", string(p.codec))
+	p.log.Info("camera connected", "codec", string(p.track.codec))
 
 	g, watching := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -121,7 +161,7 @@ func (s *Source) pull(ctx context.Context, feed *streams.Feed) error {
 		}
 		return err
 	})
-	g.Go(func() error { return p.watch(watching, s.cfg.Stall) })
+	g.Go(func() error { return p.watch(watching) })
 	defer context.AfterFunc(watching, p.client.Close)()
 	return g.Wait()
 }
@@ -129,26 +169,48 @@ func (s *Source) pull(ctx context.Context, feed *streams.Feed) error {
 // errEnded stands for a connection that ended without a reason.
 var errEnded = errors.New("connection ended")
 
-func (s *Source) client(p *puller) *gortsplib.Client {
+// client gives gortsplib's client. TLS is done in dial, beneath wire, so that it
+// knows of none.
+func (s *Source) client(p *puller, udp bool) *gortsplib.Client {
 	transport := gortsplib.TransportTCP
-	if s.camera.Transport == "udp" {
+	if udp {
 		transport = gortsplib.TransportUDP
 	}
 	return &gortsplib.Client{
-		Scheme:      s.url.Scheme,
-		Host:        s.url.Host,
+		Scheme:      "rtsp",
+		Host:        s.address(),
 		Transport:   &transport,
 		ReadTimeout: s.cfg.Timeout, WriteTimeout: s.cfg.Timeout,
-		UserAgent: "offsite",
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := s.cfg.Dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return newWideConn(conn), nil
-		},
+		UserAgent:         "offsite",
+		DialContext:       s.dial,
 		OnPacketsLost:     p.packetsLost,
 		OnDecodeError:     p.decodeError,
 		OnTransportSwitch: func(error) {}, // never: the transport is fixed
 	}
+}
+
+// address is the camera's host and port.
+func (s *Source) address() string {
+	port := s.url.Port()
+	switch {
+	case port != "":
+	case s.url.Scheme == "rtsps":
+		port = "322"
+	default:
+		port = "554"
+	}
+	return net.JoinHostPort(s.url.Hostname(), port)
+}
+
+func (s *Source) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := s.cfg.Dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if s.url.Scheme == "rtsps" {
+		if conn, err = s.encrypt(ctx, conn); err != nil {
+			return nil, err
+		}
+	}
+	return newWire(conn, s.url.Hostname(), s.cfg.Rate), nil
 }

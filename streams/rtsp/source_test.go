@@ -135,7 +135,6 @@ func TestFailuresAreTold(t *testing.T) {
 		{"unknown path", rtsptest.Config{}, func(c *devices.Camera) { c.URL += "-no" }, rtsp.CodePath, "url"},
 		{"nobody there", rtsptest.Config{}, func(c *devices.Camera) { c.URL = "rtsp://127.0.0.1:1/cam" }, rtsp.CodeUnreachable, "url"},
 		{"no video", rtsptest.Config{NoVideo: true}, func(*devices.Camera) {}, rtsp.CodeNoVideo, "url"},
-		{"udp refused", rtsptest.Config{}, func(c *devices.Camera) { c.Transport = "udp" }, rtsp.CodeTransport, "transport"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

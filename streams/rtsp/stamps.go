@@ -1,0 +1,84 @@
+package rtsp
+
+import (
+	"time"
+
+	"offsite/streams"
+)
+
+const (
+	mostBack  = time.Second      // that a stamp may go back: B-frames are sent after what they depend on
+	mostAhead = 10 * time.Second // that a stamp may go ahead of what has passed
+	mostSame  = 2                // pictures that may have one stamp, fields of one frame
+)
+
+// stamps mends a connection's time stamps: where they leap or stand still the
+// time of arrival goes on in their place.
+type stamps struct {
+	begun  bool
+	raw    time.Duration // newest stamp as sent
+	mended time.Duration // what was made of it
+	at     time.Time     // its arrival
+	shift  time.Duration // from sent to mended
+	same   int           // pictures in a row with this stamp, beyond the first
+	leaps  int
+}
+
+// place gives the stamp of a picture that arrived at.
+func (s *stamps) place(raw time.Duration, at time.Time) time.Duration {
+	if !s.begun {
+		s.begun, s.raw, s.mended, s.at = true, raw, raw, at
+		return raw
+	}
+	step, passed := raw-s.raw, at.Sub(s.at)
+	if step == 0 {
+		s.same++
+	} else {
+		s.same = 0
+	}
+	if step < -mostBack || step > passed+mostAhead || s.same > mostSame {
+		s.leaps++
+		s.shift = s.mended + max(passed, time.Millisecond) - raw
+	}
+	s.raw, s.at = raw, at
+	s.mended = raw + s.shift
+	return s.mended
+}
+
+const (
+	clockWindow = 10 * time.Second
+	clockStep   = time.Second // of the offset: the camera's clock was set
+	driftAfter  = time.Minute
+)
+
+// clock measures the camera's clock against ours by the pictures whose time the
+// sender reports tell. Of each window the picture counts that was least held up
+// on its way.
+type clock struct {
+	from    time.Time     // beginning of the window
+	best    time.Duration // largest of camera's time less arrival in the window
+	first   time.Duration // of the first window since the clock was set
+	firstAt time.Time
+	told    streams.Clock
+}
+
+// note takes one picture and says whether there is news.
+func (c *clock) note(taken, at time.Time) (streams.Clock, bool) {
+	offset := taken.Sub(at)
+	switch {
+	case !c.told.Known || (offset-c.told.Offset).Abs() > clockStep && (c.best-c.told.Offset).Abs() > clockStep:
+		c.first, c.firstAt = offset, at
+		c.from, c.best = at, offset
+		c.told = streams.Clock{Known: true, Offset: offset}
+		return c.told, true
+	case at.Sub(c.from) < clockWindow:
+		c.best = max(c.best, offset)
+		return c.told, false
+	}
+	c.told.Offset = c.best
+	if passed := at.Sub(c.firstAt); passed >= driftAfter {
+		c.told.Drift = float64((c.best - c.first).Microseconds()) / passed.Seconds()
+	}
+	c.from, c.best = at, offset
+	return c.told, true
+}
