@@ -135,7 +135,37 @@ type Binding struct {
 	Factor   *FactorPlace `json:"factor,omitempty"`   // for hj212
 	Scale    float64      `json:"scale,omitempty"`    // value = raw × scale + offset; zero means 1
 	Offset   float64      `json:"offset,omitempty"`
+	Write    *SetRange    `json:"write,omitempty"` // set points that may be written; nil: none
 	Meta
+}
+
+// SetRange bounds the set points of a binding, both ends included, in the
+// point's unit.
+type SetRange struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// Holds says whether v may be written.
+func (r *SetRange) Holds(v float64) bool { return v >= r.Low && v <= r.High }
+
+func (b *Binding) checkWrite(ps *Problems) {
+	if b.Write == nil {
+		return
+	}
+	if b.Register == nil || (b.Register.Table != "holding" && b.Register.Table != "coil") {
+		ps.Add(Invalid("write", "read_only", "只有 Modbus 保持寄存器和线圈可以写入；请留空可写范围", "only holding registers and coils of Modbus can be written; leave the range of set points empty"))
+	}
+	if !(b.Write.Low < b.Write.High) || math.IsInf(b.Write.Low, 0) || math.IsInf(b.Write.High, 0) {
+		ps.Add(Invalid("write.high", "empty_range", "可写上限须大于下限，且都为有限数", "the highest set point must lie above the lowest, and both must be finite"))
+	}
+}
+
+// Written is what became of a set point, in the point's unit.
+type Written struct {
+	Before float64 // 0 also if no number stood there
+	After  float64 // as it was read back
+	Raw    string  // what was sent for it, bytes in hexadecimal
 }
 
 // Topic is a place in a stream of MQTT messages.
@@ -179,5 +209,6 @@ func (b *Binding) Check() error {
 	if b.Factor != nil {
 		b.Factor.check(&ps)
 	}
+	b.checkWrite(&ps)
 	return ps.Err()
 }

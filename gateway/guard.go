@@ -3,14 +3,17 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
+	"offsite/edge/audit"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
 )
@@ -29,7 +32,7 @@ func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
 			c.Response().Header().Set("Cache-Control", "no-store")
 			who, err := s.admit(c, op)
 			if err != nil {
-				return err
+				return s.refused(c, op, who, err)
 			}
 			api.SetWho(c, who)
 			if slices.Contains(endless, op.ID) {
@@ -38,6 +41,18 @@ func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
 			return next(c)
 		}
 	}
+}
+
+// refused writes into the trail who may not command the field.
+func (s *Server) refused(c echo.Context, op *api.Operation, who api.Principal, why error) error {
+	if !op.Command || who.ID == "" {
+		return why
+	}
+	entry := audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: op.Act, What: op.Subject(c), Result: devices.AllProblems(why)[0].Code}
+	if err := s.api.Audit.Record(c.Request().Context(), entry); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return why
 }
 
 // stream ties a request to the end of the Server.

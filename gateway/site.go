@@ -26,10 +26,14 @@ import (
 
 // Site shows the site, edge.Box, as the API asks for it.
 func Site(b *edge.Box) api.Backend {
-	return api.Backend{
+	backend := api.Backend{
 		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Events: siteEvents{b},
 		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
 	}
+	if b.Loggers != nil { // else it would be an interface that holds nothing
+		backend.Loggers = b.Loggers
+	}
+	return backend
 }
 
 type siteDevices struct{ *edge.Box }

@@ -25,7 +25,9 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("POST", "/api/v1/setup", nil, map[string]string{"token": b.accounts.SetupToken(), "id": "root", "name": "管理员", "password": password}).want(201)
 	me := header{"Cookie": b.signIn("root")}
 	root := bearer(b.token(accounts.Administrator))
-	b.furnish(b.token(accounts.Administrator))
+	b.field()
+	b.call("POST", "/api/v1/points/gate-a.fan:write", root, map[string]any{"value": 1, "seen": 21, "reason": "x"}).want(200)
+	b.call("POST", "/api/v1/devices/logger:command", root, map[string]any{"cn": "1011"}).want(200)
 	for _, coll := range collections {
 		var thing map[string]any
 		path := "/api/v1/" + coll + "/" + firstOf[coll]
@@ -58,6 +60,9 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("DELETE", "/api/v1/tokens/"+made.Token.ID, root, nil).want(204)
 	b.call("POST", "/api/v1/me/password", me, map[string]string{"old": password, "new": "Battery-Staple-8"}).want(200)
 	b.call("DELETE", "/api/v1/session", me, nil).want(204)
+	for _, path := range []string{"bindings/fan", "bindings/temp", "points/gate-a.fan", "points/gate-a.temp", "devices/plc", "devices/logger"} {
+		b.call("DELETE", "/api/v1/"+path, root, nil).want(204)
+	}
 	for _, coll := range []string{"limits", "cameras", "bindings", "devices", "points", "outlets", "sites", "entities"} {
 		b.call("DELETE", "/api/v1/"+coll+"/"+firstOf[coll], root, nil).want(204)
 	}

@@ -117,6 +117,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 		backend.Discovery = finder{Pool: buses, broker: box.Broker, brokers: brokers}
 		backend.Templates = templates
 		backend.Prober, backend.Lookout = probers(box, buses, brokers), box.Cameras
+		backend.Writers = map[string]api.Writer{devices.DriverModbus: buses}
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
 			Backend: backend, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box), Log: log,
 		})

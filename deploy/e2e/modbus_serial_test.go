@@ -142,7 +142,7 @@ func TestModbusProbesWritesAndScansALibmodbusSlaveOnASerialPort(t *testing.T) {
 		{modbusBound("meter", "p.bit", devices.Register{Table: "holding", Address: 14, Type: "bit", Bit: 15}), 1},
 		{modbusBound("meter", "p.coil", devices.Register{Table: "coil", Address: 7, Type: "bit"}), 1},
 	} {
-		if w, err := pool.Write(t.Context(), dev, tt.bound.Binding, tt.value); err != nil || w.After != tt.value {
+		if w, err := pool.Write(t.Context(), dev, tt.bound.Binding, tt.value, nil); err != nil || w.After != tt.value {
 			t.Errorf("%s: %+v, %v", tt.bound.Point.ID, w, err)
 		}
 	}

@@ -11,21 +11,22 @@ import (
 
 // Commands (CN) that the host knows by name. HJ 212-2017, table 9; 9015 is of 2025.
 const (
-	cmdAskTime   = "1013" // the logger asks for the time
-	cmdSetTime   = "1012"
-	cmdRealtime  = "2011"
-	cmdState     = "2021"
-	cmdStateStop = "2022"
-	cmdDay       = "2031"
-	cmdRunning   = "2041"
-	cmdMinute    = "2051"
-	cmdHour      = "2061"
-	cmdStartUp   = "2081"
-	cmdRequested = "9011" // answer to a request: QnRtn
-	cmdExecuted  = "9012" // result of its execution: ExeRtn
-	cmdNotified  = "9013" // answer to a notification
-	cmdReceived  = "9014" // answer to data
-	cmdHeartbeat = "9015"
+	cmdAskTime     = "1013" // the logger asks for the time
+	cmdSetTime     = "1012"
+	cmdSetPassword = "1072"
+	cmdRealtime    = "2011"
+	cmdState       = "2021"
+	cmdStateStop   = "2022"
+	cmdDay         = "2031"
+	cmdRunning     = "2041"
+	cmdMinute      = "2051"
+	cmdHour        = "2061"
+	cmdStartUp     = "2081"
+	cmdRequested   = "9011" // answer to a request: QnRtn
+	cmdExecuted    = "9012" // result of its execution: ExeRtn
+	cmdNotified    = "9013" // answer to a notification
+	cmdReceived    = "9014" // answer to data
+	cmdHeartbeat   = "9015"
 )
 
 // stSystem is the ST of packets that concern the protocol itself.
@@ -113,7 +114,7 @@ func returned(p *Packet, code int) []byte {
 
 // setTime sends the time to a logger that asked for it.
 func (s *session) setTime(ctx context.Context, p *Packet) {
-	c := Command{CN: cmdSetTime, CP: []Item{{{"SystemTime", formatTime(time.Now())}}}}
+	c := Command{CN: cmdSetTime, CP: []Item{{{"SystemTime", FormatTime(time.Now())}}}}
 	if id := p.Value("PolId"); id != "" {
 		c.CP = slices.Insert(c.CP, 0, Item{{"PolId", id}})
 	}

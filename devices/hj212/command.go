@@ -2,6 +2,7 @@ package hj212
 
 import (
 	"context"
+	"crypto/subtle"
 	"fmt"
 	"slices"
 	"strconv"
@@ -90,6 +91,27 @@ func (h *Host) Request(ctx context.Context, device string, c Command) (Result, e
 	return s.request(ctx, c)
 }
 
+// renewing lets the logger send by the password that c gives it, until the
+// registered one changes, which ends the connection.
+func (s *session) renewing(c *Command) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, item := range c.CP {
+		for _, f := range item {
+			if f.Name == "NewPW" {
+				s.fresh = f.Value
+			}
+		}
+	}
+}
+
+// renewed says whether pw is what the logger was given.
+func (s *session) renewed(pw string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fresh != "" && subtle.ConstantTimeCompare([]byte(s.fresh), []byte(pw)) == 1
+}
+
 // exchange is a command under way.
 type exchange struct {
 	session *session
@@ -116,6 +138,9 @@ func (s *session) request(ctx context.Context, c Command) (Result, error) {
 	}
 	s.await(x.result.QN, x.answers)
 	defer s.await(x.result.QN, nil)
+	if c.CN == cmdSetPassword {
+		s.renewing(&c)
+	}
 	for range max(c.ReCount, 0) + 1 {
 		if err := s.send(x.frame); err != nil {
 			return x.result, offline()

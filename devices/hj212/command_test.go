@@ -106,6 +106,28 @@ func TestCommandsThatFail(t *testing.T) {
 	}
 }
 
+func TestALoggerIsHeardWithTheOldAndTheNewPasswordUntilItIsRegistered(t *testing.T) {
+	d := newDisk()
+	client := plant("logger", "M1", "w01018")
+	h := host(t, d, hj212.Config{}, client)
+	_ = logger(t, h, loggertest.Config{MN: "M1", Period: 20 * time.Millisecond})
+	d.await(t, "the first value", func() bool { return len(d.got) > 0 })
+	if _, err := h.Request(t.Context(), "logger", hj212.Command{CN: "1072", CP: []hj212.Item{{{Name: "NewPW", Value: "fresh1"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	n := len(d.deliveries())
+	d.await(t, "values by the new password", func() bool { return len(d.got) > n+2 })
+	client.Device.Password = "fresh1"
+	if err := h.Update([]hj212.Client{client}); err != nil {
+		t.Fatal(err)
+	}
+	n = len(d.deliveries())
+	d.await(t, "values of a new connection", func() bool { return len(d.got) > n+2 })
+	if notes := h.Notes(); len(notes) != 0 {
+		t.Errorf("told: %+v", notes[0])
+	}
+}
+
 func TestTheTimeIsSetWhenALoggerAsksForIt(t *testing.T) {
 	h := host(t, newDisk(), hj212.Config{OverTime: time.Second}, plant("logger", "M1"))
 	l := dial(t, h)

@@ -311,8 +311,8 @@ func parseTime(text string) (time.Time, bool) {
 	return at, true
 }
 
-// formatTime writes a time as DataTime has it.
-func formatTime(t time.Time) string { return t.In(beijing).Format("20060102150405") }
+// FormatTime writes a time as DataTime, BeginTime and the like have it.
+func FormatTime(t time.Time) string { return t.In(beijing).Format("20060102150405") }
 
 // formatQN writes a time as QN has it.
 func formatQN(t time.Time) string {

@@ -51,6 +51,7 @@ type session struct {
 	cause   *devices.Problem        // why we closed it; nil when the logger did
 	st      string                  // kind of system that it last sent as
 	flag    int                     // version bits of its last packet
+	fresh   string                  // password that 1072 gives it: it may send either
 	pending map[string]chan *Packet // commands that wait for their answers, by QN
 	ended   chan struct{}           // closed with the session
 }
@@ -164,7 +165,7 @@ func (s *session) take(ctx context.Context, f Frame, received time.Time) error {
 		s.refuse(p, l.device.ID, foreignMN(p.MN), received)
 		return s.owe(owed{answer: returned(p, returnMN)})
 	}
-	if !l.admits(p.PW) {
+	if !l.admits(p.PW) && !s.renewed(p.PW) {
 		s.refuse(p, l.device.ID, wrongPassword(), received)
 		return s.owe(owed{answer: returned(p, returnPW)})
 	}

@@ -18,17 +18,11 @@ const (
 	readBackPause = 200 * time.Millisecond // between them
 )
 
-// Written is what became of a set point, in the point's unit.
-type Written struct {
-	Before float64 // 0 also if no number stood there
-	After  float64 // as it was read back
-	Raw    string  // what was sent for it, bytes in hexadecimal
-}
-
 // Write sets the place of a binding to value, given in the point's unit, and
 // reads it back, on the connection of the running polls where there are any.
 // Whether anybody may do so, and who has done so, is the caller's to check and to
-// record.
+// record. agree is asked with what stands there before anything is written; its
+// error ends the matter. nil agrees to all.
 //
 // Only holding registers and coils can be written, and only those that can be
 // read: the place is read first, so that nothing is written to a device that
@@ -36,41 +30,46 @@ type Written struct {
 // repeated by itself. The error is Problems about the binding or the value, or a
 // Problem: why the device refused, not_taken if it says otherwise when read back,
 // write_unsure if nobody knows. With these two, Written tells what is known.
-func (p *Pool) Write(ctx context.Context, dev devices.Device, b devices.Binding, value float64) (Written, error) {
+func (p *Pool) Write(ctx context.Context, dev devices.Device, b devices.Binding, value float64, agree func(before float64) error) (devices.Written, error) {
 	if err := check(&dev, []devices.Bound{{Binding: b}}); err != nil {
-		return Written{}, err
+		return devices.Written{}, err
 	}
 	if t := b.Register.Table; t != "holding" && t != "coil" {
-		return Written{}, devices.Invalid("register.table", "read_only", "输入寄存器与离散输入不能写入；请选保持寄存器或线圈", "input registers and discrete inputs cannot be written; choose holding or coil")
+		return devices.Written{}, devices.Invalid("register.table", "read_only", "输入寄存器与离散输入不能写入；请选保持寄存器或线圈", "input registers and discrete inputs cannot be written; choose holding or coil")
 	}
 	raw := (value - b.Offset) / register.Scale(&b)
 	if _, problem := register.Encode(b.Register, raw, make([]byte, 2)); problem != nil {
-		return Written{}, problem
+		return devices.Written{}, problem
 	}
 	g, err := p.visit(ctx, dev)
 	if err != nil {
-		return Written{}, err
+		return devices.Written{}, err
 	}
 	defer p.exit(g.bus)
 	select { // two at once would each undo the other's bits
 	case g.bus.writing <- struct{}{}:
 	case <-ctx.Done():
-		return Written{}, context.Cause(ctx)
+		return devices.Written{}, context.Cause(ctx)
 	}
 	defer func() { <-g.bus.writing }()
-	return g.write(ctx, &b, raw)
+	return g.write(ctx, &b, raw, agree)
 }
 
-func (g *guest) write(ctx context.Context, b *devices.Binding, raw float64) (Written, error) {
+func (g *guest) write(ctx context.Context, b *devices.Binding, raw float64, agree func(float64) error) (devices.Written, error) {
 	before, bytes, err := g.readOne(ctx, b)
 	if err != nil {
-		return Written{}, err
+		return devices.Written{}, err
+	}
+	if agree != nil {
+		if err := agree(before); err != nil {
+			return devices.Written{Before: before, After: before}, err
+		}
 	}
 	sent, problem := register.Encode(b.Register, raw, bytes)
 	if problem != nil {
-		return Written{}, problem
+		return devices.Written{}, problem
 	}
-	w := Written{Before: before, After: before, Raw: fmt.Sprintf("% X", sent)}
+	w := devices.Written{Before: before, After: before, Raw: fmt.Sprintf("% X", sent)}
 	putErr := g.put(ctx, b.Register, sent)
 	if putErr != nil && answered(putErr) {
 		return w, putErr

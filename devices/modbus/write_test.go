@@ -80,7 +80,7 @@ func TestWrite(t *testing.T) {
 					defer stop()
 					pool := modbus.New(modbus.Config{Dial: slave.Dial})
 					w, err := pool.Write(t.Context(), device("d", slave.Endpoint(), 4, time.Second),
-						devices.Binding{ID: "b", Point: "o.p", Device: "d", Register: &tt.reg, Scale: tt.scale}, tt.value)
+						devices.Binding{ID: "b", Point: "o.p", Device: "d", Register: &tt.reg, Scale: tt.scale}, tt.value, nil)
 					code := ""
 					if err != nil {
 						code = devices.AllProblems(err)[0].Code
@@ -115,6 +115,23 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+func TestNothingIsWrittenWithoutAgreement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slave := modbustest.New(modbustest.Config{})
+		u := slave.Unit(1)
+		u.Set(modbustest.Holding, 3, 42)
+		defer run(t, slave, &desk{})()
+		var asked float64
+		no := errors.New("no")
+		_, err := modbus.New(modbus.Config{Dial: slave.Dial}).Write(t.Context(), device("d", slave.Endpoint(), 1, time.Second),
+			devices.Binding{ID: "b", Point: "o.p", Device: "d", Register: &devices.Register{Table: "holding", Address: 3, Type: "uint16"}, Scale: 0.5}, 7,
+			func(before float64) error { asked = before; return no })
+		if v, _ := u.Get(modbustest.Holding, 3); !errors.Is(err, no) || asked != 21 || v != 42 {
+			t.Errorf("%v, asked about %v, register holds %d", err, asked, v)
+		}
+	})
+}
+
 // Two set points of two bits of one word at once, beside a poll of that word.
 func TestWritesAtOnceKeepEachOthersBits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -128,7 +145,7 @@ func TestWritesAtOnceKeepEachOthersBits(t *testing.T) {
 			go func() {
 				_, err := pool.Write(t.Context(), dials, devices.Binding{
 					ID: "b", Point: "o.p", Device: "d", Register: &devices.Register{Table: "holding", Type: "bit", Bit: bit},
-				}, 1)
+				}, 1, nil)
 				ended <- err
 			}()
 		}

@@ -1,7 +1,7 @@
 // Package api is the gateway's own HTTP API as openapi.yaml describes it. That
 // document is the source: the Go types are made from it, the routes are
 // registered by its operation ids, and each operation's `x-roles`,
-// `x-all-sites`, `x-ticket` and `x-audit` are what the server enforces. A server whose document names an
+// `x-all-sites`, `x-ticket`, `x-audit` and `x-command` are what the server enforces. A server whose document names an
 // operation without roles or without a handler refuses to start.
 //
 // Bodies are JSON; faults are RFC 9457 problem bodies with a stable code and a
@@ -68,6 +68,7 @@ type Operation struct {
 	AllSites bool   // not for those who are limited to some sites
 	Ticket   string // purpose of the tickets that it takes; empty: none
 	Act      string // in the audit trail; empty: none
+	Command  bool   // it moves something in the field: who is refused is audited too
 	Handler  echo.HandlerFunc
 }
 
@@ -85,6 +86,12 @@ func (o *Operation) Target(c echo.Context) string {
 		return c.Param(names[0])
 	}
 	return ""
+}
+
+// Subject is the thing that a command is about, "point/gate.pm10".
+func (o *Operation) Subject(c echo.Context) string {
+	kinds, _, _ := strings.Cut(strings.TrimPrefix(o.Path, "/"), "/")
+	return strings.TrimSuffix(kinds, "s") + "/" + c.Param("id")
 }
 
 // route is the operation's path as echo writes it, and the verb behind a colon.
@@ -133,6 +140,7 @@ func operation(method, path string, op *openapi3.Operation, handlers map[string]
 	o.AllSites, _ = op.Extensions["x-all-sites"].(bool)
 	o.Ticket, _ = op.Extensions["x-ticket"].(string)
 	o.Act, _ = op.Extensions["x-audit"].(string)
+	o.Command, _ = op.Extensions["x-command"].(bool)
 	switch {
 	case len(o.Roles) == 0:
 		return o, fmt.Errorf("openapi.yaml: %s %s: no x-roles", method, path)
@@ -219,6 +227,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
 		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
 		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),
+		"writePoint": a.writePoint, "commandDevice": a.commandDevice, "listLoggerCommands": listLoggerCommands,
 		"getStatus": a.getStatus, "listLosses": a.listLosses, "listDeadLetters": a.listLetters, "replayDeadLetters": a.replayLetters,
 		"getPlatform": a.getPlatform, "enrolPlatform": a.enrolPlatform, "receiveCommand": a.receiveCommand,
 		"listPeople": a.listPeople, "createPerson": a.createPerson, "getPerson": a.getPerson, "replacePerson": a.replacePerson,

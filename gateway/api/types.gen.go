@@ -745,6 +745,77 @@ type LiveStream struct {
 	State    LiveState     `json:"state,omitempty,omitzero"`
 }
 
+// LoggerAnswer defines model for LoggerAnswer.
+type LoggerAnswer struct {
+	En string `json:"en"`
+
+	// More How many packets are left out here; all are recorded
+	More int `json:"more,omitempty,omitzero"`
+
+	// Packets What it sent besides its answers 9011 and 9012, at most 1,000
+	Packets []LoggerPacket `json:"packets"`
+
+	// Qn Of the command
+	Qn string `json:"qn"`
+
+	// Zh Its result in words
+	Zh string `json:"zh"`
+}
+
+// LoggerCommand defines model for LoggerCommand.
+type LoggerCommand struct {
+	// Cn Command CN
+	Cn string `json:"cn"`
+
+	// Content Further content of the data area, in order. 1012 without SystemTime sets the present time
+	Content []LoggerField `json:"content,omitempty,omitzero"`
+
+	// Factor PolId: the factor that is meant, where the command names one
+	Factor string `json:"factor,omitempty,omitzero"`
+
+	// From BeginTime, of commands that ask for history
+	From *time.Time `json:"from,omitempty,omitzero"`
+
+	// Password NewPW, of 1072 alone; at most 64 characters without spaces and ; = & # ,
+	Password string `json:"password,omitempty,omitzero"`
+
+	// Reason Required of commands that change something
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// St Kind of system ST; absent: as the logger last sent
+	St string `json:"st,omitempty,omitzero"`
+
+	// To EndTime
+	To *time.Time `json:"to,omitempty,omitzero"`
+}
+
+// LoggerCommandKind defines model for LoggerCommandKind.
+type LoggerCommandKind struct {
+	Cn string `json:"cn"`
+	En string `json:"en"`
+
+	// Writes It changes the logger or what hangs on it
+	Writes bool   `json:"writes"`
+	Zh     string `json:"zh"`
+}
+
+// LoggerCommandList defines model for LoggerCommandList.
+type LoggerCommandList struct {
+	Items []LoggerCommandKind `json:"items"`
+}
+
+// LoggerField defines model for LoggerField.
+type LoggerField struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// LoggerPacket defines model for LoggerPacket.
+type LoggerPacket struct {
+	Cn      string        `json:"cn"`
+	Content []LoggerField `json:"content"`
+}
+
 // Loss defines model for Loss.
 type Loss struct {
 	Count  int64     `json:"count"`
@@ -1165,6 +1236,33 @@ type Secret = devices.Secret
 
 // SerialLine How a serial port speaks; all devices of one port have the same. Absent means 9600 8N1
 type SerialLine = devices.SerialLine
+
+// SetPoint defines model for SetPoint.
+type SetPoint struct {
+	// After As it was read back
+	After  float64 `json:"after"`
+	Before float64 `json:"before"`
+	Device string  `json:"device"`
+	Point  string  `json:"point"`
+
+	// Raw The bytes that were sent for it, in hexadecimal
+	Raw  string `json:"raw"`
+	Unit string `json:"unit"`
+}
+
+// SetPointRequest defines model for SetPointRequest.
+type SetPointRequest struct {
+	Reason string `json:"reason"`
+
+	// Seen The value that stands there now, as it was read
+	Seen *float64 `json:"seen"`
+
+	// Value In the point's unit
+	Value *float64 `json:"value"`
+}
+
+// SetRange Set points that may be written, both ends included, in the point's unit; holding registers and coils of Modbus only
+type SetRange = devices.SetRange
 
 // SetupRequest defines model for SetupRequest.
 type SetupRequest struct {
@@ -1800,6 +1898,9 @@ type ReplaceDeviceJSONRequestBody = Device
 // MaintainDeviceJSONRequestBody defines body for MaintainDevice for application/json ContentType.
 type MaintainDeviceJSONRequestBody = MaintenanceRequest
 
+// CommandDeviceJSONRequestBody defines body for CommandDevice for application/json ContentType.
+type CommandDeviceJSONRequestBody = LoggerCommand
+
 // AdoptDeviceJSONRequestBody defines body for AdoptDevice for application/json ContentType.
 type AdoptDeviceJSONRequestBody = AdoptRequest
 
@@ -1859,6 +1960,9 @@ type ReplacePointJSONRequestBody = Point
 
 // MaintainPointJSONRequestBody defines body for MaintainPoint for application/json ContentType.
 type MaintainPointJSONRequestBody = MaintenanceRequest
+
+// WritePointJSONRequestBody defines body for WritePoint for application/json ContentType.
+type WritePointJSONRequestBody = SetPointRequest
 
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = SignInRequest

@@ -18,15 +18,17 @@ func (l *Logger) obey(p *hj212.Packet) (frames []byte) {
 	case "2012", "2022":
 		return l.say(frames, p, "91", "9013", nil)
 	}
-	content, known := l.execute(p)
-	code := "1"
+	var content [][]hj212.Item
+	known, code := false, "1"
 	switch {
-	case !known:
-		code = "8"
-	case p.PW != l.cfg.PW:
+	case p.PW != l.password():
 		code = "3"
 	case p.MN != l.cfg.MN:
 		code = "4"
+	default:
+		if content, known = l.execute(p); !known {
+			code = "8"
+		}
 	}
 	frames = l.say(frames, p, "91", "9011", []hj212.Item{{{Name: "QnRtn", Value: code}}})
 	if code != "1" {
@@ -44,7 +46,7 @@ func (l *Logger) obey(p *hj212.Packet) (frames []byte) {
 
 // say adds an answer to p.
 func (l *Logger) say(frames []byte, p *hj212.Packet, st, cn string, items []hj212.Item) []byte {
-	a := hj212.Packet{QN: p.QN, ST: st, CN: cn, PW: l.cfg.PW, MN: l.cfg.MN, Flag: l.flag(), CP: items}
+	a := hj212.Packet{QN: p.QN, ST: st, CN: cn, PW: l.password(), MN: l.cfg.MN, Flag: l.flag(), CP: items}
 	return a.Append(frames, l.cipher)
 }
 
@@ -66,6 +68,13 @@ func (l *Logger) execute(p *hj212.Packet) (contents [][]hj212.Item, known bool) 
 			l.interval = time.Duration(n) * time.Second
 		}
 		return nil, true
+	case "1072":
+		if pw := p.Value("NewPW"); pw != "" {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.pw = pw
+		}
+		return nil, true
 	case "1063":
 		return one("MinInterval", "1"), true
 	case "2011":
@@ -84,7 +93,7 @@ func (l *Logger) execute(p *hj212.Packet) (contents [][]hj212.Item, known bool) 
 		return one("PolId-SN", "SIMULATED-1"), true
 	case "3020":
 		return one("i11001-Info", "//simulated logger//"), true
-	case "1000", "1012", "1064", "1072", "2021", "2041", "3011", "3012", "3013", "3014", "3015", "3016", "3021":
+	case "1000", "1012", "1064", "2021", "2041", "3011", "3012", "3013", "3014", "3015", "3016", "3021":
 		return nil, true
 	}
 	return nil, false

@@ -48,6 +48,7 @@ type Logger struct {
 	sent, answered, repeated atomic.Int64
 
 	mu       sync.Mutex
+	pw       string   // the present one
 	owed     []packet // without answer, oldest first
 	lastQN   string
 	interval time.Duration
@@ -88,7 +89,7 @@ func New(cfg Config) (*Logger, error) {
 	if cfg.Keep == 0 {
 		cfg.Keep = 10_000
 	}
-	l := &Logger{cfg: cfg, interval: cfg.Period, sums: map[string]*sum{}}
+	l := &Logger{cfg: cfg, pw: cfg.PW, interval: cfg.Period, sums: map[string]*sum{}}
 	if cfg.SM4Key != "" {
 		var err error
 		if l.cipher, err = hj212.NewCipher(cfg.SM4Key); err != nil {
@@ -191,7 +192,14 @@ func (l *Logger) means() []hj212.Item {
 // data makes a packet that wants an answer. l.mu is held.
 func (l *Logger) data(cn string, at time.Time, items []hj212.Item) hj212.Packet {
 	cp := append([]hj212.Item{{{Name: "DataTime", Value: at.In(beijing).Format(stampForm)}}}, items...)
-	return hj212.Packet{QN: l.newQN(), ST: l.cfg.ST, CN: cn, PW: l.cfg.PW, MN: l.cfg.MN, Flag: l.flag() | 1, CP: cp}
+	return hj212.Packet{QN: l.newQN(), ST: l.cfg.ST, CN: cn, MN: l.cfg.MN, Flag: l.flag() | 1, CP: cp}
+}
+
+// password is what it sends and wants to hear now.
+func (l *Logger) password() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pw
 }
 
 func (l *Logger) flag() int {
@@ -241,7 +249,7 @@ func (l *Logger) due(now time.Time) (frames []byte) {
 			l.repeated.Add(1)
 			p.Resent = l.cfg.Version == hj212.Version2025
 		}
-		p.sent = now
+		p.sent, p.PW = now, l.pw
 		frames = p.Append(frames, l.cipher)
 	}
 	return frames

@@ -1,0 +1,170 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/devices/registry"
+	"offsite/edge/audit"
+)
+
+// Bounds of commands to the field.
+const (
+	writeTime     = 25 * time.Second
+	longestReason = 500 // characters
+)
+
+// Writer writes set points into the devices of one driver.
+//
+// Write reads what stands at the place of b, asks agree, writes value, which is
+// in the point's unit, and reads it back; an error of agree ends it. A Problem
+// of code "not_taken" or "write_unsure" comes with what is known.
+type Writer interface {
+	Write(ctx context.Context, dev devices.Device, b devices.Binding, value float64, agree func(before float64) error) (devices.Written, error)
+}
+
+// reasoned checks why somebody commands something.
+func reasoned(reason string) *devices.Problem {
+	switch {
+	case strings.TrimSpace(reason) == "":
+		return devices.Invalid("reason", "missing", "请写明原因", "say why")
+	case !utf8.ValidString(reason) || utf8.RuneCountInString(reason) > longestReason:
+		return devices.Invalid("reason", "too_long", "原因须为文字，最长 500 个字", "write a reason of at most 500 characters")
+	}
+	return nil
+}
+
+// attempt is a command in the trail: a row before it is tried, so that nothing
+// happens which cannot be audited, and one with what became of it.
+func (a *API) attempt(c echo.Context, e audit.Entry, try func(ctx context.Context) (detail string, err error)) error {
+	ctx := c.Request().Context()
+	asked := by(c, e)
+	asked.Result = "asked"
+	if err := a.Audit.Record(ctx, asked); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	detail, err := try(ctx)
+	e.Detail = strings.Trim(e.Detail+"; "+detail, "; ")
+	if err != nil {
+		e.Result = devices.AllProblems(err)[0].Code
+	}
+	// Whoever has left does not leave the trail without the end.
+	if failed := a.Audit.Record(context.WithoutCancel(ctx), by(c, e)); failed != nil {
+		return errors.Join(err, fmt.Errorf("audit: %w", failed))
+	}
+	return err
+}
+
+// refused writes into the trail that a handler has refused a command.
+func (a *API) refused(c echo.Context, e audit.Entry, why error) error {
+	e.Result = devices.AllProblems(why)[0].Code
+	if err := a.Audit.Record(c.Request().Context(), by(c, e)); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return why
+}
+
+// writePoint writes a set point.
+func (a *API) writePoint(c echo.Context) error {
+	thing, err := a.thing(c, devices.KindPoint)
+	if err != nil {
+		return err
+	}
+	var body SetPointRequest
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	if err := body.check(); err != nil {
+		return err
+	}
+	entry := audit.Entry{Act: "point.write", What: "point/" + thing.Key(), Purpose: strings.TrimSpace(body.Reason), Detail: fmt.Sprintf("set %v", *body.Value)}
+	bound, writer, err := a.writable(thing.Key(), *body.Value)
+	if err != nil {
+		return a.refused(c, entry, err)
+	}
+	dev, unit := a.Registry.Snapshot().Devices[bound.Device], thing.(*devices.Point).Unit
+	if dev == nil { // retired meanwhile
+		return echo.ErrNotFound
+	}
+	var w devices.Written
+	err = a.attempt(c, entry, func(ctx context.Context) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, writeTime)
+		defer cancel()
+		known := false
+		w, err = writer.Write(ctx, *dev, *bound, *body.Value, func(before float64) error {
+			known = true
+			return unchanged(before, *body.Seen, unit)
+		})
+		if !known {
+			return "", err
+		}
+		return fmt.Sprintf("before %v, after %v", w.Before, w.After), err
+	})
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, SetPoint{Point: thing.Key(), Device: dev.ID, Before: w.Before, After: w.After, Unit: unit, Raw: w.Raw})
+}
+
+func (r *SetPointRequest) check() error {
+	var ps devices.Problems
+	for _, f := range []struct {
+		field string
+		v     *float64
+	}{{"value", r.Value}, {"seen", r.Seen}} {
+		if f.v == nil || math.IsNaN(*f.v) || math.IsInf(*f.v, 0) {
+			ps.Add(devices.Invalid(f.field, "missing", "请填写数值；0 也须写明", "give a number; 0 must be written too"))
+		}
+	}
+	ps.Add(reasoned(r.Reason))
+	return ps.Err()
+}
+
+// writable gives the binding by which value may be written to a point.
+func (a *API) writable(point string, value float64) (*devices.Binding, Writer, error) {
+	s := a.Registry.Snapshot()
+	b := bindingOf(s, point, time.Now())
+	if b == nil {
+		return nil, nil, devices.Invalid("point", "not_bound", "测点当前没有绑定设备，无法写入；请先绑定", "no device is bound to the point now, so nothing can be written; bind it first")
+	}
+	dev := s.Devices[b.Device]
+	if b.Write == nil || dev == nil || a.Writers[dev.Driver] == nil {
+		return nil, nil, devices.Invalid("point", "not_writable", "该测点不允许写入；如确需写入，请先在其绑定中填写可写范围", "nothing may be written to this point; if it must be, give its binding a range of set points first")
+	}
+	if !b.Write.Holds(value) {
+		return nil, nil, devices.Invalid("value", "out_of_range",
+			fmt.Sprintf("设定值须在 %v 与 %v 之间", b.Write.Low, b.Write.High), fmt.Sprintf("a set point here lies between %v and %v", b.Write.Low, b.Write.High))
+	}
+	return b, a.Writers[dev.Driver], nil
+}
+
+// bindingOf gives the binding of a point that is in force at at, or nil.
+func bindingOf(s *registry.Snapshot, point string, at time.Time) *devices.Binding {
+	for _, b := range s.Bindings {
+		if b.Point == point && !at.Before(b.From) && (b.To == nil || at.Before(*b.To)) {
+			return b
+		}
+	}
+	return nil
+}
+
+// unchanged says that what stands there is what the person has seen.
+func unchanged(is, seen float64, unit string) error {
+	if is == seen {
+		return nil
+	}
+	return &devices.Problem{
+		Kind: devices.ErrConflict, Code: "value_changed", Field: "seen",
+		ZH: fmt.Sprintf("仪表中现为 %v %s，与您看到的 %v 不同，未写入；请核对后再试", is, unit, seen),
+		EN: fmt.Sprintf("the instrument now says %v %s, not %v as you saw it; nothing was written, look again", is, unit, seen),
+	}
+}
