@@ -14,12 +14,12 @@ type metrics struct {
 	box *Box
 	all []*prometheus.Desc
 
-	build, delivered, readings, repeats, refused, groups  *prometheus.Desc
-	logBytes, behind, losses, waiting, dead, notices      *prometheus.Desc
-	messages, signIns, closed, clients, devices, cameras  *prometheus.Desc
-	frames, videoBytes, damaged, framesLost, ring, viewer *prometheus.Desc
-	packets, loggers, loggersClosed                       *prometheus.Desc
-	watchersLost                                          *prometheus.Desc
+	build, delivered, readings, repeats, refused, groups         *prometheus.Desc
+	logBytes, behind, losses, waiting, dead, notices             *prometheus.Desc
+	messages, signIns, closed, slowed, clients, devices, cameras *prometheus.Desc
+	frames, videoBytes, damaged, framesLost, ring, viewer        *prometheus.Desc
+	packets, loggers, loggersClosed                              *prometheus.Desc
+	watchersLost                                                 *prometheus.Desc
 }
 
 // Metrics gives the site's counters for /metrics. Counters begin at zero with
@@ -46,6 +46,7 @@ func (b *Box) Metrics() prometheus.Collector {
 	m.messages = d("broker_messages_total", "Messages to the embedded broker by what became of them.", "result")
 	m.signIns = d("broker_refused_sign_ins_total", "Sign-ins that the embedded broker refused.")
 	m.closed = d("broker_closed_connections_total", "Connections that the embedded broker closed, by reason.", "reason")
+	m.slowed = d("broker_slowed_messages_total", "Messages to the embedded broker that waited for the rate their device is allowed.")
 	m.clients = d("broker_clients", "Clients of the embedded broker.")
 	m.packets = d("hj212_packets_total", "Packets of data loggers by what became of them.", "result")
 	m.loggers = d("hj212_loggers", "Data loggers that are connected.")
@@ -125,6 +126,7 @@ func (m *metrics) collectField(count, gauge sampler) {
 	count(m.signIns, float64(b.Refused))
 	count(m.closed, float64(b.Deaf), "deaf")
 	count(m.closed, float64(b.Disconnected), "storage")
+	count(m.slowed, float64(b.Slowed))
 	gauge(m.clients, float64(b.Connected))
 	m.collectLoggers(count, gauge)
 	for _, d := range m.box.Board.Devices() {

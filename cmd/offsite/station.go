@@ -119,7 +119,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 		backend.Prober, backend.Lookout = probers(box, buses, brokers), box.Cameras
 		backend.Writers = map[string]api.Writer{devices.DriverModbus: buses}
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
-			Backend: backend, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box), Log: log,
+			Backend: backend, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box, sessions), Log: log,
 		})
 	}
 	if err != nil {
@@ -140,9 +140,9 @@ func probers(box *edge.Box, buses *modbus.Pool, brokers mqtt.Config) api.Probers
 }
 
 // metrics are the site's counters and the process's own.
-func metrics(box *edge.Box) *prometheus.Registry {
+func metrics(box *edge.Box, sessions *mqtt.Pool) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(box.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(box.Metrics(), sessions.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 

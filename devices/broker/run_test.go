@@ -114,6 +114,20 @@ func TestOneDeviceHasNotAllConnections(t *testing.T) {
 	signIn(t, b, 4, "dev-2")
 }
 
+func TestConnectionsAreBounded(t *testing.T) {
+	b := start(t, newShelf(), func(c *Config) { c.Clients = 2 })
+	first := signIn(t, b, 4, "dev-1")
+	signIn(t, b, 4, "dev-2").quiet()
+	first.quiet() // a connection counts from its CONNACK on
+	if code := dial(t, b, 4).connect("dev-1", named("one more")); code != 3 {
+		t.Errorf("CONNACK %d for one connection too many", code)
+	}
+	if code := dial(t, b, 5).connect("dev-1", named("one more")); code != packets.ErrServerBusy.Code {
+		t.Errorf("CONNACK %#x for one connection too many of MQTT 5", code)
+	}
+	first.quiet()
+}
+
 func TestStorageHealsWithoutARestart(t *testing.T) {
 	s := newShelf()
 	s.set(false, errors.New("no space left"))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	wire "github.com/mochi-mqtt/server/v2/packets"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"offsite/devices"
 	"offsite/devices/sparkplug"
@@ -141,6 +142,16 @@ func TestDevicesOfOneAccountShareAConnection(t *testing.T) {
 	}
 	if c := y.pool.Counts(); c.Sessions != 1 || c.Devices != 2 || c.Accepted != 4 || c.Lost != 0 {
 		t.Errorf("counts %+v", c)
+	}
+	want := `# HELP offsite_mqtt_devices Devices at external brokers.
+# TYPE offsite_mqtt_devices gauge
+offsite_mqtt_devices 2
+# HELP offsite_mqtt_sessions Sessions with external brokers that are connected.
+# TYPE offsite_mqtt_sessions gauge
+offsite_mqtt_sessions 1
+`
+	if err := testutil.CollectAndCompare(y.pool.Metrics(), strings.NewReader(want), "offsite_mqtt_sessions", "offsite_mqtt_devices"); err != nil {
+		t.Error(err)
 	}
 }
 
