@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/hj212"
 	"offsite/timeseries"
 )
 
@@ -27,7 +28,7 @@ type replay struct {
 // force now. Their readings are late data of the time that the message states,
 // else of the time of its receipt, and a reading that had been understood at
 // once comes to the same value at the same time. What is still not understood
-// waits on. Only messages of MQTT devices can be read again.
+// waits on. Messages of MQTT devices and of data loggers can be read again.
 func (o *Office) Replay(ctx context.Context, f Filter) (Replayed, error) {
 	letters, err := o.List(ctx, f)
 	if err != nil {
@@ -81,9 +82,13 @@ func (o *Office) reread(inboxes map[string]*devices.Inbox, l *Letter) devices.De
 		l.Problem = devices.Invalid("device", "unknown_device",
 			"设备 "+l.Device+" 已停用或不存在，无法重新解析；请先登记设备", "device "+l.Device+" was retired or does not exist, so its messages cannot be read again; register it first")
 		return devices.Delivery{}
+	case dev.Driver == devices.DriverHJ212:
+		var d devices.Delivery
+		d, l.Problem = hj212.Reread(hj212.Client{Device: *dev, Bounds: s.Bound(l.Device, now)}, l.Payload, l.Received)
+		return asReplay(d, l, now)
 	case dev.Driver != devices.DriverMQTT && dev.Driver != devices.DriverBroker:
 		l.Problem = devices.Invalid("driver", "not_replayable",
-			"只有 MQTT 设备的报文可以重新解析；该设备的驱动是 "+dev.Driver, "only messages of MQTT devices can be read again; the driver of this one is "+dev.Driver)
+			"只有 MQTT 设备和数采仪的报文可以重新解析；该设备的驱动是 "+dev.Driver, "only messages of MQTT devices and data loggers can be read again; the driver of this one is "+dev.Driver)
 		return devices.Delivery{}
 	}
 	in := inboxes[l.Device]
@@ -96,6 +101,11 @@ func (o *Office) reread(inboxes map[string]*devices.Inbox, l *Letter) devices.De
 	if d.Letter != nil {
 		l.Problem, d.Letter = d.Letter.Problem, nil // it is buried already
 	}
+	return asReplay(d, l, now)
+}
+
+// asReplay lets a delivery come from the letter, now.
+func asReplay(d devices.Delivery, l *Letter, now time.Time) devices.Delivery {
 	d.Origin.ID, d.Received = fmt.Sprintf("replay-%d", l.Seq), now
 	return d
 }
