@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -132,7 +133,7 @@ func (p *probe) connect(ctx context.Context, feed *streams.Feed, dials <-chan di
 	select {
 	case d = <-dials:
 	case err := <-ended: // before it dialled
-		p.add(devices.StepOf("connect", time.Since(began), devices.AllProblems(err)[0]))
+		p.add(failed("connect", time.Since(began), devices.AllProblems(err)[0]))
 		return false
 	}
 	at := hostPort(p.camera.URL)
@@ -149,13 +150,25 @@ func (p *probe) connect(ctx context.Context, feed *streams.Feed, dials <-chan di
 			if d.err != nil {
 				name, began = "connect", time.Now().Add(-d.took)
 			}
-			p.add(devices.StepOf(name, time.Since(began), whyEnded(ctx, err)))
+			p.add(failed(name, time.Since(began), whyEnded(ctx, err)))
 			return false
 		case <-again.C:
 		}
 	}
 	p.add(devices.GoodStep("describe", time.Since(began), "摄像机给出了视频（RTSP 应答 200）", "the camera offers video (RTSP answer 200)"))
 	return true
+}
+
+// failed is the step that p ended. Problems of cameras have their Chinese cure
+// behind a comma.
+func failed(name string, took time.Duration, p *devices.Problem) devices.Step {
+	s := devices.StepOf(name, took, p)
+	if s.CureZH == "" {
+		if saw, cure, ok := strings.Cut(s.ZH, "，请"); ok {
+			s.ZH, s.CureZH = saw, "请"+cure
+		}
+	}
+	return s
 }
 
 func whyEnded(ctx context.Context, err error) *devices.Problem {
@@ -185,7 +198,7 @@ func (p *probe) watch(ctx context.Context, feed *streams.Feed, ended <-chan erro
 		case <-ctx.Done():
 			waiting = false
 		case err := <-ended:
-			p.add(devices.StepOf("video", time.Since(began), whyEnded(ctx, err)))
+			p.add(failed("video", time.Since(began), whyEnded(ctx, err)))
 			return
 		}
 		now := feed.State()
@@ -223,7 +236,7 @@ func (p *probe) still(ctx context.Context, feed *streams.Feed) {
 	still, err := p.feeds.cfg.Taker.Take(ctx, cam, feed)
 	switch {
 	case err != nil:
-		p.add(devices.StepOf("still", time.Since(began), whyEnded(ctx, err)))
+		p.add(failed("still", time.Since(began), whyEnded(ctx, err)))
 		return
 	case still.JPEG == nil:
 		p.add(devices.Step{Name: "still", Skipped: true, ZH: "关键帧已收到，但本机无法解码成图片", EN: "a key frame came, but nothing here decodes it"})
