@@ -12,6 +12,8 @@ const (
 	UncertainRange Quality = 16 // outside the point's stated range
 	BadClock       Quality = 64 // claimed a time beyond the clock tolerance; kept at its receipt time
 	BadDevice      Quality = 65 // the device itself marks it invalid
+	BadMaintenance Quality = 66 // taken while somebody worked on the device or the point, mark M
+	BadCalibration Quality = 67 // taken while the instrument was calibrated, mark C
 )
 
 // Usable says whether the value may be judged and averaged.
@@ -27,6 +29,10 @@ func (q Quality) String() string {
 		return "bad/clock"
 	case BadDevice:
 		return "bad/device"
+	case BadMaintenance:
+		return "bad/maintenance"
+	case BadCalibration:
+		return "bad/calibration"
 	default:
 		return "bad"
 	}

@@ -98,7 +98,7 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	}
 	b := &Box{
 		cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, guard: parts.Guard,
-		Live: newLive(), History: &history.History{}, health: health.New(), recording: make(chan struct{}),
+		Live: newLive(), History: &history.History{}, recording: make(chan struct{}),
 	}
 	b.notices = notice.NewBoard(func() { b.Live.Tell(Update{Notices: true}) })
 	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger}); err != nil {
@@ -122,6 +122,9 @@ func (b *Box) openState(ctx context.Context) (err error) {
 		return err
 	}
 	if b.Ledger, err = ledger.Open(ctx, b.DB); err != nil {
+		return err
+	}
+	if b.health, err = health.Open(ctx, b.DB, b.logger); err != nil {
 		return err
 	}
 	if b.upkeep, err = upkeep.Open(ctx, b.DB, b.lapsed); err != nil {
@@ -202,6 +205,7 @@ func (b *Box) Run(ctx context.Context) error {
 	keep("outbox", 10*time.Second, func(ctx context.Context) error { return b.Outbox.Run(ctx, b.deliver) })
 	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })
 	g.Go(func() error { return b.clerk.Run(later) })
+	g.Go(func() error { return b.health.Run(later) })
 	if err := g.Wait(); ctx.Err() == nil {
 		return err
 	}

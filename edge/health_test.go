@@ -24,12 +24,18 @@ func TestMaintenanceKeepsReadingsAndEndsAlarms(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.publish(client, `130`)
-	b.await("the marked reading", func(u Update) bool { return len(u.Readings) > 0 && u.Readings[0].Mark == "M" })
+	b.await("the marked reading", func(u Update) bool {
+		return len(u.Readings) > 0 && u.Readings[0].Mark == "M" && u.Readings[0].Quality == devices.BadMaintenance
+	})
 	b.await("the end of the alarm", func(u Update) bool {
 		return u.Event != nil && u.Event.Step == breach.Closed && u.Event.Event.EndReason == breach.EndMaintenance && u.Event.Event.Signal == breach.SignalUnknown
 	})
 	if stale, held := b.PointState("stack.gate", time.Now()); stale || held == nil || held.Reason != "换滤芯" {
 		t.Errorf("stale %v, maintenance %+v", stale, held)
+	}
+	beat := platformSite{b.Box}.Status()
+	if len(beat.Maintenance) != 1 || beat.Maintenance[0].ID != "gate" || beat.Maintenance[0].Site != "plant" || beat.Maintenance[0].Reason != "换滤芯" || len(beat.Stale) != 0 {
+		t.Errorf("the heartbeat tells %+v, stale %v", beat.Maintenance, beat.Stale)
 	}
 	report, err := b.HealthOf(t.Context(), func(*devices.Device) bool { return true })
 	if err != nil {

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/registry"
 	"offsite/edge/dispatch"
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
@@ -42,6 +45,7 @@ func (s platformSite) Status() dispatch.Heartbeat {
 			h.State = dispatch.HeartbeatStateFault
 		}
 	}
+	h.Maintenance, h.Stale = s.maintained(registered), s.stale()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if depth, err := s.Outbox.Depth(ctx); err == nil {
@@ -55,6 +59,40 @@ func (s platformSite) Status() dispatch.Heartbeat {
 		}
 	}
 	return h
+}
+
+// What one heartbeat bears at most of maintenance and of stale points.
+const (
+	maintenanceTold = 1000
+	staleTold       = 5000
+)
+
+func (s platformSite) maintained(registered *registry.Snapshot) []dispatch.Maintenance {
+	var list []dispatch.Maintenance
+	for _, m := range s.upkeep.Holding(time.Now()) {
+		kind, id, _ := strings.Cut(m.Subject, "/")
+		told := dispatch.Maintenance{
+			Kind: dispatch.MaintenanceKind(kind), ID: id, Reason: m.Reason, From: dispatch.At(m.From), Until: dispatch.At(m.To),
+		}
+		if dev := registered.Devices[id]; kind == "device" && dev != nil {
+			told.Site = dev.Site
+		} else if kind == "point" {
+			told.Site = registered.SiteOf(id)
+		}
+		if list = append(list, told); len(list) == maintenanceTold {
+			break
+		}
+	}
+	return list
+}
+
+func (s platformSite) stale() []string {
+	var list []string
+	for _, points := range s.health.StalePoints() {
+		list = append(list, points...)
+	}
+	slices.Sort(list)
+	return list[:min(len(list), staleTold)]
 }
 
 // lossesTold is how many of the newest losses each heartbeat bears.
@@ -133,6 +171,7 @@ func (s platformSite) readingBody(r devices.Reading) dispatch.Reading {
 	body := dispatch.Reading{
 		Site: r.Site, Point: r.Point, Value: r.Value, At: dispatch.At(r.At), Mark: r.Mark, Quality: dispatch.ReadingQuality(r.Quality.String()),
 	}
+	body.Stale = s.health.Stale(r.Point, r.At, time.Now())
 	if p := s.Registry.Snapshot().Points[r.Point]; p != nil {
 		body.Factor, body.Unit = p.Factor, p.Unit
 	}

@@ -40,7 +40,8 @@ func canonical(code string) string {
 //	N normal                        good
 //	T beyond the measuring range    uncertain/range: an exceedance may hide behind it
 //	F source stopped                bad/device: what it reads is no emission
-//	M maintenance, C calibration    bad/device: the sample is not the source's
+//	M maintenance                   bad/maintenance: the sample is not the source's
+//	C calibration                   bad/calibration: likewise
 //	S entered by hand               bad/device: nobody measured it
 //	D fault, B no communication     bad/device: the value is not to be believed
 //
@@ -50,7 +51,11 @@ func judged(mark string) devices.Quality {
 	switch mark {
 	case "T":
 		return devices.UncertainRange
-	case "F", "M", "C", "S", "D", "B":
+	case "M":
+		return devices.BadMaintenance
+	case "C":
+		return devices.BadCalibration
+	case "F", "S", "D", "B":
 		return devices.BadDevice
 	default:
 		return devices.Good

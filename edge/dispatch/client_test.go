@@ -26,7 +26,8 @@ func TestTheWholeRoad(t *testing.T) {
 			g.run(t, s)
 			eventually(t, "heartbeat with revision", func() bool {
 				h := p.Heartbeats()
-				return len(h) == 1 && h[0].ResourcesRevision == 2 && h[0].Buffer.Waiting == 3 && h[0].Clock.State == dispatch.ClockStateSynced
+				return len(h) == 1 && h[0].ResourcesRevision == 2 && h[0].Buffer.Waiting == 3 && h[0].Clock.State == dispatch.ClockStateSynced &&
+					len(h[0].Maintenance) == 1 && h[0].Maintenance[0].Reason == "换滤芯" && cmp.Equal(h[0].Stale, []string{"gate.pm10"})
 			})
 			eventually(t, "current values", func() bool { return len(p.Readings()) == 2 })
 			s.put("limit", "pm10-h") // not for the platform's directory

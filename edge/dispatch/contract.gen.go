@@ -110,11 +110,19 @@ const (
 	HeartbeatStateOK       HeartbeatState = "ok"
 )
 
+// Defines values for MaintenanceKind.
+const (
+	MaintenanceKindDevice MaintenanceKind = "device"
+	MaintenanceKindPoint  MaintenanceKind = "point"
+)
+
 // Defines values for ReadingQuality.
 const (
 	ReadingQualityBad            ReadingQuality = "bad"
+	ReadingQualityBadCalibration ReadingQuality = "bad/calibration"
 	ReadingQualityBadClock       ReadingQuality = "bad/clock"
 	ReadingQualityBadDevice      ReadingQuality = "bad/device"
+	ReadingQualityBadMaintenance ReadingQuality = "bad/maintenance"
 	ReadingQualityGood           ReadingQuality = "good"
 	ReadingQualityUncertainRange ReadingQuality = "uncertain/range"
 )
@@ -524,8 +532,14 @@ type Heartbeat struct {
 	// Losses 最近的丢弃记录，同一条可能重复 / what had to be dropped lately; the same row may be told again
 	Losses []Loss `json:"losses,omitempty,omitzero"`
 
+	// Maintenance 正在维护的设备与测点 / devices and points that are under maintenance now
+	Maintenance []Maintenance `json:"maintenance,omitempty,omitzero"`
+
 	// ResourcesRevision 已报送的登记版本 / registry revision that was sent
 	ResourcesRevision int64 `json:"resources_revision,omitempty,omitzero"`
+
+	// Stale 久无新值的测点，其最近值可能已不真实 / points that have fallen silent: their newest value may no longer be true
+	Stale []PointID `json:"stale,omitempty,omitzero"`
 
 	// StartedAt 时间，RFC 3339，+08:00 / time
 	StartedAt Time `json:"started_at"`
@@ -593,6 +607,26 @@ type Loss struct {
 	What string `json:"what"`
 	Why  string `json:"why"`
 }
+
+// Maintenance 维护：照常记录，不参与判定 / it is recorded and not judged
+type Maintenance struct {
+	// From 时间，RFC 3339，+08:00 / time
+	From Time   `json:"from"`
+	ID   string `json:"id"`
+
+	// Kind 设备、测点
+	Kind   MaintenanceKind `json:"kind"`
+	Reason string          `json:"reason"`
+
+	// Site 编号 / id
+	Site ID `json:"site,omitempty,omitzero"`
+
+	// Until 时间，RFC 3339，+08:00 / time
+	Until Time `json:"until"`
+}
+
+// MaintenanceKind 设备、测点
+type MaintenanceKind string
 
 // MessageID 消息编号 / id of a message
 type MessageID = string
@@ -673,6 +707,9 @@ type Reading struct {
 
 	// Site 编号 / id
 	Site ID `json:"site"`
+
+	// Stale 久无新值，可能已不真实 / nothing newer has come for long: it may no longer be true
+	Stale bool `json:"stale,omitempty,omitzero"`
 
 	// Unit 单位 / unit
 	Unit  string  `json:"unit,omitempty,omitzero"`

@@ -93,7 +93,10 @@ func (s *site) read(point string, v float64) {
 }
 
 func (s *site) Status() dispatch.Heartbeat {
-	return dispatch.Heartbeat{Buffer: dispatch.Buffer{Waiting: 3}, Devices: dispatch.OnlineCount{Total: 2, Online: 1}}
+	return dispatch.Heartbeat{
+		Buffer: dispatch.Buffer{Waiting: 3}, Devices: dispatch.OnlineCount{Total: 2, Online: 1}, Stale: []string{"gate.pm10"},
+		Maintenance: []dispatch.Maintenance{{Kind: dispatch.MaintenanceKindDevice, ID: "pm-1", Site: "yard", Reason: "换滤芯", From: dispatch.At(time.Now()), Until: dispatch.At(time.Now().Add(time.Hour))}},
+	}
 }
 
 func (s *site) Watch() (<-chan struct{}, func()) { return s.wake, func() {} }

@@ -1,18 +1,23 @@
 package health
 
 import (
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"offsite/devices"
 	"offsite/devices/registry"
+	"offsite/devices/state"
 )
 
 // Tracker counts how every device and point fares: what came and what failed,
 // how long answers took, and which points have fallen silent. It keeps some
 // hundred bytes a point and one kibibyte more for each device that is polled.
 type Tracker struct {
+	db  *state.DB
+	log *slog.Logger
+
 	mu       sync.Mutex
 	byDevice map[string]*deviceHealth
 	byPoint  map[string]*pointHealth
@@ -99,8 +104,7 @@ func (t *tally) sums(now int64) (hour, day Count) {
 	return hour, day
 }
 
-// New gives a Tracker that knows of nothing before Follow.
-func New() *Tracker {
+func newTracker() *Tracker {
 	return &Tracker{byDevice: map[string]*deviceHealth{}, byPoint: map[string]*pointHealth{}}
 }
 

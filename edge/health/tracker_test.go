@@ -43,7 +43,7 @@ func tracked(t *testing.T, list ...devices.Thing) (*Tracker, func(now time.Time)
 	r := yardtest.OpenRegistry(t, yardtest.OpenDB(t, t.TempDir()))
 	yardtest.Register(t, r, yardtest.Yard()...)
 	yardtest.Register(t, r, list...)
-	h := New()
+	h := newTracker()
 	return h, func(now time.Time) []string { return h.Follow(r.Snapshot(), now) }
 }
 
@@ -101,7 +101,7 @@ func TestAPointBoundAnewHasItsMinute(t *testing.T) {
 	yardtest.Register(t, r, yardtest.Yard()...)
 	things := yardtest.ModbusDevice("p")
 	yardtest.Register(t, r, things...)
-	h, now := New(), time.Now()
+	h, now := newTracker(), time.Now()
 	h.Follow(r.Snapshot(), now)
 	yardtest.Retire(t, r, things[2])
 	if turned := h.Follow(r.Snapshot(), now.Add(time.Hour)); turned != nil {
@@ -165,7 +165,7 @@ func TestOnlineLeavesOutMaintenanceAndShutdown(t *testing.T) {
 }
 
 func BenchmarkDelivered(b *testing.B) {
-	h := New()
+	h := newTracker()
 	h.byDevice["d"] = &deviceHealth{polled: true}
 	d := devices.Delivery{Origin: devices.Origin{Device: "d"}, Received: time.Now()}
 	for i := range 10_000 {

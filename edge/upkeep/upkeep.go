@@ -128,8 +128,9 @@ func (b *Book) Of(device, point string, at time.Time) *Maintenance {
 	return b.At("point/"+point, at)
 }
 
-// Mark gives readings under maintenance their mark. Where the device itself
-// has said something worse than normal, its own word stands.
+// Mark gives readings under maintenance their mark, and the quality by which
+// history knows them. Where the device itself has said something worse than
+// normal, its own word stands.
 func (b *Book) Mark(d *devices.Delivery) {
 	if b.None() {
 		return
@@ -137,6 +138,9 @@ func (b *Book) Mark(d *devices.Delivery) {
 	for i := range d.Readings {
 		if r := &d.Readings[i]; (r.Mark == "" || r.Mark == "N") && b.Of(d.Origin.Device, r.Point, r.At) != nil {
 			r.Mark = markMaintenance
+			if r.Quality.Usable() {
+				r.Quality = devices.BadMaintenance
+			}
 		}
 	}
 }
@@ -152,6 +156,18 @@ func (b *Book) Judged(device string, readings []devices.Reading) []devices.Readi
 
 // Times gives every maintenance of subject that is still known, oldest first.
 func (b *Book) Times(subject string) []Maintenance { return (*b.known.Load())[subject] }
+
+// Holding gives all maintenance that holds at at, by subject.
+func (b *Book) Holding(at time.Time) []Maintenance {
+	var list []Maintenance
+	for subject := range *b.known.Load() {
+		if m := b.At(subject, at); m != nil {
+			list = append(list, *m)
+		}
+	}
+	slices.SortFunc(list, func(x, y Maintenance) int { return strings.Compare(x.Subject, y.Subject) })
+	return list
+}
 
 // Begin puts m.Subject under maintenance from now until m.To, in place of what
 // holds now. also is called inside the transaction. It tells every fault of the

@@ -100,6 +100,9 @@ func TestMaintenanceEndsByTheClock(t *testing.T) {
 		if marks := d.Readings[0].Mark + "," + d.Readings[1].Mark + "," + d.Readings[2].Mark; marks != ",M,D" {
 			t.Errorf("marks %s", marks)
 		}
+		if q := d.Readings[0].Quality.String() + "," + d.Readings[1].Quality.String() + "," + d.Readings[2].Quality.String(); q != "good,bad/maintenance,good" {
+			t.Errorf("qualities %s", q)
+		}
 		if left := u.Judged("p", d.Readings); len(left) != 1 || len(d.Readings) != 3 {
 			t.Errorf("judged %+v", left)
 		}
