@@ -102,10 +102,9 @@ type Broker struct {
 	refused   refusedSignIns
 	counts    counters
 
-	ready chan struct{} // closed when it listens for the first time
-	mu    sync.Mutex
-	addr  net.Addr // where it listens, or listened last
-	host  *host    // while it runs
+	port *devices.Port
+	mu   sync.Mutex
+	host *host // while it runs
 }
 
 // New checks cfg and gives the broker. It does not listen yet.
@@ -126,7 +125,7 @@ func New(cfg Config) (*Broker, error) {
 		cfg.TLS = cfg.TLS.Clone()
 		cfg.TLS.ClientAuth = tls.RequestClientCert // whose it is the device's fingerprints say
 	}
-	b := &Broker{cfg: cfg, ready: make(chan struct{})}
+	b := &Broker{cfg: cfg, port: devices.NewPort("broker.listen", cfg.Address, cfg.TLS, cfg.Log)}
 	_, _ = rand.Read(b.salt[:]) // it never fails
 	b.clients.Store(&map[string]*client{})
 	return b, nil
@@ -156,20 +155,16 @@ func (b *Broker) Update(clients []Client) error {
 }
 
 // Addr is where the broker listens, or nil before it has listened.
-func (b *Broker) Addr() net.Addr {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.addr
-}
+func (b *Broker) Addr() net.Addr { return b.port.Addr() }
 
 // Ready is closed when the broker listens for the first time.
-func (b *Broker) Ready() <-chan struct{} { return b.ready }
+func (b *Broker) Ready() <-chan struct{} { return b.port.Ready() }
 
 // Run listens and serves until ctx ends; then it disconnects every client and
 // returns when all its goroutines have ended. It may be run again; a port that
 // the kernel chose is kept. It returns an error when it cannot listen.
 func (b *Broker) Run(ctx context.Context, sink devices.Sink) error {
-	listener, err := b.listen(ctx)
+	listener, err := b.port.Listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -190,33 +185,6 @@ func (b *Broker) Run(ctx context.Context, sink devices.Sink) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-func (b *Broker) listen(ctx context.Context) (net.Listener, error) {
-	address := b.cfg.Address
-	if last := b.Addr(); last != nil {
-		address = last.String()
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "cannot_listen", Field: "broker.listen", Cause: err,
-			ZH: "无法在 " + address + " 上监听；请换一个端口，或停止占用它的程序",
-			EN: "cannot listen on " + address + "; choose another port or stop the program that holds it",
-		}
-	}
-	b.mu.Lock()
-	b.addr = listener.Addr()
-	b.mu.Unlock()
-	select {
-	case <-b.ready:
-	default:
-		close(b.ready)
-	}
-	if b.cfg.TLS != nil {
-		listener = tls.NewListener(listener, b.cfg.TLS)
-	}
-	return listener, nil
 }
 
 // Counts are totals since the broker was made, for the metrics.

@@ -20,7 +20,7 @@ type client struct {
 	bounds []devices.Bound
 	inbox  *devices.Inbox
 	learnt devices.Formats // what they remember outlives the client
-	recent *recent // what it last sent to bound topics; outlives the client
+	recent *recent         // what it last sent to bound topics; outlives the client
 
 	settings devices.MQTTSettings // without its secrets
 }

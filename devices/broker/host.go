@@ -23,10 +23,8 @@ const (
 	perDevice   = 64               // connections of one device
 	maxPacket   = 256 << 10        // larger packets end the connection
 	writeBuffer = 128 << 10        // bytes that the kernel holds for one connection
-	acceptTries = 100              // failures to accept in a row before the run ends
-	acceptPause = 100 * time.Millisecond
-	outbound    = 4096         // messages that wait for one subscriber, there or away; what comes then it loses
-	sessionLife = 24 * 60 * 60 // seconds that a session outlives its connection
+	outbound    = 4096             // messages that wait for one subscriber, there or away; what comes then it loses
+	sessionLife = 24 * 60 * 60     // seconds that a session outlives its connection
 )
 
 // host is one run of the broker.
@@ -86,38 +84,15 @@ func (h *host) serve(ctx context.Context, listener net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
 	var lines sync.WaitGroup
-	err := h.accept(ctx, listener, func(conn net.Conn) { lines.Go(func() { h.serveLine(conn) }) })
+	err := h.broker.port.Accept(ctx, listener, func(conn net.Conn) {
+		limitBuffer(conn)
+		lines.Go(func() { h.serveLine(conn) })
+	})
 	_ = listener.Close()
 	h.closeLines()
 	lines.Wait()
 	_ = h.server.Close()
 	return err
-}
-
-// accept gives every connection to serve until the listener is closed. It
-// outlasts a shortage of file descriptors, because those who are connected go on
-// meanwhile.
-func (h *host) accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) error {
-	for failures := 0; ; {
-		conn, err := listener.Accept()
-		switch {
-		case err == nil:
-			failures = 0
-			limitBuffer(conn)
-			serve(conn)
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case failures == acceptTries:
-			return fmt.Errorf("accept connections: %w", err)
-		default:
-			failures++
-			h.log.Warn("connection not accepted", "err", err, "failures", failures)
-			select {
-			case <-time.After(acceptPause):
-			case <-ctx.Done():
-			}
-		}
-	}
 }
 
 // limitBuffer keeps the kernel from holding megabytes of answers for a device

@@ -31,7 +31,6 @@ package hj212
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -96,9 +95,8 @@ type Host struct {
 	counts  counters
 	notes   notes
 
-	ready  chan struct{} // closed when it listens for the first time
-	mu     sync.Mutex    // never taken while a session's is held
-	addr   net.Addr
+	port   *devices.Port
+	mu     sync.Mutex          // never taken while a session's is held
 	sink   devices.Sink        // while it runs
 	open   map[*session]bool   // every connection
 	by     map[string]*session // the connection of each logger, by MN
@@ -114,7 +112,7 @@ func New(cfg Config) (*Host, error) {
 		p.Cause = err
 		return nil, p
 	}
-	h := &Host{cfg: cfg, ready: make(chan struct{}), open: map[*session]bool{}, by: map[string]*session{}, told: map[string]string{}}
+	h := &Host{cfg: cfg, port: devices.NewPort("hj212.listen", cfg.Address, cfg.TLS, cfg.Log), open: map[*session]bool{}, by: map[string]*session{}, told: map[string]string{}}
 	h.loggers.Store(&map[string]*logger{})
 	return h, nil
 }
@@ -162,20 +160,16 @@ func (h *Host) Update(clients []Client) error {
 func (h *Host) logger(mn string) *logger { return (*h.loggers.Load())[mn] }
 
 // Addr is where the host listens, or nil before it has listened.
-func (h *Host) Addr() net.Addr {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.addr
-}
+func (h *Host) Addr() net.Addr { return h.port.Addr() }
 
 // Ready is closed when the host listens for the first time.
-func (h *Host) Ready() <-chan struct{} { return h.ready }
+func (h *Host) Ready() <-chan struct{} { return h.port.Ready() }
 
 // Run listens and serves until ctx ends; then it disconnects every logger and
 // returns when all its goroutines have ended. It may be run again; a port that
 // the kernel chose is kept. It returns an error when it cannot listen.
 func (h *Host) Run(ctx context.Context, sink devices.Sink) error {
-	listener, err := h.listen(ctx)
+	listener, err := h.port.Listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -186,7 +180,7 @@ func (h *Host) Run(ctx context.Context, sink devices.Sink) error {
 	running, end := context.WithCancel(ctx)
 	defer end()
 	var sessions sync.WaitGroup
-	err = h.accept(ctx, listener, func(conn net.Conn) { sessions.Go(func() { h.serve(running, conn) }) })
+	err = h.port.Accept(ctx, listener, func(conn net.Conn) { sessions.Go(func() { h.serve(running, conn) }) })
 	_ = listener.Close()
 	end()
 	h.closeAll()
@@ -208,62 +202,6 @@ func (h *Host) closeAll() {
 	defer h.mu.Unlock()
 	for s := range h.open {
 		s.close(nil)
-	}
-}
-
-func (h *Host) listen(ctx context.Context) (net.Listener, error) {
-	address := h.cfg.Address
-	if last := h.Addr(); last != nil {
-		address = last.String()
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "cannot_listen", Field: "hj212.listen", Cause: err,
-			ZH: "无法在 " + address + " 上监听；请换一个端口，或停止占用它的程序",
-			EN: "cannot listen on " + address + "; choose another port or stop the program that holds it",
-		}
-	}
-	h.mu.Lock()
-	h.addr = listener.Addr()
-	h.mu.Unlock()
-	select {
-	case <-h.ready:
-	default:
-		close(h.ready)
-	}
-	if h.cfg.TLS != nil {
-		listener = tls.NewListener(listener, h.cfg.TLS)
-	}
-	return listener, nil
-}
-
-const (
-	acceptTries = 100 // failures to accept in a row before the run ends
-	acceptPause = 100 * time.Millisecond
-)
-
-// accept gives every connection to serve until the listener is closed. It
-// outlasts a shortage of file descriptors.
-func (h *Host) accept(ctx context.Context, listener net.Listener, serve func(net.Conn)) error {
-	for failures := 0; ; {
-		conn, err := listener.Accept()
-		switch {
-		case err == nil:
-			failures = 0
-			serve(conn)
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case failures == acceptTries:
-			return fmt.Errorf("accept connections: %w", err)
-		default:
-			failures++
-			h.cfg.Log.Warn("connection not accepted", "err", err, "failures", failures)
-			select {
-			case <-time.After(acceptPause):
-			case <-ctx.Done():
-			}
-		}
 	}
 }
 
