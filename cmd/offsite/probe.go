@@ -18,24 +18,48 @@ import (
 // errProbe is a probe that found something wrong; the steps have said what.
 var errProbe = errors.New("the device did not pass / 设备未通过测试")
 
-// probeCommand tries a Modbus device from this process. A gateway that polls the
-// same address on this machine does not know of it: there the console's own
-// probe shares the connection.
+// probeCommand tries a Modbus device, an MQTT broker or a camera from this
+// process. A gateway that polls the same address on this machine does not know
+// of it: there the console's own probe shares the connection. Only the console
+// can tell of clients of the embedded broker and of data loggers.
 type probeCommand struct {
-	Address  string        `arg:"" help:"modbus://HOST:502, modbus+rtu://HOST:4001, modbus+ascii://HOST:4001, modbus+rtu:///dev/ttyUSB0. 设备地址"`
-	Register []string      `arg:"" optional:"" help:"TABLE:ADDRESS:TYPE[:ORDER], such as holding:40:float32:CDAB, coil:3:bit, input:7:bit.3, input:7:bits.4.2 (lowest bit, width), holding:20:string.4 (registers). 寄存器"`
-	Unit     uint8         `help:"Unit id. 单元号" default:"1"`
-	Timeout  time.Duration `help:"For one answer. 应答超时" default:"1s"`
-	Baud     int           `help:"Of a serial port. 波特率" default:"9600"`
-	Parity   string        `help:"Of a serial port: none, even, odd. 校验" default:"none" enum:"none,even,odd"`
-	Stop     int           `help:"Stop bits of a serial port. 停止位" default:"1"`
-	Scan     string        `help:"Look for units in this range instead, such as 1-32. 扫描单元号" placeholder:"FIRST-LAST"`
-	Every    time.Duration `help:"Between two units of a scan. 扫描间隔" default:"200ms"`
-	JSON     bool          `help:"Print JSON. 输出 JSON" name:"json"`
+	Address     string        `arg:"" help:"modbus://HOST:502, modbus+rtu://HOST:4001, modbus+ascii://HOST:4001, modbus+rtu:///dev/ttyUSB0, mqtt://HOST, mqtts://HOST, rtsp://HOST/PATH. 设备地址"`
+	Place       []string      `arg:"" optional:"" help:"Modbus: TABLE:ADDRESS:TYPE[:ORDER], such as holding:40:float32:CDAB, coil:3:bit, input:7:bit.3, input:7:bits.4.2 (lowest bit, width), holding:20:string.4 (registers). MQTT: 'TOPIC' or 'TOPIC PATH', such as 'plant/dust pm10'. 寄存器或主题"`
+	Unit        uint8         `help:"Unit id. 单元号" default:"1"`
+	Timeout     time.Duration `help:"For one answer. 应答超时" default:"1s"`
+	Baud        int           `help:"Of a serial port. 波特率" default:"9600"`
+	Parity      string        `help:"Of a serial port: none, even, odd. 校验" default:"none" enum:"none,even,odd"`
+	Stop        int           `help:"Stop bits of a serial port. 停止位" default:"1"`
+	Scan        string        `help:"Look for units in this range instead, such as 1-32. 扫描单元号" placeholder:"FIRST-LAST"`
+	Every       time.Duration `help:"Between two units of a scan. 扫描间隔" default:"200ms"`
+	User        string        `help:"Of a broker or a camera. 用户名"`
+	Password    string        `help:"Of a broker or a camera. 密码" env:"OFFSITE_DEVICE_PASSWORD"`
+	CA          string        `help:"PEM file of who signs for an mqtts broker. 服务器 CA 证书" name:"ca" type:"existingfile" placeholder:"FILE"`
+	Certificate string        `help:"PEM file with which to sign in to an mqtts broker. 客户端证书" type:"existingfile" placeholder:"FILE"`
+	Key         string        `help:"PEM file of its key. 客户端私钥" type:"existingfile" placeholder:"FILE"`
+	UDP         bool          `help:"Pull a camera by UDP. 以 UDP 取流" name:"udp"`
+	StillURL    string        `help:"A camera's own still address. 抓拍地址" name:"still-url" placeholder:"URL"`
+	Picture     string        `help:"Write the camera's picture here, as JPEG. 保存图片" type:"path" placeholder:"FILE"`
+
+	JSON bool `help:"Print JSON. 输出 JSON" name:"json"`
 }
 
 // Run tries the device and says what each step saw.
 func (c *probeCommand) Run(ctx context.Context, s streamsOut) error {
+	guard, err := reach()
+	if err != nil {
+		return err
+	}
+	switch scheme, _, _ := strings.Cut(c.Address, "://"); scheme {
+	case "mqtt", "mqtts":
+		return c.broker(ctx, s, guard)
+	case "rtsp", "rtsps":
+		return c.camera(ctx, s, guard)
+	}
+	return c.modbus(ctx, s, guard)
+}
+
+func (c *probeCommand) modbus(ctx context.Context, s streamsOut, guard *networks.Guard) error {
 	dev := devices.Device{
 		Driver: devices.DriverModbus, Endpoint: c.Address, Timeout: devices.Duration(c.Timeout),
 		Modbus: &devices.ModbusSettings{Unit: c.Unit},
@@ -43,16 +67,12 @@ func (c *probeCommand) Run(ctx context.Context, s streamsOut) error {
 	if devices.SerialPort(c.Address) {
 		dev.Modbus.Serial = &devices.SerialLine{Baud: c.Baud, Parity: c.Parity, StopBits: c.Stop}
 	}
-	guard, err := reach()
-	if err != nil {
-		return err
-	}
 	buses := modbus.New(modbus.Config{Log: s.logger(0), Dial: guard.Dial, Resolve: guard.Resolve, Allow: guard.Allow})
 	if c.Scan != "" {
 		return c.scan(ctx, s.out, buses, dev)
 	}
-	bounds := make([]devices.Bound, len(c.Register))
-	for i, text := range c.Register {
+	bounds := make([]devices.Bound, len(c.Place))
+	for i, text := range c.Place {
 		reg, err := registerOf(text)
 		if err != nil {
 			return err
@@ -63,15 +83,25 @@ func (c *probeCommand) Run(ctx context.Context, s streamsOut) error {
 	if err != nil {
 		return err
 	}
+	return c.print(s.out, steps, nil)
+}
+
+// print writes the steps, with what else was seen in JSON, and says whether all
+// went well.
+func (c *probeCommand) print(out io.Writer, steps []devices.Step, video any) error {
 	passed := true
 	for _, step := range steps {
 		passed = passed && (step.OK || step.Skipped)
 		if !c.JSON {
-			printStep(s.out, &step, c.Register)
+			printStep(out, &step, c.Place)
 		}
 	}
 	if c.JSON {
-		if err := json.NewEncoder(s.out).Encode(map[string]any{"steps": steps}); err != nil {
+		all := map[string]any{"steps": steps}
+		if video != nil {
+			all["video"] = video
+		}
+		if err := json.NewEncoder(out).Encode(all); err != nil {
 			return err
 		}
 	}
@@ -82,7 +112,7 @@ func (c *probeCommand) Run(ctx context.Context, s streamsOut) error {
 }
 
 // printStep writes a step for people, its values below.
-func printStep(out io.Writer, s *devices.Step, registers []string) {
+func printStep(out io.Writer, s *devices.Step, places []string) {
 	mark := map[bool]string{true: "✓", false: "✗"}[s.OK]
 	if s.Skipped {
 		mark = "–"
@@ -92,7 +122,7 @@ func printStep(out io.Writer, s *devices.Step, registers []string) {
 		fmt.Fprintf(out, "    → %s / %s\n", s.CureZH, s.CureEN)
 	}
 	for i, v := range s.Values {
-		fmt.Fprintf(out, "    %s  [%s]", registers[i], v.Raw)
+		fmt.Fprintf(out, "    %s  [%s]", places[i], v.Raw)
 		if v.Value != nil {
 			fmt.Fprintf(out, "  = %.9g", *v.Value)
 		}
