@@ -162,7 +162,7 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 		RTSP: rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
 		Taker:  snapshot.New(snapshot.Config{FFmpeg: b.cfg.Video.FFmpeg, Log: b.logger, Dial: b.guard.Dial}),
 		Places: devices.Places{Resolve: b.guard.Resolve, Allow: b.guard.Allow},
-		Notes:  b.clerk, Show: func(c cameras.Status) { b.Live.Tell(Update{Camera: &c}) },
+		Notes:  b.clerk, Show: func(c cameras.Status) { b.Live.Tell(Update{Camera: &c}) }, Log: b.logger,
 	})
 	if b.Broker, err = b.openBroker(); err != nil {
 		return err
@@ -234,7 +234,6 @@ func (b *Box) acquire(ctx context.Context) error {
 	g.Go(func() error { return listen(ctx, "broker", b.runBroker) })
 	g.Go(func() error { return field.NewAgent(cfg).Run(ctx) })
 	g.Go(func() error { return b.Board.Run(ctx) })
-	g.Go(func() error { return b.Cameras.Run(ctx) })
 	g.Go(func() error { return strays.Run(ctx) })
 	g.Go(func() error { return b.watchHealth(ctx) })
 	return g.Wait()

@@ -125,7 +125,7 @@ func (s *site) Still(_ context.Context, camera string) (streams.Still, error) {
 	return streams.Still{JPEG: []byte("\xff\xd8picture"), At: day, Width: 640, Height: 360, Step: "ffmpeg"}, nil
 }
 
-func (s *site) View(ctx context.Context, camera string, conn *websocket.Conn) error {
+func (s *site) View(ctx context.Context, camera string, _ devices.Profile, conn *websocket.Conn) error {
 	if camera != "cam-a" {
 		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "camera_silent", ZH: "摄像机无画面", EN: "the camera is silent"}
 	}
@@ -136,6 +136,8 @@ func (s *site) View(ctx context.Context, camera string, conn *websocket.Conn) er
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+func (s *site) Retry(string) error { return nil }
 
 func (s *site) Events(_ context.Context, f breach.Filter) ([]breach.Event, error) {
 	s.mu.Lock()

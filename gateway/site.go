@@ -78,6 +78,13 @@ func cameraStatus(b *edge.Box, c *cameras.Status) api.CameraStatus {
 	if cam := b.Registry.Snapshot().Cameras[c.Camera]; cam != nil {
 		st.Site = cam.Site
 	}
+	st.Idle, st.Halted = c.Idle, c.Halted
+	for _, w := range c.Warnings {
+		st.Warnings = append(st.Warnings, *api.ProblemOf(w))
+	}
+	if c.Clock.Known {
+		st.ClockOffset = devices.Duration(c.Clock.Offset)
+	}
 	if c.Params != nil {
 		st.Codec, st.Width, st.Height = string(c.Params.Codec), c.Params.Width, c.Params.Height
 	}
@@ -88,9 +95,11 @@ func (s siteCameras) Still(ctx context.Context, camera string) (streams.Still, e
 	return s.Box.Cameras.Take(ctx, camera)
 }
 
-func (s siteCameras) View(ctx context.Context, camera string, conn *websocket.Conn) error {
-	return s.Box.Cameras.View(ctx, camera, conn)
+func (s siteCameras) View(ctx context.Context, camera string, profile devices.Profile, conn *websocket.Conn) error {
+	return s.Box.Cameras.View(ctx, camera, profile, conn)
 }
+
+func (s siteCameras) Retry(camera string) error { return s.Box.Cameras.Retry(camera) }
 
 type siteEvents struct{ *edge.Box }
 

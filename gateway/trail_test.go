@@ -44,6 +44,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	}
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", root, nil).want(200)
 	b.watch("cam-a", root)
+	b.call("POST", "/api/v1/cameras/cam-a:retry", root, nil).want(204)
 	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)
 	b.call("POST", "/api/v1/cameras:probe", root, map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}).want(200)
 	b.call("POST", "/api/v1/devices:scan", root, map[string]any{"device": map[string]any{"endpoint": slaveOnLoopback(t)}, "first": 3, "last": 3}).want(200)

@@ -38,6 +38,7 @@ type Feed struct {
 	bytes   int64
 	readers map[*Reader]struct{}
 	watches map[chan struct{}]struct{}
+	holds   int // see Hold
 	closed  bool
 	state   State
 	lastKey [2]time.Duration // the last two distances between key frames

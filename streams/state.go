@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"offsite/devices"
@@ -178,16 +179,36 @@ func (f *Feed) Damaged(n uint64) {
 	f.mu.Unlock()
 }
 
-// AwaitReader returns nil once the feed has a reader, else ctx's cause or ErrClosed.
+// AwaitReader returns nil once the feed is Wanted, else ctx's cause or ErrClosed.
 func (f *Feed) AwaitReader(ctx context.Context) error {
-	return f.await(ctx, func() bool { return len(f.readers) > 0 })
+	return f.await(ctx, func() bool { return len(f.readers)+f.holds > 0 })
 }
 
-// AwaitIdle returns nil once the feed has been without readers for grace, else
+// Hold is demand without reading, until release is called.
+func (f *Feed) Hold() (release func()) {
+	f.addHold(1)
+	return sync.OnceFunc(func() { f.addHold(-1) })
+}
+
+func (f *Feed) addHold(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds += n
+	f.changed()
+}
+
+// Wanted says whether the feed has readers or is held.
+func (f *Feed) Wanted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.readers)+f.holds > 0
+}
+
+// AwaitIdle returns nil once the feed has not been Wanted for grace, else
 // ctx's cause or ErrClosed.
 func (f *Feed) AwaitIdle(ctx context.Context, grace time.Duration) error {
 	for {
-		if err := f.await(ctx, func() bool { return len(f.readers) == 0 }); err != nil {
+		if err := f.await(ctx, func() bool { return len(f.readers)+f.holds == 0 }); err != nil {
 			return err
 		}
 		short, cancel := context.WithTimeout(ctx, grace)

@@ -5,6 +5,9 @@ package cameras
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -39,7 +42,25 @@ type Config struct {
 	Taker  *snapshot.Taker
 	Places devices.Places // where cameras may be, for probes
 	Notes  notes
-	Show   func(Status) // called with every change, one at a time; it must not call back
+	Show   func(Status)                     // called with every change, one at a time; it must not call back
+	Pause  func(failures int) time.Duration // before a camera is tried again; 1 s doubling to 1 min, drawn from the upper half
+	Grace  time.Duration                    // that a camera is still pulled for after the last viewer has left; 30 s
+	Log    *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	if c.Pause == nil {
+		c.Pause = func(failures int) time.Duration {
+			d := min(time.Minute, time.Second<<min(failures, 6))
+			return d/2 + rand.N(d/2+1)
+		}
+	}
+	if c.Grace <= 0 {
+		c.Grace = 30 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 }
 
 // Feeds keeps the feed of every registered camera. The field's agent runs one
@@ -52,16 +73,41 @@ type Feeds struct {
 }
 
 // New gives Feeds without a camera.
-func New(cfg Config) *Feeds { return &Feeds{cfg: cfg, list: map[string]*camera{}} }
+func New(cfg Config) *Feeds {
+	cfg.setDefaults()
+	return &Feeds{cfg: cfg, list: map[string]*camera{}}
+}
 
-// camera is one camera's feed, which outlives its connections.
+// camera is one camera's feeds, which outlive their connections.
 type camera struct {
-	thing     devices.Camera
-	feed      *streams.Feed
-	live      *fmp4.Muxer
-	connected bool   // as last told
-	code      string // of the problem last told
-	told      bool
+	thing  devices.Camera
+	stream // the main one
+	sub    stream
+	hold   func() // ends the hold on the main stream that is always pulled; nil: on demand
+	told   string // what was shown last
+}
+
+// stream is a feed and its live picture.
+type stream struct {
+	feed  *streams.Feed
+	live  *fmp4.Muxer
+	retry chan struct{} // asks for an attempt now; has room for one
+}
+
+func newStream(cfg streams.FeedConfig) stream {
+	feed := streams.NewFeed(cfg)
+	return stream{feed, fmp4.New(feed, fmp4.Config{}), make(chan struct{}, 1)}
+}
+
+// subRing is the ring of a sub-stream, from which no evidence is taken.
+const subRing = 2 * time.Second
+
+// in gives the stream of a profile: the main one where there is no other.
+func (c *camera) in(p devices.Profile) *stream {
+	if p == devices.SubProfile && c.thing.SubURL != "" {
+		return &c.sub
+	}
+	return &c.stream
 }
 
 // of gives the camera with this id.
@@ -77,86 +123,96 @@ func (f *Feeds) of(id string) (*camera, error) {
 	return cam, nil
 }
 
-// Task gives what is supervised for a camera: one connection.
+// Task gives what is supervised for a camera: it pulls its streams as they are
+// wanted until ctx ends.
 func (f *Feeds) Task(thing devices.Camera) func(context.Context) error {
 	f.mu.Lock()
 	cam := f.list[thing.ID]
 	if cam == nil {
-		feed := streams.NewFeed(f.cfg.Feed)
-		cam = &camera{feed: feed, live: fmp4.New(feed, fmp4.Config{})}
+		small := f.cfg.Feed
+		small.Ring = subRing
+		cam = &camera{stream: newStream(f.cfg.Feed), sub: newStream(small)}
 		f.list[thing.ID] = cam
 	}
 	cam.thing = thing
 	f.mu.Unlock()
-	return func(ctx context.Context) error {
-		source, err := rtsp.Open(thing, f.cfg.RTSP)
-		if err != nil {
-			cam.feed.Disconnected(devices.AllProblems(err)[0])
-			return err
-		}
-		return source.Run(ctx, cam.feed)
-	}
+	return func(ctx context.Context) error { return f.run(ctx, cam, thing) }
 }
 
-// Keep drops the feeds of cameras that are no longer registered.
+// Keep drops the feeds of cameras that are no longer registered, and holds those
+// that are always pulled.
 func (f *Feeds) Keep(s *registry.Snapshot) {
+	limited := map[string]bool{} // outlets that have limits
+	for id, point := range s.Points {
+		limited[point.Outlet()] = limited[point.Outlet()] || len(s.LimitsOf(id)) > 0
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, cam := range f.list {
-		if s.Cameras[id] == nil {
+		thing := s.Cameras[id]
+		if thing == nil {
 			cam.feed.Close()
+			cam.sub.feed.Close()
 			f.cfg.Notes.End("camera/"+id, time.Now())
 			delete(f.list, id)
-		}
-	}
-}
-
-// watchEvery is how often changes of the cameras' states are looked for.
-const watchEvery = 500 * time.Millisecond
-
-// Run tells watchers and the ledger when a camera comes or goes.
-func (f *Feeds) Run(ctx context.Context) error {
-	ticker := time.NewTicker(watchEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			if ctx.Err() == nil { // a camera that we leave has not gone away
-				f.tellChanges()
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func (f *Feeds) tellChanges() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, cam := range f.list {
-		st := cam.feed.State()
-		code := ""
-		switch {
-		case !st.Connected && st.Problem == nil:
-			continue // the first attempt is still under way
-		case !st.Connected:
-			code = st.Problem.Code
-		}
-		if cam.told && cam.connected == st.Connected && cam.code == code {
 			continue
 		}
-		at := st.Since
-		if cam.told && !cam.connected && !st.Connected { // away as before, for another reason
-			at = time.Now()
+		switch always := pulledAlways(thing, limited); {
+		case always && cam.hold == nil:
+			cam.hold = cam.feed.Hold()
+		case !always && cam.hold != nil:
+			cam.hold()
+			cam.hold = nil
 		}
-		cam.told, cam.connected, cam.code = true, st.Connected, code
-		if st.Problem == nil {
-			f.cfg.Notes.End("camera/"+id, at)
-		} else {
-			f.cfg.Notes.Miss("camera/"+id, at, st.Problem)
-		}
-		f.cfg.Show(Status{Camera: id, State: st})
 	}
+}
+
+// pulledAlways says whether the camera's pictures may be wanted as evidence of
+// what has been already.
+func pulledAlways(cam *devices.Camera, limited map[string]bool) bool {
+	if cam.Pull != "" {
+		return cam.Pull == devices.PullAlways
+	}
+	return slices.ContainsFunc(cam.Outlets, func(outlet string) bool { return limited[outlet] })
+}
+
+// tell shows how the camera fares, and notes it in the ledger, where that has
+// changed.
+func (f *Feeds) tell(cam *camera) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := cam.thing.ID
+	st := cam.feed.State()
+	if f.list[id] != cam || (!st.Connected && !st.Idle && st.Problem == nil) {
+		return // retired, or the first attempt is still under way
+	}
+	now := fmt.Sprint(st.Connected, st.Idle, st.Halted, codes(st))
+	if now == cam.told {
+		return
+	}
+	at := st.Since
+	if cam.told != "" && !st.Connected { // away as before, for another reason
+		at = time.Now()
+	}
+	cam.told = now
+	if st.Problem == nil {
+		f.cfg.Notes.End("camera/"+id, at)
+	} else {
+		f.cfg.Notes.Miss("camera/"+id, at, st.Problem)
+	}
+	f.cfg.Show(Status{Camera: id, State: st})
+}
+
+// codes names what is wrong.
+func codes(st streams.State) []string {
+	var list []string
+	if st.Problem != nil {
+		list = append(list, st.Problem.Code)
+	}
+	for _, w := range st.Warnings {
+		list = append(list, w.Code)
+	}
+	return list
 }
 
 // Status gives every camera's status, by id.
@@ -181,6 +237,10 @@ func (f *Feeds) Take(ctx context.Context, id string) (streams.Still, error) {
 	f.mu.Lock()
 	thing := cam.thing
 	f.mu.Unlock()
+	if thing.StillURL == "" {
+		defer cam.feed.Hold()()
+		await(ctx, cam.feed)
+	}
 	still, err := f.cfg.Taker.Take(ctx, thing, cam.feed)
 	if err != nil {
 		return streams.Still{}, fmt.Errorf("camera %s: %w", id, err)
@@ -188,11 +248,58 @@ func (f *Feeds) Take(ctx context.Context, id string) (streams.Still, error) {
 	return still, nil
 }
 
-// View sends the live picture over conn until the viewer leaves or ctx ends.
-func (f *Feeds) View(ctx context.Context, id string, conn *websocket.Conn) error {
+// firstPicture is how long a camera that nobody watched is waited for.
+const firstPicture = 8 * time.Second
+
+// await waits for the first picture of a feed that rested. Without one the
+// ladder says why.
+func await(ctx context.Context, feed *streams.Feed) {
+	if st := feed.State(); st.Connected || !st.Idle {
+		return
+	}
+	r := feed.Subscribe()
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(ctx, firstPicture)
+	defer cancel()
+	_, _ = r.Next(ctx)
+}
+
+// View sends the live picture of a profile over conn until the viewer leaves or
+// ctx ends.
+func (f *Feeds) View(ctx context.Context, id string, p devices.Profile, conn *websocket.Conn) error {
 	cam, err := f.of(id)
 	if err != nil {
 		return err
 	}
-	return cam.live.Serve(ctx, conn)
+	f.mu.Lock()
+	s := cam.in(p)
+	f.mu.Unlock()
+	return s.live.Serve(ctx, conn)
+}
+
+// Feed gives the feed of a profile, the main one where there is no other.
+// Reading from it is the demand for it.
+func (f *Feeds) Feed(id string, p devices.Profile) (*streams.Feed, error) {
+	cam, err := f.of(id)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cam.in(p).feed, nil
+}
+
+// Retry tries a camera at once that waits, for its pause or for a person.
+func (f *Feeds) Retry(id string) error {
+	cam, err := f.of(id)
+	if err != nil {
+		return err
+	}
+	for _, s := range []*stream{&cam.stream, &cam.sub} {
+		select {
+		case s.retry <- struct{}{}:
+		default:
+		}
+	}
+	return nil
 }

@@ -223,7 +223,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"getMe": a.getMe, "changePassword": a.changePassword, "createTicket": a.createTicket,
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
 		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
-		"getStill": a.getStill, "viewLive": a.viewLive,
+		"getStill": a.getStill, "viewLive": a.viewLive, "retryCamera": a.retryCamera,
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
 		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
 		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),

@@ -63,13 +63,14 @@ type History interface {
 // Cameras gives pictures of the registered cameras.
 //
 // Still takes a picture now; its error is a Problem that says why there is
-// none. View sends the live picture over conn, as openapi.yaml describes it,
+// none. View sends the live picture of a profile over conn, as openapi.yaml describes it,
 // until the viewer leaves or ctx ends; a camera that gives no picture is a
 // Problem of kind ErrUnavailable, and the caller closes conn.
 type Cameras interface {
 	Cameras() []CameraStatus
 	Still(ctx context.Context, camera string) (streams.Still, error)
-	View(ctx context.Context, camera string, conn *websocket.Conn) error
+	View(ctx context.Context, camera string, profile devices.Profile, conn *websocket.Conn) error
+	Retry(camera string) error // connects at once to a camera that waits
 }
 
 // Devices tells how the registered devices fare, by id.

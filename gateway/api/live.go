@@ -142,6 +142,10 @@ func (a *API) viewLive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	profile := devices.MainProfile
+	if c.QueryParam("profile") == string(devices.SubProfile) {
+		profile = devices.SubProfile
+	}
 	ctx := c.Request().Context()
 	who := Who(c)
 	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "live.view", What: "camera/" + t.Key()})); err != nil {
@@ -160,7 +164,7 @@ func (a *API) viewLive(c echo.Context) error {
 		return nil // Accept has answered
 	}
 	defer func() { _ = conn.CloseNow() }()
-	err = viewWhile(ctx, who.Holds, func(ctx context.Context) error { return a.Cameras.View(ctx, t.Key(), conn) })
+	err = viewWhile(ctx, who.Holds, func(ctx context.Context) error { return a.Cameras.View(ctx, t.Key(), profile, conn) })
 	status, reason := websocket.StatusNormalClosure, ""
 	var p *devices.Problem
 	if errors.As(err, &p) {
@@ -168,6 +172,20 @@ func (a *API) viewLive(c echo.Context) error {
 	}
 	_ = conn.Close(status, reason)
 	return nil
+}
+
+func (a *API) retryCamera(c echo.Context) error {
+	t, err := a.thing(c, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	if err := a.Audit.Record(c.Request().Context(), by(c, audit.Entry{Act: "camera.retry", What: "camera/" + t.Key()})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	if err := a.Cameras.Retry(t.Key()); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
 }
 
 // viewWhile runs view until it ends or the viewer's rights do.

@@ -402,17 +402,29 @@ type CameraProbeRequest struct {
 type CameraStatus struct {
 	Camera string `json:"camera"`
 
-	// Codec h264 or h265
-	Codec     string        `json:"codec,omitempty,omitzero"`
-	Connected bool          `json:"connected"`
-	Height    int           `json:"height,omitempty,omitzero"`
-	Problem   *FieldProblem `json:"problem,omitempty"`
+	// ClockOffset Camera clock minus gateway clock; absent where the camera does not tell its time
+	ClockOffset Duration `json:"clock_offset,omitempty,omitzero"`
+
+	// Codec h264, h265 or mjpeg
+	Codec     string `json:"codec,omitempty,omitzero"`
+	Connected bool   `json:"connected"`
+
+	// Halted Refused the password: not tried again until the camera is edited or told to retry
+	Halted bool `json:"halted,omitempty,omitzero"`
+	Height int  `json:"height,omitempty,omitzero"`
+
+	// Idle Not connected because nobody watches
+	Idle    bool          `json:"idle,omitempty,omitzero"`
+	Problem *FieldProblem `json:"problem,omitempty"`
 
 	// Since Of this state
 	Since   time.Time `json:"since"`
 	Site    string    `json:"site"`
 	Viewers int       `json:"viewers,omitempty,omitzero"`
-	Width   int       `json:"width,omitempty,omitzero"`
+
+	// Warnings What is odd although it is connected
+	Warnings []FieldProblem `json:"warnings,omitempty,omitzero"`
+	Width    int            `json:"width,omitempty,omitzero"`
 }
 
 // Command One command of the platform contract
@@ -1625,6 +1637,12 @@ type ListCamerasParams struct {
 type ReplaceCameraParams struct {
 	// IfMatch The version in quotes; goes before that of the body
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// ViewLiveParams defines parameters for ViewLive.
+type ViewLiveParams struct {
+	// Profile sub: the sub-stream, where the camera has one
+	Profile string `form:"profile,omitempty" json:"profile,omitempty,omitzero"`
 }
 
 // ListDeadLettersParams defines parameters for ListDeadLetters.

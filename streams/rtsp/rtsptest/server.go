@@ -6,11 +6,13 @@ package rtsptest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/auth"
@@ -21,14 +23,16 @@ import (
 
 // Config describes the cameras.
 type Config struct {
-	Addr           string   // host:port to listen on; 127.0.0.1:0
-	Paths          []string // one camera each; "cam"
-	Clip           *Clip    // what all play at first; Demo
-	User, Password string   // asked of every reader when User is not empty
-	Basic          bool     // offer basic instead of digest authentication
-	UDP            bool     // offer UDP beside TCP
-	NoVideo        bool     // offer a sound track only
-	Bare           bool     // tell no parameter sets in the description: they come in band alone
+	Addr           string      // host:port to listen on; 127.0.0.1:0
+	Paths          []string    // one camera each; "cam"
+	Clip           *Clip       // what all play at first; Demo
+	User, Password string      // asked of every reader when User is not empty
+	Basic          bool        // offer basic instead of digest authentication
+	SHA256         bool        // offer digest authentication with SHA-256 instead of MD5
+	UDP            bool        // offer UDP beside TCP
+	TLS            *tls.Config // answer rtsps alone
+	NoVideo        bool        // offer a sound track only
+	Bare           bool        // tell no parameter sets in the description: they come in band alone
 }
 
 func (c *Config) setDefaults() {
@@ -50,7 +54,11 @@ type Server struct {
 	udp      [2]net.PacketConn // RTP, RTCP
 	cameras  map[string]*Camera
 	ready    chan struct{} // closed when all cameras can be described
+	asked    atomic.Int64
 }
+
+// Asked is how many times a password was asked for or refused.
+func (s *Server) Asked() int64 { return s.asked.Load() }
 
 // Listen opens the sockets, so that Addr is known; Run serves them.
 func Listen(cfg Config) (*Server, error) {
@@ -98,7 +106,13 @@ func listenPair(host string) ([2]net.PacketConn, error) {
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // URL is the address of the camera at path.
-func (s *Server) URL(path string) string { return "rtsp://" + s.Addr() + "/" + path }
+func (s *Server) URL(path string) string {
+	scheme := "rtsp://"
+	if s.cfg.TLS != nil {
+		scheme = "rtsps://"
+	}
+	return scheme + s.Addr() + "/" + path
+}
 
 // Camera gives the camera at path, nil if there is none.
 func (s *Server) Camera(path string) *Camera { return s.cameras[path] }
@@ -137,12 +151,16 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) server() *gortsplib.Server {
 	method := auth.VerifyMethodDigestMD5
-	if s.cfg.Basic {
+	switch {
+	case s.cfg.Basic:
 		method = auth.VerifyMethodBasic
+	case s.cfg.SHA256:
+		method = auth.VerifyMethodDigestSHA256
 	}
 	server := &gortsplib.Server{
 		RTSPAddress:    s.Addr(),
-		Handler:        &handler{cameras: s.cameras, ready: s.ready},
+		TLSConfig:      s.cfg.TLS,
+		Handler:        &handler{cameras: s.cameras, ready: s.ready, asked: &s.asked},
 		AuthMethods:    []auth.VerifyMethod{method},
 		WriteQueueSize: 2048, // a 4K key frame has a thousand packets
 		Listen:         func(string, string) (net.Listener, error) { return s.listener, nil },
@@ -166,6 +184,7 @@ func (s *Server) server() *gortsplib.Server {
 type handler struct {
 	cameras map[string]*Camera
 	ready   <-chan struct{}
+	asked   *atomic.Int64
 }
 
 // open gives the stream that the request asks for, or the refusal.
@@ -179,6 +198,7 @@ func (h *handler) open(conn *gortsplib.ServerConn, req *base.Request, path strin
 	user, password, stream := c.user, c.password, c.stream
 	c.mu.Unlock()
 	if user != "" && !conn.VerifyCredentials(req, user, password) {
+		h.asked.Add(1)
 		return &base.Response{StatusCode: base.StatusUnauthorized}, nil, liberrors.ErrServerAuth{}
 	}
 	if stream == nil {
