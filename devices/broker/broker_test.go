@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,24 +26,24 @@ func TestAcknowledgesOnlyWhatIsOnDisk(t *testing.T) {
 			ack  byte
 		}{{"QoS 1", 1, packets.Puback}, {"QoS 2", 2, packets.Pubrec}} {
 			t.Run(fmt.Sprintf("MQTT %d %s", version, tt.name), func(t *testing.T) {
-				s := newShelf()
-				s.set(true, nil)
+				s := mqtttest.NewShelf()
+				s.Set(true, nil)
 				b := start(t, s)
 				p := signIn(t, b, version, "dev-1")
 				for id := range uint16(20) {
-					p.publish(topic, fmt.Sprint(id), tt.qos, id+1)
+					p.Publish(topic, fmt.Sprint(id), tt.qos, id+1)
 				}
-				s.awaitDeliveries(t, 20)
+				s.AwaitDeliveries(t, 20)
 				p.quiet()
-				s.release()
+				s.Release()
 				for id := range uint16(20) {
-					if got := p.want(tt.ack); got.PacketID != id+1 || got.ReasonCode != 0 {
+					if got := p.Want(tt.ack); got.PacketID != id+1 || got.ReasonCode != 0 {
 						t.Fatalf("acknowledgement of %d with %#x, want %d", got.PacketID, got.ReasonCode, id+1)
 					}
 				}
 				if tt.qos == 2 {
-					p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel}, PacketID: 3})
-					if got := p.want(packets.Pubcomp); got.PacketID != 3 || got.ReasonCode != 0 {
+					p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel}, PacketID: 3})
+					if got := p.Want(packets.Pubcomp); got.PacketID != 3 || got.ReasonCode != 0 {
 						t.Fatalf("PUBCOMP of %d with %#x", got.PacketID, got.ReasonCode)
 					}
 				}
@@ -55,15 +56,15 @@ func TestAcknowledgesOnlyWhatIsOnDisk(t *testing.T) {
 }
 
 func TestDeliveryTellsWhatCame(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	p := signIn(t, b, 4, "dev-1")
-	p.publish(topic, `{"v":1.5,"ts":1700000000}`, 1, 7, dup)
-	p.publish(topic, `broken`, 1, 8)
-	p.publish(topic, `2`, 0, 0)
-	p.want(packets.Puback)
-	p.want(packets.Puback)
-	got := s.awaitDeliveries(t, 3)
+	p.Publish(topic, `{"v":1.5,"ts":1700000000}`, 1, 7, mqtttest.Dup)
+	p.Publish(topic, `broken`, 1, 8)
+	p.Publish(topic, `2`, 0, 0)
+	p.Want(packets.Puback)
+	p.Want(packets.Puback)
+	got := s.AwaitDeliveries(t, 3)
 	want := devices.Origin{Device: "dev-1", ID: "7", Hash: devices.Fingerprint(topic, []byte(`{"v":1.5,"ts":1700000000}`)), Resent: true}
 	if diff := cmp.Diff(want, got[0].Origin); diff != "" {
 		t.Error(diff)
@@ -78,27 +79,27 @@ func TestDeliveryTellsWhatCame(t *testing.T) {
 	if got[2].Origin.ID != "" || len(got[2].Readings) != 1 || got[2].Readings[0].Value != 2 {
 		t.Errorf("delivery %+v", got[2])
 	}
-	s.awaitReport(t, "dev-1", "not_a_number")
+	s.AwaitReport(t, "dev-1", "not_a_number")
 }
 
 func TestUnboundMessagesKeepTheirPlaceInTheQueue(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	b := start(t, s)
 	p := signIn(t, b, 4, "dev-1")
-	p.publish(topic, "1", 1, 1)
-	p.publish("offsite/dev-1/log", "started", 1, 2)
-	p.publish(topic, "2", 1, 3)
-	s.awaitDeliveries(t, 2)
+	p.Publish(topic, "1", 1, 1)
+	p.Publish("offsite/dev-1/log", "started", 1, 2)
+	p.Publish(topic, "2", 1, 3)
+	s.AwaitDeliveries(t, 2)
 	p.quiet()
-	s.release()
+	s.Release()
 	for id := range uint16(3) {
-		if got := p.want(packets.Puback); got.PacketID != id+1 {
+		if got := p.Want(packets.Puback); got.PacketID != id+1 {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
 		}
 	}
-	p.publish("offsite/dev-1/log", "still here", 1, 4)
-	p.want(packets.Puback)
+	p.Publish("offsite/dev-1/log", "still here", 1, 4)
+	p.Want(packets.Puback)
 	got := b.Unbound()
 	if len(got) != 1 || got[0].Device != "dev-1" || got[0].Topic != "offsite/dev-1/log" || got[0].Count != 2 || got[0].Bytes != 10 {
 		t.Errorf("unbound topics %+v", got)
@@ -115,35 +116,35 @@ func TestOtherSubscribersGetWhatIsOnDisk(t *testing.T) {
 	for _, version := range []byte{4, 5} {
 		for qos := range byte(3) {
 			t.Run(fmt.Sprintf("MQTT %d QoS %d", version, qos), func(t *testing.T) {
-				s := newShelf()
-				s.set(qos > 0, nil)
+				s := mqtttest.NewShelf()
+				s.Set(qos > 0, nil)
 				b := start(t, s)
 				sub := signIn(t, b, version, "dev-1", func(pk *packets.Packet) { pk.Connect.ClientIdentifier = "viewer" })
 				if code := sub.subscribe("offsite/dev-1/#", 1); code != 1 {
 					t.Fatalf("SUBACK %#x", code)
 				}
 				p := signIn(t, b, version, "dev-1")
-				p.publish(topic, "1", qos, uint16(qos)*5, retained)
-				s.awaitDeliveries(t, 1)
+				p.Publish(topic, "1", qos, uint16(qos)*5, mqtttest.Retained)
+				s.AwaitDeliveries(t, 1)
 				if qos > 0 {
 					sub.quiet()
 				}
-				s.release()
-				got := sub.want(packets.Publish)
+				s.Release()
+				got := sub.Want(packets.Publish)
 				if got.TopicName != topic || string(got.Payload) != "1" || got.FixedHeader.Qos != min(qos, 1) || got.FixedHeader.Retain {
 					t.Errorf("subscriber got %+v", got)
 				}
 				late := signIn(t, b, version, "dev-1", func(pk *packets.Packet) { pk.Connect.ClientIdentifier = "late" })
 				late.subscribe(topic, 0)
-				if got := late.want(packets.Publish); string(got.Payload) != "1" || !got.FixedHeader.Retain {
+				if got := late.Want(packets.Publish); string(got.Payload) != "1" || !got.FixedHeader.Retain {
 					t.Errorf("late subscriber got %+v", got)
 				}
-				p.publish(topic, "", qos, uint16(qos)*6, retained)
-				if got := late.want(packets.Publish); len(got.Payload) != 0 {
+				p.Publish(topic, "", qos, uint16(qos)*6, mqtttest.Retained)
+				if got := late.Want(packets.Publish); len(got.Payload) != 0 {
 					t.Errorf("late subscriber got %+v", got)
 				}
-				if got := s.awaitDeliveries(t, 1); len(got) != 1 {
-					t.Errorf("the deletion of a retained message became a delivery: %+v", got[1])
+				if got := s.AwaitDeliveries(t, 1); len(got) != 1 {
+					t.Errorf("the deletion of a mqtttest.Retained message became a delivery: %+v", got[1])
 				}
 			})
 		}
@@ -151,19 +152,19 @@ func TestOtherSubscribersGetWhatIsOnDisk(t *testing.T) {
 }
 
 func TestStorageErrorAcknowledgesNothing(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	b := start(t, s)
 	p := signIn(t, b, 4, "dev-1")
 	for id := range uint16(3) {
-		p.publish(topic, "1", 1, id+1)
+		p.Publish(topic, "1", 1, id+1)
 	}
-	p.publish(topic, "1", 0, 0)
-	s.awaitDeliveries(t, 4)
-	s.set(true, errors.New("no space left"))
-	s.release()
+	p.Publish(topic, "1", 0, 0)
+	s.AwaitDeliveries(t, 4)
+	s.Set(true, errors.New("no space left"))
+	s.Release()
 	p.wantEnd()
-	s.awaitReport(t, "dev-1", "storage_failed")
+	s.AwaitReport(t, "dev-1", "storage_failed")
 	if code := dial(t, b, 4).connect("dev-1"); code != 3 {
 		t.Errorf("CONNACK %d while the storage fails, want 3, server unavailable", code)
 	}
@@ -177,31 +178,31 @@ func TestStorageErrorAcknowledgesNothing(t *testing.T) {
 }
 
 func TestFullQueueStopsReading(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	b := start(t, s, func(c *Config) { c.Waiting = 4 })
 	p := signIn(t, b, 4, "dev-1")
 	for id := range uint16(10) {
-		p.publish(topic, "1", 1, id+1)
+		p.Publish(topic, "1", 1, id+1)
 	}
-	s.awaitDeliveries(t, 4)
+	s.AwaitDeliveries(t, 4)
 	other := signIn(t, b, 4, "dev-2")
-	other.publish("offsite/dev-2/x", "1", 1, 1)
-	other.want(packets.Puback) // nobody else is held up
-	if got := s.awaitDeliveries(t, 4); len(got) != 4 {
+	other.Publish("offsite/dev-2/x", "1", 1, 1)
+	other.Want(packets.Puback) // nobody else is held up
+	if got := s.AwaitDeliveries(t, 4); len(got) != 4 {
 		t.Errorf("%d deliveries while 4 wait", len(got))
 	}
-	s.set(false, nil)
-	s.release()
+	s.Set(false, nil)
+	s.Release()
 	for id := range uint16(10) {
-		if got := p.want(packets.Puback); got.PacketID != id+1 {
+		if got := p.Want(packets.Puback); got.PacketID != id+1 {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
 		}
 	}
 }
 
 func TestDeafDeviceIsDisconnected(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s, func(c *Config) { c.Patience = 100 * time.Millisecond })
 	deaf := signIn(t, b, 4, "dev-1")
 	var burst []byte
@@ -212,15 +213,15 @@ func TestDeafDeviceIsDisconnected(t *testing.T) {
 	}
 	go func() {
 		for err := error(nil); err == nil; {
-			_, err = deaf.conn.Write(burst)
+			_, err = deaf.Conn.Write(burst)
 		}
 	}()
 	other := signIn(t, b, 4, "dev-2")
 	for id := range uint16(50) {
-		other.publish("offsite/dev-2/x", "1", 1, id+1)
-		other.want(packets.Puback)
+		other.Publish("offsite/dev-2/x", "1", 1, id+1)
+		other.Want(packets.Puback)
 	}
-	s.awaitReport(t, "dev-1", "deaf_device")
+	s.AwaitReport(t, "dev-1", "deaf_device")
 	if c := b.Counts(); c.Deaf != 1 {
 		t.Errorf("counts %+v", c)
 	}
@@ -252,7 +253,7 @@ func TestSignIn(t *testing.T) {
 	for _, version := range []byte{4, 5} {
 		for _, tt := range tests {
 			t.Run(fmt.Sprintf("MQTT %d %s", version, tt.name), func(t *testing.T) {
-				s := newShelf()
+				s := mqtttest.NewShelf()
 				b := start(t, s)
 				_ = b.Update([]Client{member("dev-1", bound("dev-1", "out.p", nil)), member("dev-2"), {Device: devices.Device{ID: "open"}}})
 				if tt.change == nil {
@@ -264,7 +265,7 @@ func TestSignIn(t *testing.T) {
 					if code != 0 || len(refused) != 0 {
 						t.Errorf("CONNACK %#x, refused %+v", code, refused)
 					}
-					s.awaitReport(t, tt.device, "")
+					s.AwaitReport(t, tt.device, "")
 					return
 				}
 				want := byte(5)
@@ -275,7 +276,7 @@ func TestSignIn(t *testing.T) {
 					t.Errorf("CONNACK %#x, refused %+v, want %s", code, refused, tt.code)
 				}
 				if tt.code != "unknown_device" {
-					s.awaitReport(t, tt.device, tt.code)
+					s.AwaitReport(t, tt.device, tt.code)
 				}
 			})
 		}
@@ -289,16 +290,16 @@ func will(topic string) func(*packets.Packet) {
 }
 
 func TestWillReachesSubscribersAndTheSink(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	sub := signIn(t, b, 4, "dev-1", func(pk *packets.Packet) { pk.Connect.ClientIdentifier = "viewer" })
 	sub.subscribe(topic, 1)
 	p := signIn(t, b, 4, "dev-1", will(topic))
-	_ = p.conn.Close()
-	if got := sub.want(packets.Publish); string(got.Payload) != "0" {
+	_ = p.Conn.Close()
+	if got := sub.Want(packets.Publish); string(got.Payload) != "0" {
 		t.Errorf("subscriber got %+v", got)
 	}
-	if got := s.awaitDeliveries(t, 1); len(got[0].Readings) != 1 || got[0].Readings[0].Value != 0 {
+	if got := s.AwaitDeliveries(t, 1); len(got[0].Readings) != 1 || got[0].Readings[0].Value != 0 {
 		t.Errorf("delivery %+v", got[0])
 	}
 }
@@ -320,7 +321,7 @@ func TestOwnTopicsOnly(t *testing.T) {
 		{"$SYS/#", 0x80},
 		{"$share/g/offsite/#", 0x80},
 	}
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	_ = b.Update([]Client{member("dev-1", bound("dev-1", "out.p", &devices.Topic{Topic: "plant/7/pm"})), member("dev-2")})
 	p := signIn(t, b, 4, "dev-1")
@@ -329,16 +330,16 @@ func TestOwnTopicsOnly(t *testing.T) {
 			t.Errorf("SUBACK of %s is %#x, want %#x", f.filter, got, f.want)
 		}
 	}
-	p.publish("plant/7/pm", "1", 0, 0)
-	s.awaitDeliveries(t, 1)
-	p.want(packets.Publish)
-	p.publish("offsite/dev-2/x", "1", 0, 0)
+	p.Publish("plant/7/pm", "1", 0, 0)
+	s.AwaitDeliveries(t, 1)
+	p.Want(packets.Publish)
+	p.Publish("offsite/dev-2/x", "1", 0, 0)
 	p.quiet()
-	p.publish("offsite/dev-2/x", "1", 1, 3) // MQTT 3.1.1 cannot say no, and the device's other topics go on
-	p.want(packets.Puback)
+	p.Publish("offsite/dev-2/x", "1", 1, 3) // MQTT 3.1.1 cannot say no, and the device's other topics go on
+	p.Want(packets.Puback)
 	five := signIn(t, b, 5, "dev-1")
-	five.publish("offsite/dev-2/x", "1", 1, 3)
-	if got := five.want(packets.Puback); got.ReasonCode != packets.ErrNotAuthorized.Code {
+	five.Publish("offsite/dev-2/x", "1", 1, 3)
+	if got := five.Want(packets.Puback); got.ReasonCode != packets.ErrNotAuthorized.Code {
 		t.Errorf("PUBACK %#x", got.ReasonCode)
 	}
 	if got := b.Unbound(); len(got) != 1 || !got[0].Forbidden || got[0].Count != 3 {
@@ -347,7 +348,7 @@ func TestOwnTopicsOnly(t *testing.T) {
 }
 
 func TestUpdateTakesEffectWithoutDisturbingOthers(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	one, two := signIn(t, b, 4, "dev-1"), signIn(t, b, 4, "dev-2")
 	changed := member("dev-2", bound("dev-2", "out.q", nil))
@@ -355,10 +356,10 @@ func TestUpdateTakesEffectWithoutDisturbingOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	one.wantEnd()
-	s.awaitReport(t, "dev-1", "sign_in_changed")
-	two.publish("offsite/dev-2/q", "4", 1, 1)
-	two.want(packets.Puback)
-	if got := s.awaitDeliveries(t, 1); got[0].Readings[0].Point != "out.q" {
+	s.AwaitReport(t, "dev-1", "sign_in_changed")
+	two.Publish("offsite/dev-2/q", "4", 1, 1)
+	two.Want(packets.Puback)
+	if got := s.AwaitDeliveries(t, 1); got[0].Readings[0].Point != "out.q" {
 		t.Errorf("delivery %+v", got[0])
 	}
 	if code := dial(t, b, 4).connect("dev-1"); code != 5 {
@@ -372,12 +373,12 @@ func TestUpdateTakesEffectWithoutDisturbingOthers(t *testing.T) {
 	if ps := devices.AllProblems(err); len(ps) != 1 || ps[0].Code != "wildcard" {
 		t.Errorf("Update: %v", err)
 	}
-	signIn(t, b, 4, "dev-2").publish("offsite/dev-2/q", "5", 0, 0)
-	s.awaitDeliveries(t, 2)
+	signIn(t, b, 4, "dev-2").Publish("offsite/dev-2/q", "5", 0, 0)
+	s.AwaitDeliveries(t, 2)
 }
 
 func TestDevicesMayShareAClientID(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	same := func(pk *packets.Packet) { pk.Connect.ClientIdentifier = "sensor" }
 	one := signIn(t, b, 4, "dev-1", same)
@@ -392,25 +393,25 @@ func TestDevicesMayShareAClientID(t *testing.T) {
 func TestQoS2RepeatedAfterItsAnswerWasLost(t *testing.T) {
 	for _, version := range []byte{4, 5} {
 		t.Run(fmt.Sprintf("MQTT %d", version), func(t *testing.T) {
-			s := newShelf()
+			s := mqtttest.NewShelf()
 			b := start(t, s)
 			stay := func(pk *packets.Packet) {
 				pk.Connect.Clean = false
 				pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 3600, true
 			}
 			p := signIn(t, b, version, "dev-1", stay)
-			p.publish(topic, "1", 2, 9)
-			p.want(packets.Pubrec)
-			_ = p.conn.Close()
+			p.Publish(topic, "1", 2, 9)
+			p.Want(packets.Pubrec)
+			_ = p.Conn.Close()
 			p = signIn(t, b, version, "dev-1", stay)
-			p.want(packets.Pubrec) // mochi repeats what is in flight
-			p.publish(topic, "1", 2, 9, dup)
-			if got := p.want(packets.Pubrec); got.ReasonCode != 0 {
+			p.Want(packets.Pubrec) // mochi repeats what is in flight
+			p.Publish(topic, "1", 2, 9, mqtttest.Dup)
+			if got := p.Want(packets.Pubrec); got.ReasonCode != 0 {
 				t.Errorf("PUBREC %#x", got.ReasonCode)
 			}
-			p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel}, PacketID: 9})
-			p.want(packets.Pubcomp)
-			if got := s.awaitDeliveries(t, 1); len(got) != 1 {
+			p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel}, PacketID: 9})
+			p.Want(packets.Pubcomp)
+			if got := s.AwaitDeliveries(t, 1); len(got) != 1 {
 				t.Errorf("%d deliveries of one QoS 2 message", len(got))
 			}
 		})

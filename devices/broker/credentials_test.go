@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,6 +16,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 // selfSigned makes a certificate for 127.0.0.1 that signs itself, and its fingerprint.
@@ -42,7 +42,7 @@ func TestSignInWithACertificate(t *testing.T) {
 	server, _ := selfSigned(t)
 	own, print1 := selfSigned(t)
 	foreign, print2 := selfSigned(t)
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s, func(c *Config) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{server}, MinVersion: tls.VersionTLS12}
 	})
@@ -57,9 +57,7 @@ func TestSignInWithACertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { conn.Close() })
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		return &peer{t: t, conn: conn, r: bufio.NewReader(conn), version: 4}
+		return &peer{mqtttest.NewWire(t, conn, 4), t}
 	}
 	noPassword := func(pk *packets.Packet) { pk.Connect.PasswordFlag, pk.Connect.Password = false, nil }
 	noName := func(pk *packets.Packet) { pk.Connect.UsernameFlag, pk.Connect.Username = false, nil }
@@ -93,8 +91,8 @@ func TestSignInWithACertificate(t *testing.T) {
 	p.connect("dev-1", noPassword)
 	one.Device.MQTT = &devices.MQTTSettings{Fingerprints: []string{print1, print2}}
 	_ = b.Update([]Client{one, two})
-	p.publish(topic, "1", 1, 1)
-	p.want(packets.Puback)
+	p.Publish(topic, "1", 1, 1)
+	p.Want(packets.Puback)
 	one.Device.MQTT = &devices.MQTTSettings{Fingerprints: []string{print2}}
 	_ = b.Update([]Client{one, two})
 	p.wantEnd()
@@ -102,7 +100,7 @@ func TestSignInWithACertificate(t *testing.T) {
 
 // TestPasswordIsExchangedWithoutLoss publishes all the while and counts.
 func TestPasswordIsExchangedWithoutLoss(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	dev := func(password, next devices.Secret) Client {
 		c := member("dev-1", bound("dev-1", "out.p", nil))
@@ -116,8 +114,8 @@ func TestPasswordIsExchangedWithoutLoss(t *testing.T) {
 	sent := uint16(0)
 	publish := func(p *peer) {
 		sent++
-		p.publish(topic, "1", 1, sent)
-		if got := p.want(packets.Puback); got.PacketID != sent {
+		p.Publish(topic, "1", 1, sent)
+		if got := p.Want(packets.Puback); got.PacketID != sent {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, sent)
 		}
 	}
@@ -136,11 +134,11 @@ func TestPasswordIsExchangedWithoutLoss(t *testing.T) {
 		t.Errorf("CONNACK %d for the old password", code)
 	}
 	publish(after)
-	s.awaitDeliveries(t, int(sent))
+	s.AwaitDeliveries(t, int(sent))
 }
 
 func TestLimitsOfADevice(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	dev := member("dev-1", bound("dev-1", "out.p", nil))
 	dev.Device.MQTT = &devices.MQTTSettings{Connections: 2, Rate: 100, Size: 8}
@@ -155,10 +153,10 @@ func TestLimitsOfADevice(t *testing.T) {
 	}
 	began := time.Now()
 	for id := range uint16(150) { // the first hundred may come at once
-		p.publish(topic, "1", 1, id+1)
+		p.Publish(topic, "1", 1, id+1)
 	}
 	for id := range uint16(150) {
-		if got := p.want(packets.Puback); got.PacketID != id+1 {
+		if got := p.Want(packets.Puback); got.PacketID != id+1 {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
 		}
 	}
@@ -168,10 +166,10 @@ func TestLimitsOfADevice(t *testing.T) {
 	if c := b.Counts(); c.Accepted != 150 || c.Slowed == 0 {
 		t.Errorf("counts %+v", c)
 	}
-	p.publish(topic, "123456789", 1, 151)
-	p.want(packets.Puback)
-	if got := s.awaitDeliveries(t, 151)[150]; got.Letter == nil || got.Letter.Problem.Code != "too_large" || string(got.Letter.Payload) != "123456789" {
+	p.Publish(topic, "123456789", 1, 151)
+	p.Want(packets.Puback)
+	if got := s.AwaitDeliveries(t, 151)[150]; got.Letter == nil || got.Letter.Problem.Code != "too_large" || string(got.Letter.Payload) != "123456789" {
 		t.Errorf("delivery %+v", got)
 	}
-	s.awaitReport(t, "dev-1", "too_large")
+	s.AwaitReport(t, "dev-1", "too_large")
 }

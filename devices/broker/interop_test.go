@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"offsite/devices/mqtttest"
 )
 
 // The tests of this file are what Eclipse's interoperability suite for MQTT
@@ -17,12 +19,12 @@ import (
 const below = "offsite/dev-1/t/"
 
 // taken reads n messages, answers them by their QoS and gives "topic payload
-// qos", with " retained" and " dup" behind it, sorted by payload.
+// qos", with " mqtttest.Retained" and " dup" behind it, sorted by payload.
 func (p *peer) taken(n int) []string {
 	p.t.Helper()
 	var got []string
 	for open := map[uint16]bool{}; len(got) < n || len(open) > 0; {
-		pk, err := p.read()
+		pk, err := p.Read()
 		if err != nil {
 			p.t.Fatalf("%d of %d messages: %v", len(got), n, err)
 		}
@@ -30,7 +32,7 @@ func (p *peer) taken(n int) []string {
 		case packets.Publish:
 			text := fmt.Sprintf("%s %s %d", pk.TopicName, pk.Payload, pk.FixedHeader.Qos)
 			if pk.FixedHeader.Retain {
-				text += " retained"
+				text += " mqtttest.Retained"
 			}
 			if pk.FixedHeader.Dup {
 				text += " dup"
@@ -38,14 +40,14 @@ func (p *peer) taken(n int) []string {
 			got = append(got, text)
 			switch pk.FixedHeader.Qos {
 			case 1:
-				p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID})
+				p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID})
 			case 2:
 				open[pk.PacketID] = true
-				p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrec}, PacketID: pk.PacketID})
+				p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrec}, PacketID: pk.PacketID})
 			}
 		case packets.Pubrel:
 			delete(open, pk.PacketID)
-			p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubcomp}, PacketID: pk.PacketID})
+			p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubcomp}, PacketID: pk.PacketID})
 		default:
 			p.t.Fatalf("got %s", packets.PacketNames[pk.FixedHeader.Type])
 		}
@@ -57,20 +59,20 @@ func (p *peer) taken(n int) []string {
 // put publishes and finishes the handshake of the QoS.
 func (p *peer) put(topic, payload string, qos byte, change ...func(*packets.Packet)) {
 	p.t.Helper()
-	p.publish(topic, payload, qos, uint16(qos)*7, change...)
+	p.Publish(topic, payload, qos, uint16(qos)*7, change...)
 	switch qos {
 	case 1:
-		p.want(packets.Puback)
+		p.Want(packets.Puback)
 	case 2:
-		p.want(packets.Pubrec)
-		p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel}, PacketID: 14})
-		p.want(packets.Pubcomp)
+		p.Want(packets.Pubrec)
+		p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel}, PacketID: 14})
+		p.Want(packets.Pubcomp)
 	}
 }
 
 func (p *peer) leave() {
 	p.t.Helper()
-	p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
+	p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
 	p.wantEnd()
 }
 
@@ -78,7 +80,7 @@ func (p *peer) leave() {
 func kept(pk *packets.Packet) { pk.Connect.Clean = false }
 
 func TestInteropBasic(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1")
 	if code := p.subscribe(below+"a", 2); code != 2 {
 		t.Fatalf("SUBACK %#x", code)
@@ -93,15 +95,15 @@ func TestInteropBasic(t *testing.T) {
 	}
 	p.leave()
 	twice := signIn(t, b, 4, "dev-1")
-	twice.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), Clean: true, ClientIdentifier: "x"}})
+	twice.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, Connect: packets.ConnectParams{ProtocolName: []byte("MQTT"), Clean: true, ClientIdentifier: "x"}})
 	twice.wantEnd()
 	early := dial(t, b, 4)
-	early.publish(below+"a", "1", 0, 0)
+	early.Publish(below+"a", "1", 0, 0)
 	early.wantEnd()
 	wrong := dial(t, b, 4)
-	wrong.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, Connect: packets.ConnectParams{ProtocolName: []byte("HTTP"), Clean: true, ClientIdentifier: "x"}})
+	wrong.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, Connect: packets.ConnectParams{ProtocolName: []byte("HTTP"), Clean: true, ClientIdentifier: "x"}})
 	for {
-		if pk, err := wrong.read(); err != nil {
+		if pk, err := wrong.Read(); err != nil {
 			break
 		} else if pk.FixedHeader.Type == packets.Connack && pk.ReasonCode == 0 {
 			t.Error("an unknown protocol is let in")
@@ -110,20 +112,20 @@ func TestInteropBasic(t *testing.T) {
 }
 
 func TestInteropRetained(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	pub := signIn(t, b, 4, "dev-1", named("pub"))
 	for qos := range byte(3) {
-		pub.put(fmt.Sprintf("%s%d/r", below, qos), fmt.Sprint(qos), qos, retained)
+		pub.put(fmt.Sprintf("%s%d/r", below, qos), fmt.Sprint(qos), qos, mqtttest.Retained)
 	}
 	pub.quiet()
 	p := signIn(t, b, 4, "dev-1")
 	p.subscribe(below+"+/r", 2)
-	want := []string{below + "0/r 0 0 retained", below + "1/r 1 1 retained", below + "2/r 2 2 retained"}
+	want := []string{below + "0/r 0 0 mqtttest.Retained", below + "1/r 1 1 mqtttest.Retained", below + "2/r 2 2 mqtttest.Retained"}
 	if diff := cmp.Diff(want, p.taken(3)); diff != "" {
 		t.Error(diff)
 	}
 	for qos := range byte(3) {
-		pub.put(fmt.Sprintf("%s%d/r", below, qos), "", qos, retained)
+		pub.put(fmt.Sprintf("%s%d/r", below, qos), "", qos, mqtttest.Retained)
 	}
 	pub.quiet()
 	late := signIn(t, b, 4, "dev-1", named("late"))
@@ -132,7 +134,7 @@ func TestInteropRetained(t *testing.T) {
 }
 
 func TestInteropZeroLengthClientID(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	noName := func(pk *packets.Packet) { pk.Connect.ClientIdentifier = "" }
 	one, two := signIn(t, b, 4, "dev-1", noName), signIn(t, b, 4, "dev-1", noName)
 	one.quiet() // they are two clients, not one that takes over from the other
@@ -143,7 +145,7 @@ func TestInteropZeroLengthClientID(t *testing.T) {
 }
 
 func TestInteropOfflineQueueing(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1", kept)
 	p.subscribe(below+"+", 2)
 	p.leave()
@@ -172,7 +174,7 @@ func TestInteropWill(t *testing.T) {
 		polite bool
 	}{{"broken connection", false}, {"DISCONNECT", true}} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := start(t, newShelf())
+			b := start(t, mqtttest.NewShelf())
 			p := signIn(t, b, 4, "dev-1")
 			p.subscribe(below+"+", 2)
 			dying := signIn(t, b, 4, "dev-1", named("dying"), func(pk *packets.Packet) {
@@ -183,13 +185,13 @@ func TestInteropWill(t *testing.T) {
 				p.quiet()
 				return
 			}
-			dying.conn.Close()
+			dying.Conn.Close()
 			if diff := cmp.Diff([]string{below + "will gone 1"}, p.taken(1)); diff != "" {
 				t.Error(diff)
 			}
 			late := signIn(t, b, 4, "dev-1", named("late"))
 			late.subscribe(below+"+", 2)
-			if diff := cmp.Diff([]string{below + "will gone 1 retained"}, late.taken(1)); diff != "" {
+			if diff := cmp.Diff([]string{below + "will gone 1 mqtttest.Retained"}, late.taken(1)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -197,12 +199,12 @@ func TestInteropWill(t *testing.T) {
 }
 
 func TestInteropOverlappingSubscriptions(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1")
-	p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 3, Filters: packets.Subscriptions{
+	p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 3, Filters: packets.Subscriptions{
 		{Filter: below + "#", Qos: 2}, {Filter: below + "+", Qos: 1},
 	}})
-	if got := p.want(packets.Suback); got.PacketID != 3 || !slices.Equal(got.ReasonCodes, []byte{2, 1}) {
+	if got := p.Want(packets.Suback); got.PacketID != 3 || !slices.Equal(got.ReasonCodes, []byte{2, 1}) {
 		t.Fatalf("SUBACK %+v", got)
 	}
 	pub := signIn(t, b, 4, "dev-1", named("pub"))
@@ -214,7 +216,7 @@ func TestInteropOverlappingSubscriptions(t *testing.T) {
 }
 
 func TestInteropKeepAlive(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1")
 	p.subscribe(below+"+", 2)
 	began := time.Now()
@@ -231,16 +233,16 @@ func TestInteropKeepAlive(t *testing.T) {
 }
 
 func TestInteropRedeliveryOnReconnect(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1", kept)
 	p.subscribe(below+"+", 2)
 	pub := signIn(t, b, 4, "dev-1", named("pub"))
 	pub.put(below+"a", "1", 1)
 	pub.put(below+"a", "2", 2)
 	for range 2 {
-		p.want(packets.Publish) // and no answer
+		p.Want(packets.Publish) // and no answer
 	}
-	p.conn.Close()
+	p.Conn.Close()
 	again := dial(t, b, 4)
 	if code := again.connect("dev-1", kept); code != 0 {
 		t.Fatalf("CONNACK %d", code)
@@ -252,18 +254,18 @@ func TestInteropRedeliveryOnReconnect(t *testing.T) {
 }
 
 func TestInteropSubscribeFailure(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1")
-	p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 3, Filters: packets.Subscriptions{
+	p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 3, Filters: packets.Subscriptions{
 		{Filter: "test/nosubscribe", Qos: 2}, {Filter: below + "a", Qos: 1}, {Filter: "#", Qos: 0},
 	}})
-	if got := p.want(packets.Suback); !slices.Equal(got.ReasonCodes, []byte{0x80, 1, 0x80}) {
+	if got := p.Want(packets.Suback); !slices.Equal(got.ReasonCodes, []byte{0x80, 1, 0x80}) {
 		t.Errorf("SUBACK %#x", got.ReasonCodes)
 	}
 }
 
 func TestInteropDollarTopics(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1")
 	for _, filter := range []string{"$SYS/#", "$SYS/broker/uptime", "$share/g/$SYS/#", "+/broker/uptime"} {
 		if code := p.subscribe(filter, 0); code != 0x80 {
@@ -281,13 +283,13 @@ func TestInteropDollarTopics(t *testing.T) {
 }
 
 func TestInteropUnsubscribe(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	p := signIn(t, b, 4, "dev-1")
 	for _, name := range []string{"a", "b", "c"} {
 		p.subscribe(below+name, 2)
 	}
-	p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe}, PacketID: 4, Filters: packets.Subscriptions{{Filter: below + "a"}}})
-	if got := p.want(packets.Unsuback); got.PacketID != 4 {
+	p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe}, PacketID: 4, Filters: packets.Subscriptions{{Filter: below + "a"}}})
+	if got := p.Want(packets.Unsuback); got.PacketID != 4 {
 		t.Errorf("UNSUBACK of %d", got.PacketID)
 	}
 	pub := signIn(t, b, 4, "dev-1", named("pub"))

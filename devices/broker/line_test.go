@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 // pipeLine gives a line over a pipe, whose writer runs, and the device's end.
@@ -21,7 +22,7 @@ func pipeLine(t *testing.T, cfg Config) (*line, net.Conn, *sync.WaitGroup) {
 		t.Fatal(err)
 	}
 	near, far := net.Pipe()
-	l := newLine(near, &host{broker: b, sink: newShelf(), log: b.cfg.Log})
+	l := newLine(near, &host{broker: b, sink: mqtttest.NewShelf(), log: b.cfg.Log})
 	l.served = true
 	var writer sync.WaitGroup
 	writer.Go(l.runWriter)

@@ -10,17 +10,18 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 func TestListenHearsBoundAndUnboundTopics(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	one := member("dev-1", bound("dev-1", "out.p", &devices.Topic{Topic: "offsite/dev-1", Path: "p"}))
 	if err := b.Update([]Client{one, member("dev-2")}); err != nil {
 		t.Fatal(err)
 	}
 	p := signIn(t, b, 4, "dev-1")
-	p.publish("offsite/dev-1/before", "3", 1, 1)
-	p.want(packets.Puback)
+	p.Publish("offsite/dev-1/before", "3", 1, 1)
+	p.Want(packets.Puback)
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 	defer stop()
 	heard := make(chan []devices.Heard)
@@ -28,11 +29,11 @@ func TestListenHearsBoundAndUnboundTopics(t *testing.T) {
 	for b.listeners.count.Load() == 0 && ctx.Err() == nil {
 		runtime.Gosched()
 	}
-	p.publish("offsite/dev-1", `{"p":1,"q":2}`, 1, 2)
-	p.want(packets.Puback)
+	p.Publish("offsite/dev-1", `{"p":1,"q":2}`, 1, 2)
+	p.Want(packets.Puback)
 	other := signIn(t, b, 4, "dev-2")
-	other.publish("offsite/dev-2/x", "7", 1, 1)
-	other.want(packets.Puback)
+	other.Publish("offsite/dev-2/x", "7", 1, 1)
+	other.Want(packets.Puback)
 	stop()
 	got := map[string][]string{}
 	for _, h := range <-heard {

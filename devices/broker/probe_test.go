@@ -10,6 +10,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 // outline gives a word for each step: its name, and how it went.
@@ -49,7 +50,7 @@ func probe(t *testing.T, b *Broker, limit time.Duration, id string, places ...de
 }
 
 func TestProbeOfAClient(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	at := devices.Topic{Topic: "offsite/dev-1/p"}
 	before := probe(t, b, 5*time.Second, "dev-1", at)
@@ -60,11 +61,11 @@ func TestProbeOfAClient(t *testing.T) {
 		t.Errorf("setup %+v", w)
 	}
 	p := signIn(t, b, 4, "dev-1")
-	p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, PacketID: 1, TopicName: "offsite/dev-1/p", Payload: []byte("4.5")})
-	p.want(packets.Puback)
-	p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, PacketID: 2, TopicName: "offsite/dev-1/new", Payload: []byte(`{"a":{"b":7}}`)})
-	p.want(packets.Puback)
-	s.awaitDeliveries(t, 1)
+	p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, PacketID: 1, TopicName: "offsite/dev-1/p", Payload: []byte("4.5")})
+	p.Want(packets.Puback)
+	p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, PacketID: 2, TopicName: "offsite/dev-1/new", Payload: []byte(`{"a":{"b":7}}`)})
+	p.Want(packets.Puback)
+	s.AwaitDeliveries(t, 1)
 	// The form has a binding more than what is registered: it is read from the sample.
 	now := probe(t, b, 5*time.Second, "dev-1", at, devices.Topic{Topic: "offsite/dev-1/new", Path: "a.b"})
 	if diff := cmp.Diff([]string{"setup", "sign_in", "message", "values"}, outline(now)); diff != "" {
@@ -76,13 +77,13 @@ func TestProbeOfAClient(t *testing.T) {
 	if v := now[3].Values; *v[0].Value != 4.5 || v[0].Raw != "4.5" || *v[1].Value != 7 {
 		t.Errorf("%+v", v)
 	}
-	if len(s.awaitDeliveries(t, 1)) != 1 {
+	if len(s.AwaitDeliveries(t, 1)) != 1 {
 		t.Error("a probe gave readings")
 	}
 }
 
 func TestProbeTellsWhyAClientIsAway(t *testing.T) {
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	wrong := func(pk *packets.Packet) { pk.Connect.Password = []byte("something else") }
 	if code := dial(t, b, 4).connect("dev-2", wrong); code == 0 {
 		t.Fatal("let in")
@@ -95,10 +96,10 @@ func TestProbeTellsWhyAClientIsAway(t *testing.T) {
 	if diff := cmp.Diff([]string{"setup", "sign_in skipped"}, outline(unsaved)); diff != "" {
 		t.Error(diff)
 	}
-	silent := newShelf()
+	silent := mqtttest.NewShelf()
 	quiet := start(t, silent)
 	signIn(t, quiet, 4, "dev-1")
-	silent.awaitReport(t, "dev-1", "")
+	silent.AwaitReport(t, "dev-1", "")
 	steps := probe(t, quiet, 1200*time.Millisecond, "dev-1", devices.Topic{Topic: "offsite/dev-1/p"})
 	if diff := cmp.Diff([]string{"setup", "sign_in", "message failed"}, outline(steps)); diff != "" {
 		t.Error(diff)

@@ -6,10 +6,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 func TestWildcardGivesNoRightToAnothersTopics(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	if err := b.Update([]Client{
 		member("dev-1",
@@ -30,8 +31,8 @@ func TestWildcardGivesNoRightToAnothersTopics(t *testing.T) {
 		{"offsite/dev-2/p", false},
 		{"offsite/dev-2/r", false},
 	} {
-		p.publish(tt.topic, "1", 1, 5)
-		if got := p.want(packets.Puback).ReasonCode; (got == 0) != tt.may {
+		p.Publish(tt.topic, "1", 1, 5)
+		if got := p.Want(packets.Puback).ReasonCode; (got == 0) != tt.may {
 			t.Errorf("publish to %s: %#x", tt.topic, got)
 		}
 	}
@@ -52,5 +53,5 @@ func TestWildcardGivesNoRightToAnothersTopics(t *testing.T) {
 			t.Errorf("subscribe to %s: %#x", tt.filter, got)
 		}
 	}
-	s.awaitDeliveries(t, 1)
+	s.AwaitDeliveries(t, 1)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 func TestRunAgainKeepsThePort(t *testing.T) {
@@ -26,7 +27,7 @@ func TestRunAgainKeepsThePort(t *testing.T) {
 	_ = b.Update([]Client{member("dev-1", bound("dev-1", "out.p", nil))})
 	var first string
 	for i := range 3 {
-		s := newShelf()
+		s := mqtttest.NewShelf()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- b.Run(ctx, s) }()
@@ -39,8 +40,8 @@ func TestRunAgainKeepsThePort(t *testing.T) {
 		if code := p.connect("dev-1"); code != 0 {
 			t.Fatalf("CONNACK %#x", code)
 		}
-		p.publish(topic, "1", 1, 1)
-		p.want(packets.Puback)
+		p.Publish(topic, "1", 1, 1)
+		p.Want(packets.Puback)
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run: %v", err)
@@ -73,15 +74,15 @@ func awaitHost(t *testing.T, b *Broker) {
 }
 
 func TestRunEndsWithClientsOfEveryKind(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	b := start(t, s, func(c *Config) { c.Waiting = 2 })
 	dial(t, b, 4) // says nothing
 	full := signIn(t, b, 4, "dev-1")
 	for id := range uint16(5) {
-		full.publish(topic, "1", 1, id+1) // the reader waits for room
+		full.Publish(topic, "1", 1, id+1) // the reader waits for room
 	}
-	s.awaitDeliveries(t, 2)
+	s.AwaitDeliveries(t, 2)
 	signIn(t, b, 5, "dev-2").subscribe("offsite/dev-2/#", 2)
 } // the cleanup ends Run, and goleak looks for what it left
 
@@ -95,7 +96,7 @@ func TestPortInUseIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = b.Run(t.Context(), newShelf())
+	err = b.Run(t.Context(), mqtttest.NewShelf())
 	ps := devices.AllProblems(err)
 	if len(ps) != 1 || ps[0].Code != "cannot_listen" || !strings.Contains(ps[0].ZH, l.Addr().String()) {
 		t.Errorf("Run: %v", err)
@@ -103,7 +104,7 @@ func TestPortInUseIsTold(t *testing.T) {
 }
 
 func TestOneDeviceHasNotAllConnections(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	for i := range perDevice {
 		signIn(t, b, 4, "dev-1", named(fmt.Sprint(i))).quiet()
@@ -115,7 +116,7 @@ func TestOneDeviceHasNotAllConnections(t *testing.T) {
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
-	b := start(t, newShelf(), func(c *Config) { c.Clients = 2 })
+	b := start(t, mqtttest.NewShelf(), func(c *Config) { c.Clients = 2 })
 	first := signIn(t, b, 4, "dev-1")
 	signIn(t, b, 4, "dev-2").quiet()
 	first.quiet() // a connection counts from its CONNACK on
@@ -129,13 +130,13 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func TestStorageHealsWithoutARestart(t *testing.T) {
-	s := newShelf()
-	s.set(false, errors.New("no space left"))
+	s := mqtttest.NewShelf()
+	s.Set(false, errors.New("no space left"))
 	b := start(t, s)
 	p := signIn(t, b, 4, "dev-1")
-	p.publish(topic, "1", 1, 1)
+	p.Publish(topic, "1", 1, 1)
 	p.wantEnd()
-	s.set(false, nil)
+	s.Set(false, nil)
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		p = dial(t, b, 4)
@@ -146,24 +147,24 @@ func TestStorageHealsWithoutARestart(t *testing.T) {
 			t.Fatal("clients are kept out for ever")
 		}
 	}
-	p.publish(topic, "1", 1, 1, dup)
-	p.want(packets.Puback)
-	if got := s.awaitDeliveries(t, 2); !got[1].Origin.Resent {
+	p.Publish(topic, "1", 1, 1, mqtttest.Dup)
+	p.Want(packets.Puback)
+	if got := s.AwaitDeliveries(t, 2); !got[1].Origin.Resent {
 		t.Errorf("delivery %+v", got[1].Origin)
 	}
 }
 
 func TestLargeMessages(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s)
 	p := signIn(t, b, 4, "dev-1")
-	p.publish(topic, strings.Repeat("1", devices.MaxPayload+1), 1, 1)
-	p.want(packets.Puback)
-	got := s.awaitDeliveries(t, 1)
+	p.Publish(topic, strings.Repeat("1", devices.MaxPayload+1), 1, 1)
+	p.Want(packets.Puback)
+	got := s.AwaitDeliveries(t, 1)
 	if l := got[0].Letter; l == nil || l.Problem.Code != "too_large" || len(l.Payload) != devices.MaxPayload {
 		t.Errorf("a message above 64 KiB gave %+v", got[0])
 	}
-	p.publish(topic, strings.Repeat("1", maxPacket), 1, 2)
+	p.Publish(topic, strings.Repeat("1", maxPacket), 1, 2)
 	p.wantEnd()
-	s.awaitReport(t, "dev-1", "packet_too_large")
+	s.AwaitReport(t, "dev-1", "packet_too_large")
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"offsite/devices/mqtttest"
 )
 
 func named(id string) func(*packets.Packet) {
@@ -23,7 +25,7 @@ func lasting(pk *packets.Packet) {
 // for, and gets all of them, in order.
 func TestSubscriberWindow(t *testing.T) {
 	const window, many = 20, 2000
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	sub := signIn(t, b, 5, "dev-1", named("viewer"), func(pk *packets.Packet) { pk.Properties.ReceiveMaximum = window })
 	sub.subscribe("offsite/dev-1/#", 1)
 	pub := signIn(t, b, 4, "dev-1")
@@ -31,17 +33,17 @@ func TestSubscriberWindow(t *testing.T) {
 	defer wg.Wait()
 	wg.Go(func() {
 		for i := range many {
-			pub.publish(topic, fmt.Sprint(i), 1, uint16(i+1))
+			pub.Publish(topic, fmt.Sprint(i), 1, uint16(i+1))
 			if i%100 == 99 {
 				for range 100 {
-					pub.want(packets.Puback)
+					pub.Want(packets.Puback)
 				}
 			}
 		}
 	})
 	var unacked []uint16
 	for i := range many {
-		got := sub.want(packets.Publish)
+		got := sub.Want(packets.Publish)
 		if string(got.Payload) != fmt.Sprint(i) {
 			t.Fatalf("message %d brought %s", i, got.Payload)
 		}
@@ -50,7 +52,7 @@ func TestSubscriberWindow(t *testing.T) {
 		}
 		sub.quiet()
 		for _, id := range unacked {
-			sub.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
+			sub.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
 		}
 		unacked = unacked[:0]
 	}
@@ -60,7 +62,7 @@ func TestSubscriberWindow(t *testing.T) {
 // all at once: mochi's own account of windows stood still here.
 func TestManyAtOnceLoseNothing(t *testing.T) {
 	const publishers, many = 4, 500
-	b := start(t, newShelf())
+	b := start(t, mqtttest.NewShelf())
 	var wg sync.WaitGroup
 	for i := range 3 {
 		wg.Go(func() { subscribeThrough(t, b, fmt.Sprintf("viewer-%d", i), publishers*many) })
@@ -70,8 +72,8 @@ func TestManyAtOnceLoseNothing(t *testing.T) {
 		wg.Go(func() {
 			pub := signIn(t, b, 4+byte(i%2), "dev-1", named(fmt.Sprintf("pub-%d", i)))
 			for n := range many {
-				pub.publish(fmt.Sprintf("offsite/dev-1/%d", i), fmt.Sprint(n), 1, uint16(n+1))
-				pub.want(packets.Puback)
+				pub.Publish(fmt.Sprintf("offsite/dev-1/%d", i), fmt.Sprint(n), 1, uint16(n+1))
+				pub.Want(packets.Puback)
 			}
 		})
 	}
@@ -102,10 +104,10 @@ func subscribeThrough(t *testing.T, b *Broker, id string, n int) {
 	for first := true; len(seen) < n; first = false {
 		p := signIn(t, b, 5, "dev-1", named(id), lasting, func(pk *packets.Packet) { pk.Properties.ReceiveMaximum = 30 })
 		if first {
-			p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 60000, Filters: packets.Subscriptions{{Filter: "offsite/dev-1/#", Qos: 1}}})
+			p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}, PacketID: 60000, Filters: packets.Subscriptions{{Filter: "offsite/dev-1/#", Qos: 1}}})
 		}
 		for i := 0; i < 100 && len(seen) < n; i++ {
-			pk, err := p.read()
+			pk, err := p.Read()
 			if err != nil {
 				t.Errorf("%s after %d messages: %v", id, len(seen), err)
 				return
@@ -120,7 +122,7 @@ func subscribeThrough(t *testing.T, b *Broker, id string, n int) {
 				t.Errorf("%s: %s after %d", id, key, last[pk.TopicName])
 			}
 			seen[key], last[pk.TopicName] = true, max(v, last[pk.TopicName])
-			p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID})
+			p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID})
 		}
 	}
 }
@@ -129,7 +131,7 @@ func subscribeThrough(t *testing.T, b *Broker, id string, n int) {
 // publishes to it does not notice.
 func TestDeafSubscriberHoldsNobodyUp(t *testing.T) {
 	const many = 6000
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	b := start(t, s, func(c *Config) { c.Patience = 500 * time.Millisecond })
 	deaf := signIn(t, b, 4, "dev-2")
 	deaf.subscribe("offsite/dev-2/#", 1)
@@ -139,11 +141,11 @@ func TestDeafSubscriberHoldsNobodyUp(t *testing.T) {
 	defer wg.Wait()
 	wg.Go(func() {
 		for i := range many {
-			pub.publish("offsite/dev-2/x", payload, 1, uint16(i+1))
+			pub.Publish("offsite/dev-2/x", payload, 1, uint16(i+1))
 		}
 	})
 	for i := range many {
-		if got := pub.want(packets.Puback); got.PacketID != uint16(i+1) {
+		if got := pub.Want(packets.Puback); got.PacketID != uint16(i+1) {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, i+1)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/broker"
+	"offsite/devices/mqtttest"
 )
 
 // asPEM writes a certificate and its key.
@@ -37,13 +38,13 @@ func TestSignsInWithItsCertificate(t *testing.T) {
 	if err := b.Update([]broker.Client{{Device: devices.Device{ID: "dev-1", MQTT: &devices.MQTTSettings{Fingerprints: []string{hex.EncodeToString(sum[:])}}}}}); err != nil {
 		t.Fatal(err)
 	}
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	run(t, open(t, "", []devices.Bound{bound("out.p", nil)}, func(d *devices.Device, _ *Config) {
 		d.Endpoint, d.Password = "mqtts://"+b.Addr().String(), ""
 		d.MQTT = &devices.MQTTSettings{CA: authority, Certificate: cert, Key: key}
 	}), s)
-	s.awaitReports(t, 1)
-	if diff := cmp.Diff([]string{""}, s.codes()); diff != "" {
+	s.AwaitReports(t, 1)
+	if diff := cmp.Diff([]string{""}, s.Codes()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -63,7 +64,7 @@ func TestBrokerThatHangsUpOnTheCertificate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHub(t)
-			s := newShelf()
+			s := mqtttest.NewShelf()
 			run(t, open(t, "", nil, func(d *devices.Device, c *Config) {
 				d.Endpoint = "mqtts://" + h.address()
 				c.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
@@ -77,8 +78,8 @@ func TestBrokerThatHangsUpOnTheCertificate(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.end(conn)
-			s.awaitReports(t, 1)
-			if p := s.problem(); p.Code != "bad_certificate" || p.Field != "mqtt.certificate" {
+			s.AwaitReports(t, 1)
+			if p := s.Problem(); p.Code != "bad_certificate" || p.Field != "mqtt.certificate" {
 				t.Errorf("told %v", p)
 			}
 		})

@@ -21,6 +21,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/broker"
+	"offsite/devices/mqtttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,20 +29,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const topic = "offsite/dev-1/p"
 
 // connected runs a driver of point out.p and gives the hub's side when it has subscribed.
-func connected(t *testing.T, s *shelf, change ...func(*devices.Device, *Config)) (*hubLink, <-chan error, func() error) {
+func connected(t *testing.T, s *mqtttest.Shelf, change ...func(*devices.Device, *Config)) (*hubLink, <-chan error, func() error) {
 	t.Helper()
 	h := newHub(t)
 	ended, stop := run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil)}, change...), s)
 	l, _ := h.meet()
 	l.accept()
 	l.subscribed(1)
-	s.awaitReports(t, 1)
+	s.AwaitReports(t, 1)
 	return l, ended, stop
 }
 
 func TestConnectsWithAStableSession(t *testing.T) {
 	h := newHub(t)
-	run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil), bound("out.q", &devices.Topic{Topic: "plant/q"})}), newShelf())
+	run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil), bound("out.q", &devices.Topic{Topic: "plant/q"})}), mqtttest.NewShelf())
 	l, hello := h.meet()
 	c := hello.Connect
 	if !strings.HasPrefix(c.ClientIdentifier, "offsite-dev-1-") || c.Clean || string(c.Username) != "dev-1" || string(c.Password) != "secret-of-dev-1" || hello.ProtocolVersion != 4 {
@@ -59,7 +60,7 @@ func TestSharedSubscription(t *testing.T) {
 	share := func(d *devices.Device, _ *Config) {
 		d.MQTT = &devices.MQTTSettings{ClientID: "gw-slot-3", Share: "gw"}
 	}
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil)}, share), s)
 	l, hello := h.meet()
 	if hello.Connect.ClientIdentifier != "gw-slot-3" {
@@ -69,48 +70,44 @@ func TestSharedSubscription(t *testing.T) {
 	if diff := cmp.Diff([]string{"$share/gw/" + topic}, l.subscribed(1)); diff != "" {
 		t.Error(diff)
 	}
-	l.publish(topic, "1", 1, 4)
-	l.want(wire.Puback)
-	s.awaitDeliveries(t, 1)
+	l.Publish(topic, "1", 1, 4)
+	l.Want(wire.Puback)
+	s.AwaitDeliveries(t, 1)
 }
 
 func TestAcknowledgesInOrderWhatIsOnDisk(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	l, _, _ := connected(t, s)
 	for id := range uint16(20) {
-		l.publish(topic, "1", 1, id+1)
+		l.Publish(topic, "1", 1, id+1)
 	}
-	got := s.awaitDeliveries(t, 20)
+	got := s.AwaitDeliveries(t, 20)
 	if got[4].Origin.ID != "5" || got[4].Origin.Device != "dev-1" {
 		t.Errorf("origin %+v", got[4].Origin)
 	}
-	_ = l.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if pk, err := l.read(); err == nil {
-		t.Fatalf("%s before anything was on disk", wire.PacketNames[pk.FixedHeader.Type])
-	}
-	_ = l.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	s.release()
+	l.Silent() // before anything is on disk
+	s.Release()
 	for id := range uint16(20) {
-		if got := l.want(wire.Puback); got.PacketID != id+1 {
+		if got := l.Want(wire.Puback); got.PacketID != id+1 {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
 		}
 	}
 }
 
 func TestDeliveryTellsWhatCame(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	l, _, _ := connected(t, s)
-	l.publish(topic, "1", 1, 1, func(pk *wire.Packet) { pk.FixedHeader.Dup = true })
-	l.publish(topic, "2", 1, 2, func(pk *wire.Packet) { pk.FixedHeader.Retain = true })
-	l.publish(topic, "three", 1, 3)
-	l.publish(topic, "4", 0, 0)
+	l.Publish(topic, "1", 1, 1, func(pk *wire.Packet) { pk.FixedHeader.Dup = true })
+	l.Publish(topic, "2", 1, 2, func(pk *wire.Packet) { pk.FixedHeader.Retain = true })
+	l.Publish(topic, "three", 1, 3)
+	l.Publish(topic, "4", 0, 0)
 	for id := range uint16(3) {
-		if got := l.want(wire.Puback); got.PacketID != id+1 {
+		if got := l.Want(wire.Puback); got.PacketID != id+1 {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
 		}
 	}
-	got := s.awaitDeliveries(t, 4)
+	got := s.AwaitDeliveries(t, 4)
 	if !got[0].Origin.Resent || got[0].Readings[0].Repeat {
 		t.Errorf("DUP gave %+v", got[0])
 	}
@@ -127,30 +124,30 @@ func TestDeliveryTellsWhatCame(t *testing.T) {
 
 func TestMessageBeforeTheSubscriptionIsTaken(t *testing.T) {
 	h := newHub(t)
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	run(t, open(t, h.address(), []devices.Bound{bound("out.p", nil)}), s)
 	l, _ := h.meet()
 	l.accept()
-	l.publish(topic, "1", 1, 9)
+	l.Publish(topic, "1", 1, 9)
 	for range 2 { // in either order
-		switch pk, err := l.read(); {
+		switch pk, err := l.Read(); {
 		case err != nil:
 			t.Fatal(err)
 		case pk.FixedHeader.Type == wire.Subscribe:
-			l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Suback}, PacketID: pk.PacketID, ReasonCodes: []byte{1}})
+			l.Send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Suback}, PacketID: pk.PacketID, ReasonCodes: []byte{1}})
 		case pk.FixedHeader.Type != wire.Puback || pk.PacketID != 9:
 			t.Fatalf("got %+v", pk)
 		}
 	}
-	s.awaitReports(t, 1)
+	s.AwaitReports(t, 1)
 }
 
 func TestTopicOfEarlierBindingsIsLeft(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	l, _, _ := connected(t, s)
-	l.publish("offsite/dev-1/old", "1", 1, 5)
+	l.Publish("offsite/dev-1/old", "1", 1, 5)
 	for range 2 {
-		pk, err := l.read()
+		pk, err := l.Read()
 		switch {
 		case err != nil:
 			t.Fatal(err)
@@ -163,65 +160,61 @@ func TestTopicOfEarlierBindingsIsLeft(t *testing.T) {
 }
 
 func TestStorageErrorAcknowledgesNothing(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	l, _, _ := connected(t, s)
 	for id := range uint16(5) {
-		l.publish(topic, "1", 1, id+1)
+		l.Publish(topic, "1", 1, id+1)
 	}
-	s.awaitDeliveries(t, 5)
-	s.set(true, errors.New("no space left"))
-	s.release()
-	if kinds := l.wantEnd(); len(kinds) != 0 {
+	s.AwaitDeliveries(t, 5)
+	s.Set(true, errors.New("no space left"))
+	s.Release()
+	if kinds := l.WantEnd(); len(kinds) != 0 {
 		t.Errorf("the broker got %v", kinds)
 	}
-	s.awaitReports(t, 2)
-	if diff := cmp.Diff([]string{"", "storage_failed"}, s.codes()); diff != "" {
+	s.AwaitReports(t, 2)
+	if diff := cmp.Diff([]string{"", "storage_failed"}, s.Codes()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestFullQueueStopsReading(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	l, _, _ := connected(t, s, func(_ *devices.Device, c *Config) { c.Waiting = 4 })
 	for id := range uint16(50) {
-		l.publish(topic, "1", 1, id+1)
+		l.Publish(topic, "1", 1, id+1)
 	}
-	s.awaitDeliveries(t, 4)
-	_ = l.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if _, err := l.read(); err == nil {
-		t.Fatal("something came while nothing was on disk")
-	}
-	_ = l.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if got := s.awaitDeliveries(t, 4); len(got) != 4 {
+	s.AwaitDeliveries(t, 4)
+	l.Silent() // while nothing is on disk
+	if got := s.AwaitDeliveries(t, 4); len(got) != 4 {
 		t.Errorf("%d deliveries while 4 wait", len(got))
 	}
-	s.set(false, nil)
-	s.release()
+	s.Set(false, nil)
+	s.Release()
 	for id := range uint16(50) {
-		if got := l.want(wire.Puback); got.PacketID != id+1 {
+		if got := l.Want(wire.Puback); got.PacketID != id+1 {
 			t.Fatalf("PUBACK of %d, want %d", got.PacketID, id+1)
 		}
 	}
 }
 
 func TestStopAcknowledgesWhatIsOnDiskAndSaysGoodbye(t *testing.T) {
-	s := newShelf()
-	s.set(true, nil)
+	s := mqtttest.NewShelf()
+	s.Set(true, nil)
 	l, _, stop := connected(t, s)
-	l.publish(topic, "1", 1, 7)
-	s.awaitDeliveries(t, 1)
+	l.Publish(topic, "1", 1, 7)
+	s.AwaitDeliveries(t, 1)
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	s.release()
-	if diff := cmp.Diff([]string{"Puback", "Disconnect"}, l.wantEnd()); diff != "" {
+	s.Release()
+	if diff := cmp.Diff([]string{"Puback", "Disconnect"}, l.WantEnd()); diff != "" {
 		t.Errorf("the broker got (-want +got):\n%s", diff)
 	}
 	if err := <-stopped; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run: %v", err)
 	}
-	if diff := cmp.Diff([]string{""}, s.codes()); diff != "" {
+	if diff := cmp.Diff([]string{""}, s.Codes()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -234,7 +227,7 @@ func TestConnectionProblems(t *testing.T) {
 	closed.Close()
 	answer := func(code byte) func(*hubLink) {
 		return func(l *hubLink) {
-			l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Connack}, ReasonCode: code})
+			l.Send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Connack}, ReasonCode: code})
 		}
 	}
 	tests := []struct {
@@ -247,16 +240,16 @@ func TestConnectionProblems(t *testing.T) {
 		{name: "not authorised", hub: answer(5), code: "bad_password"},
 		{name: "client id rejected", hub: answer(2), code: "client_id_rejected"},
 		{name: "unavailable", hub: answer(3), code: "broker_unavailable"},
-		{name: "closes at once", hub: func(l *hubLink) { l.conn.Close() }, code: "connect_failed"},
-		{name: "speaks something else", hub: func(l *hubLink) { _, _ = l.conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")); l.conn.Close() }, code: "connect_failed"},
-		{name: "says nothing", hub: func(l *hubLink) { l.wantEnd() }, code: "unreachable"},
+		{name: "closes at once", hub: func(l *hubLink) { l.Conn.Close() }, code: "connect_failed"},
+		{name: "speaks something else", hub: func(l *hubLink) { _, _ = l.Conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")); l.Conn.Close() }, code: "connect_failed"},
+		{name: "says nothing", hub: func(l *hubLink) { l.WantEnd() }, code: "unreachable"},
 		{name: "refused", endpoint: "mqtt://" + closed.Addr().String(), code: "connection_refused"},
 		{name: "unknown host", endpoint: "mqtt://no-such-host.invalid", code: "host_unknown"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHub(t)
-			s := newShelf()
+			s := mqtttest.NewShelf()
 			d := open(t, h.address(), []devices.Bound{bound("out.p", nil)}, func(d *devices.Device, c *Config) {
 				c.Connect = 500 * time.Millisecond
 				if tt.endpoint != "" {
@@ -270,14 +263,14 @@ func TestConnectionProblems(t *testing.T) {
 					tt.hub(l)
 				}
 			}
-			s.awaitReports(t, 1)
+			s.AwaitReports(t, 1)
 			for tries := int64(0); tries < 2; tries = d.pool.Counts().Lost {
 				runtime.Gosched()
 			}
-			if diff := cmp.Diff([]string{tt.code}, s.codes()); diff != "" {
+			if diff := cmp.Diff([]string{tt.code}, s.Codes()); diff != "" {
 				t.Errorf("reports (-want +got):\n%s", diff)
 			}
-			if p := s.problem(); p.ZH == "" || p.EN == "" || strings.Contains(p.Error(), "secret-of") {
+			if p := s.Problem(); p.ZH == "" || p.EN == "" || strings.Contains(p.Error(), "secret-of") {
 				t.Errorf("told %+v", p)
 			}
 		})
@@ -287,15 +280,15 @@ func TestConnectionProblems(t *testing.T) {
 func TestEncryptionProblem(t *testing.T) {
 	h := newHub(t)
 	d := open(t, h.address(), nil, func(d *devices.Device, _ *Config) { d.Endpoint = "mqtts://" + h.address() })
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	run(t, d, s)
 	conn, err := h.listener.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, _ = conn.Write([]byte("this is no TLS at all"))
-	s.awaitReports(t, 1)
-	if p := s.problem(); p.Code != "bad_certificate" {
+	s.AwaitReports(t, 1)
+	if p := s.Problem(); p.Code != "bad_certificate" {
 		t.Errorf("told %v", p)
 	}
 	conn.Close()
@@ -303,21 +296,19 @@ func TestEncryptionProblem(t *testing.T) {
 
 func TestRefusedSubscriptionIsToldOfItsPoints(t *testing.T) {
 	h := newHub(t)
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	d := open(t, h.address(), []devices.Bound{bound("out.p", nil)})
 	run(t, d, s)
 	for i, code := range []byte{0x80, 0x80, 1} {
 		l, _ := h.meet()
 		l.accept()
 		l.subscribed(code)
-		s.awaitReports(t, []int{2, 4, 7}[i])
-		l.conn.Close()
+		s.AwaitReports(t, []int{2, 4, 7}[i])
+		l.Conn.Close()
 	}
-	s.awaitReports(t, 8)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.AwaitReports(t, 8)
 	var got [][]string
-	for _, r := range s.reports {
+	for _, r := range s.Reports() {
 		code := ""
 		if r.Problem != nil {
 			code = r.Problem.Code
@@ -362,7 +353,7 @@ func startBroker(t *testing.T, change ...func(*broker.Config)) *broker.Broker {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- b.Run(ctx, newShelf()) }()
+	go func() { ended <- b.Run(ctx, mqtttest.NewShelf()) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	<-b.Ready()
 	return b
@@ -370,10 +361,10 @@ func startBroker(t *testing.T, change ...func(*broker.Config)) *broker.Broker {
 
 func TestSessionKeepsWhatIsPublishedMeanwhile(t *testing.T) {
 	b := startBroker(t)
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	d := open(t, b.Addr().String(), []devices.Bound{bound("out.p", nil)})
 	_, stop := run(t, d, s)
-	s.awaitReports(t, 1)
+	s.AwaitReports(t, 1)
 	pub := open(t, b.Addr().String(), nil, func(d *devices.Device, _ *Config) { d.MQTT = &devices.MQTTSettings{ClientID: "pub"} })
 	sender := newLink(newSession(pub, &counters{}))
 	if err := sender.connect(t.Context()); err != nil {
@@ -387,12 +378,12 @@ func TestSessionKeepsWhatIsPublishedMeanwhile(t *testing.T) {
 		}
 	}
 	publish("1", false)
-	s.awaitDeliveries(t, 1)
+	s.AwaitDeliveries(t, 1)
 	_ = stop()
 	publish("2", false)
 	publish("3", true)
 	_, _ = run(t, d, s)
-	got := s.awaitDeliveries(t, 4)
+	got := s.AwaitDeliveries(t, 4)
 	var values []float64
 	for _, d := range got {
 		values = append(values, d.Readings[0].Value)
@@ -408,22 +399,22 @@ func TestSessionKeepsWhatIsPublishedMeanwhile(t *testing.T) {
 func TestEncryptedSession(t *testing.T) {
 	cert, roots := certificate(t)
 	b := startBroker(t, func(c *broker.Config) { c.TLS = &tls.Config{Certificates: []tls.Certificate{cert}} })
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	secure := func(d *devices.Device, c *Config) {
 		d.Endpoint = "mqtts://" + b.Addr().String()
 		c.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	_, stop := run(t, open(t, "", []devices.Bound{bound("out.p", nil)}, secure), s)
-	s.awaitReports(t, 1)
-	if diff := cmp.Diff([]string{""}, s.codes()); diff != "" {
+	s.AwaitReports(t, 1)
+	if diff := cmp.Diff([]string{""}, s.Codes()); diff != "" {
 		t.Error(diff)
 	}
 	_ = stop()
 	stranger := open(t, "", nil, secure, func(_ *devices.Device, c *Config) { c.TLS = &tls.Config{MinVersion: tls.VersionTLS12} })
-	told := newShelf()
+	told := mqtttest.NewShelf()
 	run(t, stranger, told)
-	told.awaitReports(t, 1)
-	if p := told.problem(); p.Code != "bad_certificate" {
+	told.AwaitReports(t, 1)
+	if p := told.Problem(); p.Code != "bad_certificate" {
 		t.Errorf("told without the authority: %v", p)
 	}
 }

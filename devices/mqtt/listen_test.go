@@ -30,9 +30,9 @@ func TestListen(t *testing.T) {
 		t.Error(diff)
 	}
 	retain := func(pk *wire.Packet) { pk.FixedHeader.Retain = true }
-	l.publish("tele/x/SENSOR", `{"Time":"2026-03-01T12:00:00+08:00","AM2301":{"Temperature":23.5}}`, 0, 0, retain)
-	l.publish("plant/pm10", "81", 0, 0)
-	l.publish("plant/pm10", "82", 0, 0)
+	l.Publish("tele/x/SENSOR", `{"Time":"2026-03-01T12:00:00+08:00","AM2301":{"Temperature":23.5}}`, 0, 0, retain)
+	l.Publish("plant/pm10", "81", 0, 0)
+	l.Publish("plant/pm10", "82", 0, 0)
 	got := <-ended
 	if got.err != nil {
 		t.Fatal(got.err)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 	"offsite/devices/sparkplug"
 )
 
@@ -22,7 +23,7 @@ type yard struct {
 	t    *testing.T
 	hub  *hub
 	pool *Pool
-	s    *shelf
+	s    *mqtttest.Shelf
 }
 
 func newYard(t *testing.T, change ...func(*Config)) *yard {
@@ -31,7 +32,7 @@ func newYard(t *testing.T, change ...func(*Config)) *yard {
 	for _, f := range change {
 		f(&cfg)
 	}
-	return &yard{t, newHub(t), New(cfg), newShelf()}
+	return &yard{t, newHub(t), New(cfg), mqtttest.NewShelf()}
 }
 
 // device is one at the yard's broker whose points listen to topics.
@@ -64,14 +65,9 @@ func (y *yard) start(dev devices.Device, bounds []devices.Bound) (stop func()) {
 // online waits until a device was told to be well.
 func (y *yard) online(ids ...string) {
 	y.t.Helper()
-	y.s.await(y.t, "devices online", func(s *shelf) bool {
-		for _, id := range ids {
-			if !slices.ContainsFunc(s.reports, func(r devices.Report) bool { return r.Device == id && r.Problem == nil }) {
-				return false
-			}
-		}
-		return true
-	})
+	for _, id := range ids {
+		y.s.AwaitReport(y.t, id, "")
+	}
 }
 
 // until answers SUBSCRIBE and UNSUBSCRIBE and gives the first packet of another
@@ -79,7 +75,7 @@ func (y *yard) online(ids ...string) {
 func (l *hubLink) until(kind byte) (pk wire.Packet, asked, left []string) {
 	l.t.Helper()
 	for {
-		pk, err := l.read()
+		pk, err := l.Read()
 		if err != nil {
 			l.t.Fatalf("want %s: %v", wire.PacketNames[kind], err)
 		}
@@ -89,12 +85,12 @@ func (l *hubLink) until(kind byte) (pk wire.Packet, asked, left []string) {
 			for i, f := range pk.Filters {
 				codes[i], asked = 1, append(asked, f.Filter)
 			}
-			l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Suback}, PacketID: pk.PacketID, ReasonCodes: codes})
+			l.Send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Suback}, PacketID: pk.PacketID, ReasonCodes: codes})
 		case wire.Unsubscribe:
 			for _, f := range pk.Filters {
 				left = append(left, f.Filter)
 			}
-			l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Unsuback}, PacketID: pk.PacketID})
+			l.Send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Unsuback}, PacketID: pk.PacketID})
 		}
 		if pk.FixedHeader.Type == kind {
 			slices.Sort(asked)
@@ -119,25 +115,25 @@ func TestDevicesOfOneAccountShareAConnection(t *testing.T) {
 		t.Error(diff)
 	}
 	y.online("a", "b")
-	l.publish("plant/a/x", "1", 1, 1)
-	l.publish("plant/b/pm", "2", 1, 2)
+	l.Publish("plant/a/x", "1", 1, 1)
+	l.Publish("plant/b/pm", "2", 1, 2)
 	for id := range uint16(2) {
-		if got := l.want(wire.Puback); got.PacketID != id+1 {
+		if got := l.Want(wire.Puback); got.PacketID != id+1 {
 			t.Fatalf("PUBACK of %d", got.PacketID)
 		}
 	}
-	y.s.set(true, nil)
-	l.publish("shared", "3", 1, 3)
-	got := y.s.awaitDeliveries(t, 4)
+	y.s.Set(true, nil)
+	l.Publish("shared", "3", 1, 3)
+	got := y.s.AwaitDeliveries(t, 4)
 	who := []string{got[2].Origin.Device, got[3].Origin.Device}
 	slices.Sort(who)
 	if diff := cmp.Diff([]string{"a", "b", "a", "b"}, append([]string{got[0].Origin.Device, got[1].Origin.Device}, who...)); diff != "" {
 		t.Errorf("devices (-want +got):\n%s", diff)
 	}
-	y.s.releaseOne()
-	l.silent()
-	y.s.releaseOne()
-	if got := l.want(wire.Puback); got.PacketID != 3 {
+	y.s.ReleaseOne()
+	l.Silent()
+	y.s.ReleaseOne()
+	if got := l.Want(wire.Puback); got.PacketID != 3 {
 		t.Errorf("PUBACK of %d, want 3", got.PacketID)
 	}
 	if c := y.pool.Counts(); c.Sessions != 1 || c.Devices != 2 || c.Accepted != 4 || c.Lost != 0 {
@@ -183,16 +179,16 @@ func TestMessageWaitsForItsDevice(t *testing.T) {
 	l.accept()
 	l.subscribed(1)
 	y.online("a")
-	l.publish("plant/b", "1", 1, 1) // kept by the broker from before the gateway's start
-	l.publish("plant/a", "2", 1, 2)
-	y.s.awaitDeliveries(t, 1)
-	l.silent()
+	l.Publish("plant/b", "1", 1, 1) // kept by the broker from before the gateway's start
+	l.Publish("plant/a", "2", 1, 2)
+	y.s.AwaitDeliveries(t, 1)
+	l.Silent()
 	y.start(y.device("b", "plant/b"))
 	ack, _, left := l.until(wire.Puback)
 	if ack.PacketID != 1 || len(left) != 0 {
 		t.Errorf("PUBACK of %d, left %v", ack.PacketID, left)
 	}
-	got := y.s.awaitDeliveries(t, 2)
+	got := y.s.AwaitDeliveries(t, 2)
 	if got[1].Origin.Device != "b" || got[1].Readings[0].Value != 1 {
 		t.Errorf("delivery %+v", got[1])
 	}
@@ -208,7 +204,7 @@ func TestMessageForNobodyIsLeftAfterAWhile(t *testing.T) {
 	l, _ := y.hub.meet()
 	l.accept()
 	l.subscribed(1)
-	l.publish("plant/gone", "1", 1, 1)
+	l.Publish("plant/gone", "1", 1, 1)
 	_, _, left := l.until(wire.Unsubscribe)
 	if !slices.Contains(left, "plant/gone") || slices.Contains(left, "plant/a") {
 		t.Errorf("left %v", left)
@@ -226,17 +222,17 @@ func TestEditOfOneDeviceLeavesTheOthersAlone(t *testing.T) {
 	l.accept()
 	l.subscribed(1)
 	y.online("a", "b")
-	y.s.set(true, nil)
-	l.publish("plant/b", "1", 1, 1)
-	y.s.awaitDeliveries(t, 1)
+	y.s.Set(true, nil)
+	l.Publish("plant/b", "1", 1, 1)
+	y.s.AwaitDeliveries(t, 1)
 	stop()
-	l.publish("plant/a", "2", 1, 2) // while a is away
-	l.publish("plant/b", "3", 1, 3)
-	y.s.awaitDeliveries(t, 2)
+	l.Publish("plant/a", "2", 1, 2) // while a is away
+	l.Publish("plant/b", "3", 1, 3)
+	y.s.AwaitDeliveries(t, 2)
 	y.start(y.device("a", "plant/a", "plant/new"))
-	y.s.awaitDeliveries(t, 3)
-	y.s.set(false, nil)
-	y.s.release()
+	y.s.AwaitDeliveries(t, 3)
+	y.s.Set(false, nil)
+	y.s.Release()
 	var asked []string
 	for id := range uint16(3) {
 		ack, more, left := l.until(wire.Puback)
@@ -245,7 +241,7 @@ func TestEditOfOneDeviceLeavesTheOthersAlone(t *testing.T) {
 		}
 		asked = append(asked, more...)
 	}
-	got := y.s.awaitDeliveries(t, 3)
+	got := y.s.AwaitDeliveries(t, 3)
 	if got[2].Origin.Device != "a" || got[2].Readings[0].Value != 2 {
 		t.Errorf("delivery %+v", got[2])
 	}
@@ -255,7 +251,7 @@ func TestEditOfOneDeviceLeavesTheOthersAlone(t *testing.T) {
 	if diff := cmp.Diff([]string{"plant/a", "plant/new"}, asked); diff != "" {
 		t.Errorf("subscribed (-want +got):\n%s", diff)
 	}
-	for _, code := range y.s.codes() {
+	for _, code := range y.s.Codes() {
 		if code != "" {
 			t.Errorf("told %s", code)
 		}
@@ -302,14 +298,12 @@ func TestEveryDeviceHearsOfTheConnection(t *testing.T) {
 	l.subscribed(1)
 	y.online("a", "b")
 	_ = y.hub.listener.Close()
-	_ = l.conn.Close()
-	y.s.awaitReports(t, 6) // lost, then refused
+	_ = l.Conn.Close()
+	y.s.AwaitReports(t, 6) // lost, then refused
 	y.start(y.device("c", "plant/c"))
-	y.s.awaitReports(t, 7)
-	y.s.mu.Lock()
-	defer y.s.mu.Unlock()
+	y.s.AwaitReports(t, 7)
 	count := map[string]int{}
-	for _, r := range y.s.reports {
+	for _, r := range y.s.Reports() {
 		code := ""
 		if r.Problem != nil {
 			code = r.Problem.Code
@@ -332,15 +326,15 @@ func TestStopWaitsForNoDeviceThatHasNotCome(t *testing.T) {
 	l.accept()
 	l.subscribed(1)
 	y.online("a")
-	l.publish("plant/b", "1", 1, 1)
-	l.publish("plant/a", "2", 1, 2)
-	y.s.awaitDeliveries(t, 1)
+	l.Publish("plant/b", "1", 1, 1)
+	l.Publish("plant/a", "2", 1, 2)
+	y.s.AwaitDeliveries(t, 1)
 	began := time.Now()
 	stop()
 	if took := time.Since(began); took >= farewell {
 		t.Errorf("stopped after %s", took)
 	}
-	if diff := cmp.Diff([]string{"Disconnect"}, l.wantEnd()); diff != "" {
+	if diff := cmp.Diff([]string{"Disconnect"}, l.WantEnd()); diff != "" {
 		t.Errorf("the broker got (-want +got):\n%s", diff)
 	}
 }
@@ -357,31 +351,31 @@ func TestBirthOutlivesAnEditAndAReconnect(t *testing.T) {
 	l, _ := y.hub.meet()
 	l.accept()
 	l.subscribed(1)
-	l.publish("spBv1.0/plant/NBIRTH/e1", "\x12\x11\x0a\x06Supply\x10\x05\x20\x09\x65\x00\x00\xc0\x41\x18\x00", 1, 1)
-	l.want(wire.Puback)
-	_ = l.conn.Close()
+	l.Publish("spBv1.0/plant/NBIRTH/e1", "\x12\x11\x0a\x06Supply\x10\x05\x20\x09\x65\x00\x00\xc0\x41\x18\x00", 1, 1)
+	l.Want(wire.Puback)
+	_ = l.Conn.Close()
 	l, _ = y.hub.meet()
 	l.accept()
 	l.subscribed(1)
-	l.publish("spBv1.0/plant/NDATA/e1", "\x12\x07\x10\x05\x65\x00\x00\xc8\x41\x18\x01", 1, 1) // by its alias
-	l.want(wire.Puback)
+	l.Publish("spBv1.0/plant/NDATA/e1", "\x12\x07\x10\x05\x65\x00\x00\xc8\x41\x18\x01", 1, 1) // by its alias
+	l.Want(wire.Puback)
 	stop()
 	y.start(edge("out.q"))
 	l, _ = y.hub.meet()
 	l.accept()
 	l.subscribed(1)
-	l.publish("spBv1.0/plant/NDATA/e1", "\x12\x07\x10\x05\x65\x00\x00\xd0\x41\x18\x02", 1, 1)
-	l.want(wire.Puback)
-	l.publish("spBv1.0/plant/NDATA/e1", "\x12\x07\x10\x05\x65\x00\x00\xd8\x41\x18\x04", 1, 2) // one is missing
+	l.Publish("spBv1.0/plant/NDATA/e1", "\x12\x07\x10\x05\x65\x00\x00\xd0\x41\x18\x02", 1, 1)
+	l.Want(wire.Puback)
+	l.Publish("spBv1.0/plant/NDATA/e1", "\x12\x07\x10\x05\x65\x00\x00\xd8\x41\x18\x04", 1, 2) // one is missing
 	for asked := false; !asked; {
-		pk, err := l.read()
+		pk, err := l.Read()
 		if err != nil {
 			t.Fatal(err)
 		}
 		asked = pk.FixedHeader.Type == wire.Publish && pk.TopicName == "spBv1.0/plant/NCMD/e1"
 	}
 	var got []float64
-	for _, d := range y.s.awaitDeliveries(t, 4) {
+	for _, d := range y.s.AwaitDeliveries(t, 4) {
 		if d.Letter != nil || len(d.Readings) != 1 {
 			t.Fatalf("delivery %+v", d)
 		}

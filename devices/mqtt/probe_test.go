@@ -75,8 +75,8 @@ func TestProbeHearsAndDecodes(t *testing.T) {
 	}
 	l.accept()
 	l.subscribed(0)
-	l.publish("plant/dust", `{"pm10":35.5}`, 0, 0)
-	l.publish("plant/level", "12", 0, 0, func(pk *wire.Packet) { pk.FixedHeader.Retain = true })
+	l.Publish("plant/dust", `{"pm10":35.5}`, 0, 0)
+	l.Publish("plant/level", "12", 0, 0, func(pk *wire.Packet) { pk.FixedHeader.Retain = true })
 	got := <-steps
 	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe", "message", "values failed"}, outline(got)); diff != "" {
 		t.Fatal(diff)
@@ -119,14 +119,14 @@ func TestProbeWhereSubscriptionsAreRefused(t *testing.T) {
 	l, _ := h.meet()
 	l.accept()
 	for range 3 { // together, then one by one
-		sub := l.want(wire.Subscribe)
+		sub := l.Want(wire.Subscribe)
 		var codes []byte
 		for _, f := range sub.Filters {
 			codes = append(codes, map[string]byte{"secret/p": 0x80}[f.Filter])
 		}
-		l.send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Suback}, PacketID: sub.PacketID, ReasonCodes: codes})
+		l.Send(wire.Packet{FixedHeader: wire.FixedHeader{Type: wire.Suback}, PacketID: sub.PacketID, ReasonCodes: codes})
 	}
-	l.publish("open/p", "7", 0, 0)
+	l.Publish("open/p", "7", 0, 0)
 	got := <-steps
 	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe failed", "message", "values failed"}, outline(got)); diff != "" {
 		t.Fatal(diff)

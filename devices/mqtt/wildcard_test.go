@@ -8,11 +8,12 @@ import (
 	wire "github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtttest"
 )
 
 func TestWildcardSubscription(t *testing.T) {
 	h := newHub(t)
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	run(t, open(t, h.address(), []devices.Bound{
 		bound("out.p", &devices.Topic{Topic: "plant/{device}/+/data", Path: "pm"}),
 		bound("out.q", &devices.Topic{Topic: "plant/{device}/+/data", Path: "pm", Instance: "4C11"}),
@@ -25,22 +26,22 @@ func TestWildcardSubscription(t *testing.T) {
 	if diff := cmp.Diff([]string{"plant/4C11/+/data", "plant/dev-1/+/data"}, filters); diff != "" {
 		t.Error(diff)
 	}
-	l.publish("plant/4C11/now/data", `{"pm":1,"tsp":2}`, 1, 4)
-	l.want(wire.Puback)
-	got := s.awaitDeliveries(t, 1)[0]
+	l.Publish("plant/4C11/now/data", `{"pm":1,"tsp":2}`, 1, 4)
+	l.Want(wire.Puback)
+	got := s.AwaitDeliveries(t, 1)[0]
 	if len(got.Readings) != 2 || got.Letter != nil || got.Readings[0].Point != "out.r" || got.Readings[1].Point != "out.q" {
 		t.Errorf("delivery %+v", got)
 	}
 }
 
 func TestWildcardOfEarlierBindingsIsLeft(t *testing.T) {
-	s := newShelf()
+	s := mqtttest.NewShelf()
 	l, _, _ := connected(t, s)
-	l.publish("plant/7/pm", "1", 1, 5)
-	l.publish("plant/7/pm", "1", 1, 6) // it is unsubscribed once
+	l.Publish("plant/7/pm", "1", 1, 5)
+	l.Publish("plant/7/pm", "1", 1, 6) // it is unsubscribed once
 	var filters []string
 	for acks := 0; acks < 2 || len(filters) == 0; {
-		pk, err := l.read()
+		pk, err := l.Read()
 		switch {
 		case err != nil:
 			t.Fatal(err)
