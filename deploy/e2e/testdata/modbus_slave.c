@@ -1,8 +1,10 @@
 /* A Modbus TCP slave by libmodbus, whose words are set one by one. It prints
- * its port and serves one master after another until it is killed. */
+ * its port and serves one master after another until it is killed. It is the
+ * units that are its arguments, without any every unit. */
 #include <arpa/inet.h>
 #include <modbus.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -20,7 +22,16 @@ static const uint16_t words[] = {
 	0x6666, 0x6666, 0x1266, 0xc071, /* 19 the same, CDAB */
 };
 
-int main(void)
+/* The unit id stands behind the six bytes of transaction, protocol and length. */
+static int addressed(const uint8_t *query, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (atoi(argv[i]) == query[6])
+			return 1;
+	return argc == 1;
+}
+
+int main(int argc, char **argv)
 {
 	modbus_t *ctx = modbus_new_tcp("127.0.0.1", 0);
 	modbus_mapping_t *map = modbus_mapping_new(0, 0, 23, 2);
@@ -41,7 +52,7 @@ int main(void)
 	fflush(stdout);
 	while (modbus_tcp_accept(ctx, &listener) >= 0) {
 		while ((n = modbus_receive(ctx, query)) >= 0)
-			if (n > 0)
+			if (n > 0 && addressed(query, argc, argv))
 				modbus_reply(ctx, query, n, map);
 		modbus_close(ctx);
 	}

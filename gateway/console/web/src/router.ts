@@ -22,6 +22,7 @@ export const router = createRouter({
     { path: '/register/:kind/:id', name: 'form', component: () => import('./rooms/Form.vue'), props: true },
     { path: '/instruments', name: 'instruments', component: () => import('./rooms/Instruments.vue') },
     { path: '/instruments/:id', name: 'instrument', component: () => import('./rooms/Instrument.vue'), props: true },
+    { path: '/discover/:device?', name: 'discover', component: () => import('./rooms/Discover.vue'), props: true },
     { path: '/tables', name: 'tables', component: () => import('./rooms/Tables.vue') },
     { path: '/devices', name: 'devices', component: () => import('./rooms/Devices.vue') },
     { path: '/letters/:device?', name: 'letters', component: () => import('./rooms/Letters.vue'), props: true },

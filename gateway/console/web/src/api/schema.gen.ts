@@ -496,6 +496,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cameras:probe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try an unsaved camera, step by step, with a picture
+         * @description Tells what each step saw, how long it took and the likely cure, what the stream is and whether browsers play it, and
+         *     gives a picture. A camera that the gateway pulls already is not connected to again. What a form leaves open besides the connection does not matter.
+         *     The password of a registered camera is used where it is sent back as "[redacted]", at its registered address only.
+         */
+        post: operations["probeCamera"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cameras/{id}": {
         parameters: {
             query?: never;
@@ -769,6 +791,76 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/points/{id}:write": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description outlet.point */
+                id: components["parameters"]["PathPointId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Write a set point 设定值 into the instrument and read it back
+         * @description Only where the point's binding in force names a range `write`, and only within it. `seen` is the value that the person has before them: the gateway reads
+         *     the instrument first and writes nothing if another stands there (409, code `value_changed`, with the present one in words). One write at a time on a bus; none is ever repeated
+         *     by itself. 400: `not_writable` the binding names no range, `out_of_range`, `between_steps`. 503: the instrument is out of reach or refuses (`exception_…`), still says otherwise when read back (`not_taken`), or was
+         *     written but could not be read back (`write_unsure`: look at it). The trail has the attempt before it is made, and then its result with the values before and after; refusals are written too.
+         *     The supervision platform has no command for it.
+         */
+        post: operations["writePoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/devices/{id}:command": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a data logger 数采仪 a command of HJ 212 and wait for its answer
+         * @description Commands are those of `GET /logger-commands`. Field engineers may send those that read; those that change something (`writes`) are for administrators and need a `reason`.
+         *     History that the logger sends (2031, 2051, 2061 …) is recorded as late data 补传 like all that it sends, and is shown here, too.
+         *     After 1072 has succeeded the device's registered password is `password`. Times are of Beijing, as the standard has it.
+         *     400, code `logger_refused`: the logger's 9011 in words. 503: it is not connected (`device_offline`), gives no answer (`no_answer`), no result (`not_finished`), or its 9012 says that it failed (`logger_refused`).
+         *     The trail has the attempt before it is made, and then its result; refusals are written too.
+         */
+        post: operations["commandDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logger-commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The commands that data loggers 数采仪 know */
+        get: operations["listLoggerCommands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -992,6 +1084,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cameras/{id}:retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Connect to a camera at once that waits, for its pause or because it refused the password */
+        post: operations["retryCamera"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cameras/{id}/live": {
         parameters: {
             query?: never;
@@ -1008,7 +1119,8 @@ export interface paths {
          *     text `{"mode":"live","codec":"avc1.42c01e","width":640,"height":360}`: what follows, at the beginning, when the format changes and after a wait; the type for
          *     MediaSource.addSourceBuffer is `video/mp4; codecs="…"`. Binary: right behind it the initialisation segment, then fragments, the first of them a key frame; a joining viewer gets
          *     the current group of pictures whole and seeks to the end of its buffer. Text `{"mode":"wait","code":"camera_silent","zh":"…","en":"…"}`: no pictures at present
-         *     and why; a text of mode live follows when there are. A text of unknown mode is to be skipped. A viewer sends nothing. A session's cookie opens it from the console's own pages only.
+         *     and why; a text of mode live follows when there are. Text `{"mode":"lag","ms":240,"lost":0}`, about once a second: how old the newest picture is on arrival at most, and how many
+         *     were left out because the line is slow. Text `{"mode":"mjpeg","width":…,"height":…}`: binaries are JPEGs. A text of unknown mode is to be skipped. A viewer sends nothing. A session's cookie opens it from the console's own pages only.
          */
         get: operations["viewLive"];
         put?: never;
@@ -1495,6 +1607,62 @@ export interface components {
             readonly retired_at?: string;
         };
         /** @description A form as it stands */
+        CameraProbeRequest: {
+            /** @description A Camera; addresses, user name, password and transport matter */
+            camera: Record<string, never>;
+        };
+        CameraProbeReport: {
+            /** @description In the order in which they were tried: resolve, address, connect, describe, video, still_address, still */
+            steps: components["schemas"]["ProbeStep"][];
+            video?: components["schemas"]["Video"];
+            still?: components["schemas"]["ProbeStill"];
+        };
+        /** @description The stream of a camera; absent where no picture came */
+        Video: {
+            /** @enum {string} */
+            codec: "h264" | "h265" | "mjpeg";
+            /**
+             * @description Of H.264
+             * @example main
+             */
+            profile?: string;
+            /** @description Pixels */
+            width: number;
+            height: number;
+            /**
+             * Format: double
+             * @description Frames a second
+             */
+            frame_rate: number;
+            key_interval?: components["schemas"]["Duration"];
+            /**
+             * Format: int64
+             * @description Bits a second
+             */
+            bitrate: number;
+            /**
+             * @description Whether browsers play it; stills: shown picture by picture
+             * @enum {string}
+             */
+            plays: "yes" | "depends" | "stills" | "no";
+        };
+        /** @description A picture of the camera; absent where none could be taken */
+        ProbeStill: {
+            /**
+             * Format: byte
+             * @description Base64
+             */
+            jpeg: string;
+            /** @description Pixels */
+            width: number;
+            height: number;
+            /**
+             * Format: date-time
+             * @description When it was taken
+             */
+            at: string;
+        };
+        /** @description A form as it stands */
         ProbeRequest: {
             /** @description A Device; driver, endpoint and settings matter */
             device: Record<string, never>;
@@ -1600,9 +1768,13 @@ export interface components {
             /** @description Id of the outlet of the points */
             outlet?: string;
             /** @description An Outlet to be made instead; its id may be left out */
-            new_outlet?: Record<string, never>;
+            new_outlet?: {
+                [key: string]: unknown;
+            };
             /** @description A Device to be made; its id may be left out */
-            device?: Record<string, never>;
+            device?: {
+                [key: string]: unknown;
+            };
             points: components["schemas"]["AdoptPoint"][];
         };
         AdoptPoint: {
@@ -1614,8 +1786,7 @@ export interface components {
             digits?: number;
             /** @description Id of a registered device; absent means the one to be made */
             device?: string;
-            /** @description As it was offered */
-            topic: Record<string, never>;
+            topic: components["schemas"]["Topic"];
             /** @description value = raw × scale; absent means 1 */
             scale?: number;
         };
@@ -1632,7 +1803,7 @@ export interface components {
         };
         ProbeStep: {
             /**
-             * @description Stable, such as resolve, address, connect, answer, framing, values
+             * @description Stable: resolve, address, connect and for Modbus answer, framing, values; for MQTT encrypt, sign_in, subscribe, message, values; for clients of the embedded broker and data loggers setup, sign_in, message, values; for cameras describe, video, still_address, still
              * @example answer
              */
             name: string;
@@ -1811,6 +1982,93 @@ export interface components {
             /** @description 16 characters or 32 hexadecimal digits; as shown keeps the stored one, empty or absent means that the data area is plain */
             sm4_key?: components["schemas"]["Secret"];
         };
+        /** @description Set points that may be written, both ends included, in the point's unit; holding registers and coils of Modbus only */
+        SetRange: {
+            /** Format: double */
+            low: number;
+            /** Format: double */
+            high: number;
+        };
+        SetPointRequest: {
+            /**
+             * Format: double
+             * @description In the point's unit
+             */
+            value: number;
+            /**
+             * Format: double
+             * @description The value that stands there now, as it was read
+             */
+            seen: number;
+            reason: string;
+        };
+        SetPoint: {
+            point: string;
+            device: string;
+            /** Format: double */
+            before: number;
+            /**
+             * Format: double
+             * @description As it was read back
+             */
+            after: number;
+            unit: string;
+            /** @description The bytes that were sent for it, in hexadecimal */
+            raw: string;
+        };
+        LoggerCommand: {
+            /** @description Command CN */
+            cn: string;
+            /** @description Kind of system ST; absent: as the logger last sent */
+            st?: string;
+            /** @description PolId: the factor that is meant, where the command names one */
+            factor?: string;
+            /**
+             * Format: date-time
+             * @description BeginTime, of commands that ask for history
+             */
+            from?: string;
+            /**
+             * Format: date-time
+             * @description EndTime
+             */
+            to?: string;
+            /** @description NewPW, of 1072 alone; at most 64 characters without spaces and ; = & # , */
+            password?: string;
+            /** @description Further content of the data area, in order. 1012 without SystemTime sets the present time */
+            content?: components["schemas"]["LoggerField"][];
+            /** @description Required of commands that change something */
+            reason?: string;
+        };
+        LoggerField: {
+            name: string;
+            value: string;
+        };
+        LoggerAnswer: {
+            /** @description Of the command */
+            qn: string;
+            /** @description Its result in words */
+            zh: string;
+            en: string;
+            /** @description What it sent besides its answers 9011 and 9012, at most 1,000 */
+            packets: components["schemas"]["LoggerPacket"][];
+            /** @description How many packets are left out here; all are recorded */
+            more?: number;
+        };
+        LoggerPacket: {
+            cn: string;
+            content: components["schemas"]["LoggerField"][];
+        };
+        LoggerCommandKind: {
+            cn: string;
+            zh: string;
+            en: string;
+            /** @description It changes the logger or what hangs on it */
+            writes: boolean;
+        };
+        LoggerCommandList: {
+            items: components["schemas"]["LoggerCommandKind"][];
+        };
         /** @description Ties a point to a device and an address in it for a span of time */
         Binding: {
             id: components["schemas"]["Id"];
@@ -1833,6 +2091,8 @@ export interface components {
             scale?: number;
             /** Format: double */
             offset?: number;
+            /** @description Set points that may be written; absent: none */
+            write?: components["schemas"]["SetRange"];
             /**
              * Format: int64
              * @description 1 at creation, one more at each replacement; sent back in PUT
@@ -2229,7 +2489,7 @@ export interface components {
          * @description Values of quality bad are kept but neither judged nor averaged
          * @enum {string}
          */
-        Quality: "good" | "uncertain/range" | "bad/clock" | "bad/device" | "bad";
+        Quality: "good" | "uncertain/range" | "bad/clock" | "bad/device" | "bad/maintenance" | "bad/calibration" | "bad";
         LastValue: {
             point: string;
             site: string;
@@ -2691,7 +2951,15 @@ export interface components {
              */
             since: string;
             problem?: components["schemas"]["FieldProblem"];
-            /** @description h264 or h265 */
+            /** @description Not connected because nobody watches */
+            idle?: boolean;
+            /** @description Refused the password: not tried again until the camera is edited or told to retry */
+            halted?: boolean;
+            /** @description What is odd although it is connected */
+            warnings?: components["schemas"]["FieldProblem"][];
+            /** @description Camera clock minus gateway clock; absent where the camera does not tell its time */
+            clock_offset?: components["schemas"]["Duration"];
+            /** @description h264, h265 or mjpeg */
             codec?: string;
             width?: number;
             height?: number;
@@ -4190,6 +4458,31 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    probeCamera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraProbeRequest"];
+            };
+        };
+        responses: {
+            /** @description What was seen, whether or not the camera answers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraProbeReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getCamera: {
         parameters: {
             query?: never;
@@ -4695,6 +4988,82 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    writePoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description outlet.point */
+                id: components["parameters"]["PathPointId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPointRequest"];
+            };
+        };
+        responses: {
+            /** @description Written and read back */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetPoint"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    commandDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LoggerCommand"];
+            };
+        };
+        responses: {
+            /** @description The logger has done it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggerAnswer"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listLoggerCommands: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order of the standard */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoggerCommandList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listHealth: {
         parameters: {
             query?: {
@@ -4989,9 +5358,33 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    viewLive: {
+    retryCamera: {
         parameters: {
             query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is tried */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    viewLive: {
+        parameters: {
+            query?: {
+                /** @description sub: the sub-stream, where the camera has one */
+                profile?: "main" | "sub";
+            };
             header?: never;
             path: {
                 id: components["parameters"]["PathId"];

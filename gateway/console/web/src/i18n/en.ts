@@ -1,9 +1,11 @@
+import { discoverEn } from './discover.en'
 import { fieldEn } from './field.en'
 import { lettersEn } from './letters.en'
 import { officeEn } from './office.en'
 import type { Key } from './zh-CN'
 
 export const en: Record<Key, string> = {
+  ...discoverEn,
   ...fieldEn,
   ...lettersEn,
   ...officeEn,
@@ -79,6 +81,8 @@ export const en: Record<Key, string> = {
   'quality.uncertain/range': 'out of range',
   'quality.bad/clock': 'device clock is wrong',
   'quality.bad/device': 'device reports a fault',
+  'quality.bad/maintenance': 'under maintenance',
+  'quality.bad/calibration': 'being calibrated',
   'quality.bad': 'bad',
 
   'overview.title': 'Overview',

@@ -1,9 +1,11 @@
+import { discoverZh } from './discover.zh-CN'
 import { fieldZh } from './field.zh-CN'
 import { lettersZh } from './letters.zh-CN'
 import { officeZh } from './office.zh-CN'
 
 /** Every sentence of the console in Chinese; the other languages have exactly these keys. */
 export const zhCN = {
+  ...discoverZh,
   ...fieldZh,
   ...lettersZh,
   ...officeZh,
@@ -79,6 +81,8 @@ export const zhCN = {
   'quality.uncertain/range': '超出量程',
   'quality.bad/clock': '设备时钟有误',
   'quality.bad/device': '设备报告异常',
+  'quality.bad/maintenance': '维护中',
+  'quality.bad/calibration': '校准中',
   'quality.bad': '无效',
 
   'overview.title': '总览',

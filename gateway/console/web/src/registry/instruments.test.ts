@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Schemas } from '../api/client'
-import { asked, draftOfTemplate, found, orderParameter, probeOf, requestOf, type Template } from './instruments'
+import { asked, draftOfTemplate, found, offeredPoints, orderParameter, probeOf, requestOf, type Template } from './instruments'
 
 const words = (zh: string, en: string) => ({ zh, en })
 const template = (id: string, brand: string, kind: string, zh: string, en: string): Template => ({
@@ -41,6 +41,14 @@ test('a form begins with defaults and sends what was filled, each by its type', 
   })
   d['parameters.unit'] = 'three'
   expect(requestOf(list[1]!, d, 'gate', 'en', false).parameters).toMatchObject({ unit: 'three' })
+})
+
+test('points may be left out, also of those that repeat', () => {
+  const x = { ...list[1]!, points: [list[1]!.points[0]!, { ...list[1]!.points[0]!, id: 'gas-${n}', name: words('${n} 路', 'Channel ${n}'), repeat: '${unit}' }] } as Template
+  const d = { ...draftOfTemplate(x), 'parameters.unit': '2' }
+  expect(offeredPoints(x, d).map((p) => p.id + ' ' + p.name.zh)).toEqual(['pm10 PM10', 'gas-1 1 路', 'gas-2 2 路'])
+  expect(requestOf(x, d, 'gate', 'zh', false)).not.toHaveProperty('points')
+  expect(requestOf(x, { ...d, without: ['gas-1'] }, 'gate', 'zh', false).points).toEqual([{ point: 'pm10' }, { point: 'gas-2' }])
 })
 
 test('a test sends the password that was typed, not its mask', () => {

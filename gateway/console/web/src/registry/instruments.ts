@@ -45,7 +45,7 @@ const key = (p: Parameter) => 'parameters.' + p.name
 
 /** The draft of a template's form, its defaults filled in. */
 export function draftOfTemplate(template: Template): Draft {
-  const d: Draft = { site: '', outlet: '', outletName: '', name: '', device: '', limits: [] }
+  const d: Draft = { site: '', outlet: '', outletName: '', name: '', device: '', limits: [], without: [] }
   for (const p of template.parameters) d[key(p)] = p.default === undefined || p.default === null ? '' : String(p.default)
   return d
 }
@@ -64,6 +64,16 @@ function value(p: Parameter, text: string): unknown {
   return s
 }
 
+/** The points that the template offers with what is filled in, each as often as it stands there. */
+export function offeredPoints(template: Template, d: Draft): { id: string; name: { zh: string; en: string } }[] {
+  const filled = (s: string, n: number) => s.replace(/\$\{(\w+)\}/g, (_, name: string) => (name === 'n' ? String(n) : String(d['parameters.' + name] ?? '')))
+  return template.points.flatMap((p) => {
+    const times = p.repeat === undefined || p.repeat === null ? 1 : Number(filled(String(p.repeat), 0))
+    const name = both(p.name)
+    return Array.from({ length: times > 0 ? Math.min(times, 256) : 0 }, (_, i) => ({ id: filled(p.id, i + 1), name: { zh: filled(name.zh, i + 1), en: filled(name.en, i + 1) } }))
+  })
+}
+
 /** What to send to render or register; the ids of what is yet to be made are given. */
 export function requestOf(template: Template, d: Draft, outlet: string, language: 'zh' | 'en', takeOver: boolean): Schemas['TemplateRequest'] {
   const parameters: Record<string, unknown> = {}
@@ -75,6 +85,8 @@ export function requestOf(template: Template, d: Draft, outlet: string, language
   if (d.site) r.site = String(d.site)
   for (const name of ['name', 'device'] as const) if (String(d[name]).trim()) r[name] = String(d[name]).trim()
   if ((d.limits as string[]).length) r.limits = d.limits as string[]
+  const without = (d.without ?? []) as string[]
+  if (without.length) r.points = offeredPoints(template, d).filter((p) => !without.includes(p.id)).map((p) => ({ point: p.id }))
   if (takeOver) r.take_over = true
   return r
 }

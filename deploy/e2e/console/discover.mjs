@@ -1,0 +1,102 @@
+// A field engineer finds what speaks at a site, 360 pixels wide and 400 ms from
+// the gateway: topics of a broker to a live value, further topics of a device, and
+// units of a bus to a template's form.
+import { run, shot, task } from './browser.mjs'
+
+// Nobody is signed in at first; what was sent and not answered is looked for.
+const expected = [/status of 401/, /closed before the connection is established/, /ERR_FAILED.*devices:adopt/, /status of 404.*\/points\//]
+
+await run({ width: 360, height: 740 }, expected, async (page, report) => {
+  const network = await page.context().newCDPSession(page)
+  await network.send('Network.enable')
+  await network.send('Network.emulateNetworkConditions', { offline: false, latency: 400, downloadThroughput: -1, uploadThroughput: -1 })
+  await page.goto(task.base + '/')
+  await page.fill('input[autocomplete=username]', task.person)
+  await page.fill('input[autocomplete=current-password]', task.password)
+  await page.click('button.primary')
+  await page.waitForSelector('input[autocomplete=new-password]')
+  await page.fill('input[autocomplete=current-password]', task.password)
+  for (const e of await page.locator('input[autocomplete=new-password]').all()) await e.fill(task.nextPassword)
+  await page.click('button.primary')
+  await page.waitForSelector('[data-test=account]')
+
+  report.taps = 0
+  report.faults = []
+  const tap = async (selector) => {
+    report.taps++
+    await page.locator(selector).first().tap()
+  }
+  const type = async (selector, text) => {
+    await tap(selector)
+    await page.locator(selector).first().fill(text)
+  }
+  const fitsHand = async (where) => {
+    const small = await page.evaluate(() => [...document.querySelectorAll('main button, main input, main select, main a.button, main summary, main label:has(input[type=checkbox])')]
+      .filter((e) => e.offsetParent !== null && !['checkbox', 'radio'].includes(e.type) && e.getBoundingClientRect().height < 43.5)
+      .map((e) => `${e.tagName} ${e.textContent.trim()} ${e.getBoundingClientRect().height}`))
+    const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+    if (small.length) report.faults.push(`${where}: targets too small: ${small.join(', ')}`)
+    if (sideways > 0) report.faults.push(`${where}: scrolls sideways by ${sideways}`)
+  }
+
+  const began = Date.now()
+  await tap('nav a[href="#/register"]')
+  await tap('[data-test=discover]')
+  await page.waitForSelector('[data-where=mqtt]')
+  await fitsHand('choice')
+  await shot(page, 'discover')
+  await tap('[data-where=mqtt]')
+  await type('[data-field=address] input, input[data-field=address]', task.broker)
+  await tap('[data-test=listen]')
+  await page.waitForSelector('[data-source]')
+  report.sources = await page.locator('[data-source]').evaluateAll((l) => l.map((e) => e.dataset.source))
+  await fitsHand('heard')
+  await shot(page, 'discover-heard')
+  await tap('[data-source="Hall climate"] [data-offer=Temperature]')
+  await tap('[data-source="zigbee2mqtt/yard"] [data-offer=humidity]')
+  await page.locator('[data-field=outlet]').selectOption('+')
+  report.taps += 2
+  await type('[data-field=outletName] input, input[data-field=outletName]', '大厅')
+  await fitsHand('adopt')
+  await page.screenshot({ path: task.artefacts + '/console-discover-adopt.png', fullPage: true })
+  // The network goes away as it is sent, and the page is opened anew: what was ticked is still there.
+  await page.route('**/api/v1/devices:adopt', (r) => r.abort())
+  await page.locator('[data-test=save]').tap()
+  report.broken = (await page.locator('main .message.grave').first().textContent()).trim()
+  await page.unroute('**/api/v1/devices:adopt')
+  await page.reload()
+  await page.waitForSelector('[data-pick]')
+  report.kept = await page.locator('[data-pick]').evaluateAll((l) => l.map((e) => e.dataset.pick))
+  await tap('[data-test=save]')
+  await page.waitForSelector('[data-test=last-value]')
+  await page.waitForFunction(() => document.querySelectorAll('[data-test=last-value]').length === 2)
+  report.values = await page.locator('[data-test=last-value]').allTextContents()
+  report.seconds = (Date.now() - began) / 1000
+  await fitsHand('live')
+  await shot(page, 'discover-live')
+
+  // From the device's own page: what else it says.
+  await page.locator('main a.button.primary').tap()
+  await page.locator('[data-test=to-heard]').tap()
+  await page.locator('[data-test=listen]').tap()
+  await page.locator('[data-source="zigbee2mqtt/yard"] [data-offer=temperature]').tap()
+  await page.locator('[data-test=save]').tap()
+  await page.waitForSelector('[data-test=last-value]')
+  report.further = await page.locator('[data-last]').evaluateAll((l) => l.map((e) => e.dataset.last))
+
+  // Units of a bus: a tap leads to the form of a template with address and unit filled in.
+  await page.goto(task.base + '/#/discover')
+  await page.locator('[data-where=modbus]').tap()
+  await page.fill('[data-field=address] input, input[data-field=address]', task.slave)
+  await page.fill('[data-field=last] input, input[data-field=last]', '4')
+  await page.locator('[data-test=scan]').tap()
+  await page.waitForSelector('[data-unit]')
+  report.units = await page.locator('[data-unit]').evaluateAll((l) => l.map((e) => e.dataset.unit))
+  await fitsHand('units')
+  await shot(page, 'discover-units')
+  await page.locator('[data-unit]').first().tap()
+  await page.locator('[data-template=tank-radar-level]').tap()
+  report.filled = await page.locator('[data-field="parameters.address"] input').inputValue()
+  report.unit = await page.locator('[data-field="parameters.unit"] input').inputValue()
+  await fitsHand('form')
+})

@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import { adoptOf, draftOfDiscovery, endpointOf, pickOf, type Source } from './discover'
+
+const source = (over: Partial<Source>): Source => ({ kind: 'topic', name: 't', at: '', offers: [], ...over })
+const offer = (name: string, path: string, topic = 'tele/x/SENSOR') => ({ name, topic: { topic, path }, factor: 'a01001', unit: '℃', digits: 1, value: 21 })
+const lists = { entities: [], sites: [], outlets: [{ id: 'gate', site: 'a', name: '门', kind: 'dust' }], points: [{ id: 'gate.temperature' }], devices: [], bindings: [], cameras: [], limits: [] } as never
+
+test('an address gets its scheme', () => {
+  const d = draftOfDiscovery()
+  expect(endpointOf('mqtt', { ...d, address: ' 10.0.0.1 ' })).toBe('mqtt://10.0.0.1')
+  expect(endpointOf('mqtt', { ...d, address: 'b:8883', tls: 'yes' })).toBe('mqtts://b:8883')
+  expect(endpointOf('modbus', { ...d, address: '/dev/ttyUSB0' })).toBe('modbus+rtu:///dev/ttyUSB0')
+  expect(endpointOf('modbus', { ...d, address: 'modbus+ascii://x:1' })).toBe('modbus+ascii://x:1')
+})
+
+test('what is ticked has a name for people and ids that are free', () => {
+  const s = source({ kind: 'topic', name: 'tele/x/SENSOR' })
+  const picked = [pickOf(s, offer('AM2301.Temperature', 'AM2301.Temperature')), pickOf(s, offer('BME.Temperature', 'BME.Temperature'))]
+  expect(picked.map((p) => p.name)).toEqual(['Temperature', 'Temperature'])
+  const d = { ...draftOfDiscovery(), address: '10.0.0.1', name: '大厅', outlet: 'gate' }
+  const r = adoptOf(d, picked, lists, new Set())
+  expect(r.points.map((p) => p.id)).toEqual(['temperature-2', 'temperature-3'])
+  expect(r.outlet).toBe('gate')
+  expect(r.device).toMatchObject({ id: 'device-1', site: 'a', name: '大厅', driver: 'mqtt', endpoint: 'mqtt://10.0.0.1' })
+  expect(adoptOf(d, picked, lists, new Set(['device-1'])).device?.id).toBe('device-2')
+})
+
+test('a value of a registered device makes no new one', () => {
+  const own = [pickOf(source({ name: 'offsite/pm-1/pm10', device: 'pm-1' }), offer('offsite/pm-1/pm10', ''))]
+  const r = adoptOf({ ...draftOfDiscovery(), outlet: '+', outletName: '新点位', site: 'a' }, own, lists, new Set())
+  expect(own[0]!.name).toBe('pm10')
+  expect(r.device).toBeUndefined()
+  expect(r.points[0]).toMatchObject({ device: 'pm-1', id: 'pm10' })
+  expect(r.new_outlet).toMatchObject({ id: 'outlet-1', site: 'a', name: '新点位' })
+})
+
+test('the last will of a device comes along where all is its own', () => {
+  const status = { topic: 'tele/x/LWT' }
+  const hall = source({ kind: 'home_assistant', name: 'Hall', status })
+  const d = { ...draftOfDiscovery(), outlet: 'gate', name: 'Hall' }
+  const [one, two] = [pickOf(hall, offer('Inner temperature', 'a')), pickOf(source({}), offer('b', 'b'))]
+  expect(one!.name).toBe('Inner temperature')
+  expect(adoptOf(d, [one!], lists, new Set()).device).toMatchObject({ mqtt: { status } })
+  expect(adoptOf(d, [one!, two!], lists, new Set()).device).not.toHaveProperty('mqtt')
+})

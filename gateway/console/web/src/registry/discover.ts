@@ -1,0 +1,108 @@
+import type { Schemas } from '../api/client'
+import { outletOf } from '../stores/registry'
+import { suggestId } from './draft'
+import type { Draft } from './fields'
+import { newOutlet } from './instruments'
+
+export type Source = Schemas['Source']
+type Offer = Schemas['SourceOffer']
+
+/** Where to look. */
+export const wheres = ['mqtt', 'broker', 'modbus'] as const
+export type Where = (typeof wheres)[number]
+
+/** A value that was ticked, as it will be registered. */
+export interface Pick {
+  key: string
+  name: string
+  factor: string
+  unit: string
+  digits: number
+  topic: Schemas['Topic']
+  value?: number
+  /** Registered device that published it, on the gateway's own broker. */
+  device?: string
+  status?: Schemas['StatusTopic']
+}
+
+/** Tells two offers apart. */
+export const keyOf = (s: Source, o: Offer) => [s.device ?? '', o.topic.topic, o.topic.format ?? '', o.topic.each ?? '', o.topic.path ?? ''].join('\u0000')
+
+/** The last words of a path, for people: "AM2301.Temperature" is Temperature. */
+const lastWord = (name: string) => name.split(/[.:/]/).filter(Boolean).pop() ?? name
+
+export const pickOf = (s: Source, o: Offer): Pick => ({
+  key: keyOf(s, o), name: s.kind === 'home_assistant' ? o.name : lastWord(o.topic.path ? o.name : s.name),
+  factor: o.factor, unit: o.unit, digits: o.digits, topic: o.topic, value: o.value, device: s.device, status: s.status,
+})
+
+export const draftOfDiscovery = (): Draft => ({
+  where: '', address: '', framing: 'modbus', tls: '', username: '', password: '', filter: '', first: '1', last: '32', timeout: '500ms', table: 'holding', register: '0', baud: '9600', parity: 'none',
+  device: '', name: '', outlet: '', outletName: '', site: '', picked: '[]', '~request': '',
+})
+
+/** An address as it was typed, with the scheme that was chosen. */
+export function endpointOf(where: Where, d: Draft): string {
+  const address = String(d.address).trim()
+  if (!address || address.includes('://')) return address
+  if (where === 'mqtt') return (d.tls ? 'mqtts://' : 'mqtt://') + address
+  return (address.startsWith('/') && d.framing === 'modbus' ? 'modbus+rtu' : String(d.framing)) + '://' + address
+}
+
+/** The device that is listened to or looked for units behind, as the API wants it. */
+export function deviceOf(where: Where, d: Draft, site: string): Record<string, unknown> {
+  if (where === 'broker') return { driver: 'broker' }
+  const endpoint = endpointOf(where, d)
+  if (where === 'modbus') {
+    const serial = endpoint.includes(':///') ? { serial: { baud: Number(d.baud), parity: d.parity } } : {}
+    return { driver: 'modbus', site, endpoint, timeout: d.timeout, modbus: { unit: 1, ...serial } }
+  }
+  const device: Record<string, unknown> = { driver: 'mqtt', site, endpoint }
+  for (const name of ['username', 'password'] as const) if (d[name]) device[name] = d[name]
+  return device
+}
+
+/** What to send to register what was ticked. The ids are chosen here, so that what was sent and not answered is found again. */
+export function adoptOf(d: Draft, picked: Pick[], lists: Parameters<typeof suggestId>[2], refused: ReadonlySet<string>): Schemas['AdoptRequest'] {
+  const request: Schemas['AdoptRequest'] = { points: [] }
+  let { outlet, site } = { outlet: String(d.outlet), site: String(d.site) }
+  if (outlet === newOutlet) {
+    outlet = suggestId('outlets', { name: d.outletName! }, lists, refused)
+    request.new_outlet = { id: outlet, site, name: String(d.outletName).trim(), kind: 'other' }
+  } else {
+    request.outlet = outlet
+    site = lists.outlets.find((o) => o.id === outlet)?.site ?? site
+  }
+  const [first] = picked
+  if (!d.device && picked.some((p) => !p.device)) {
+    const status = first?.status && picked.every((p) => JSON.stringify(p.status) === JSON.stringify(first.status)) ? { mqtt: { status: first.status } } : {}
+    const name = String(d.name).trim()
+    request.device = { ...deviceOf('mqtt', d, site), ...status, id: suggestId('devices', { name }, lists, refused), name }
+  }
+  const taken = new Set(refused)
+  for (const p of picked) {
+    const id = suggestId('points', { '~outlet': outlet, name: p.name, factor: p.factor }, lists, taken)
+    taken.add(id)
+    const { name, factor, unit, digits, topic } = p
+    const device = p.device || String(d.device)
+    request.points.push({ id, name, factor, unit, digits, topic, ...(device ? { device } : {}) })
+  }
+  return request
+}
+
+/** The whole ids of the points of a request. */
+export const pointsOf = (r: Schemas['AdoptRequest']) => r.points.map((p) => `${r.outlet || String(r.new_outlet?.id)}.${p.id}`)
+
+/** The outlets by site, for a choice. */
+export function outletsBySite(outlets: Schemas['Outlet'][], nameOf: (site: string) => string): { name: string; items: Schemas['Outlet'][] }[] {
+  const groups = new Map<string, Schemas['Outlet'][]>()
+  for (const o of outlets) groups.set(o.site, [...(groups.get(o.site) ?? []), o])
+  return [...groups].map(([site, items]) => ({ name: nameOf(site), items }))
+}
+
+/** The outlet where most points of a device stand, "" for none. */
+export function usualOutlet(points: string[]): string {
+  const counts = new Map<string, number>()
+  for (const p of points) counts.set(outletOf(p), (counts.get(outletOf(p)) ?? 0) + 1)
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? ''
+}
