@@ -1,4 +1,5 @@
 import { discoverEn } from './discover.en'
+import { commandEn } from './command.en'
 import { fieldEn } from './field.en'
 import { lettersEn } from './letters.en'
 import { officeEn } from './office.en'
@@ -6,6 +7,7 @@ import type { Key } from './zh-CN'
 
 export const en: Record<Key, string> = {
   ...discoverEn,
+  ...commandEn,
   ...fieldEn,
   ...lettersEn,
   ...officeEn,

@@ -1,4 +1,5 @@
 import { discoverZh } from './discover.zh-CN'
+import { commandZh } from './command.zh-CN'
 import { fieldZh } from './field.zh-CN'
 import { lettersZh } from './letters.zh-CN'
 import { officeZh } from './office.zh-CN'
@@ -6,6 +7,7 @@ import { officeZh } from './office.zh-CN'
 /** Every sentence of the console in Chinese; the other languages have exactly these keys. */
 export const zhCN = {
   ...discoverZh,
+  ...commandZh,
   ...fieldZh,
   ...lettersZh,
   ...officeZh,

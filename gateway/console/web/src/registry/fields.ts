@@ -40,6 +40,7 @@ const wide = (d: Draft) => ['int32', 'uint32', 'int64', 'uint64', 'float32', 'fl
 const serial = (d: Draft) => modbus(d) && String(d.endpoint).includes(':///')
 const register = (d: Draft) => d['~driver'] === 'modbus'
 const words = (d: Draft) => register(d) && !['coil', 'discrete'].includes(String(d['register.table']))
+const settable = (d: Draft) => register(d) && ['holding', 'coil'].includes(String(d['register.table']))
 const topic = (d: Draft) => d['~driver'] === 'mqtt' || d['~driver'] === 'broker'
 const packet = (d: Draft) => d['~driver'] === 'hj212'
 const one = (d: Draft) => d['~applies'] !== 'manyPoints'
@@ -142,6 +143,8 @@ export const fields: Record<Kind, Field[]> = {
     },
     { path: 'scale', label: 'field.scale', hint: 'field.scaleHint', kind: 'number' },
     { path: 'offset', label: 'field.offset', kind: 'number' },
+    { path: 'write.low', label: 'field.write.low', hint: 'field.write.hint', kind: 'number', when: settable, more: true },
+    { path: 'write.high', label: 'field.write.high', kind: 'number', when: settable, more: true },
     id,
     { path: 'from', label: 'field.from', hint: 'field.fromHint', kind: 'time', more: true },
     { path: 'to', label: 'field.to', kind: 'time', more: true },
