@@ -33,7 +33,7 @@ func (s platformSite) Status() dispatch.Heartbeat {
 		}
 	}
 	for _, c := range s.Cameras.Status() {
-		if c.Connected {
+		if c.Connected || c.Idle {
 			h.Cameras.Online++
 		}
 	}

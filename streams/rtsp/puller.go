@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
 	"offsite/devices"
@@ -23,11 +24,8 @@ var (
 // clockRate of video over RTP, in Hz.
 const clockRate = 90000
 
-// firstYear is that from which a camera's clock is believed to have been set.
-const firstYear = 2020
-
 // puller is one connection. Its packet callbacks run on gortsplib's one reader
-// goroutine; only last and lastKey are shared.
+// goroutine; only last, lastKey and report are shared.
 type puller struct {
 	client *gortsplib.Client
 	feed   *streams.Feed
@@ -48,6 +46,7 @@ type puller struct {
 	began   time.Time    // of playing; durations since it do not follow the wall clock's jumps
 	last    atomic.Int64 // of the newest frame, nanoseconds since began
 	lastKey atomic.Int64 // of the newest key frame
+	report  atomic.Pointer[report]
 }
 
 // unit is when an access unit is to be shown and was captured.
@@ -100,8 +99,8 @@ func (p *puller) time(pkt *rtp.Packet) {
 		return
 	}
 	p.unit = unit{pts: at, timed: true}
-	if taken, ok := p.client.PacketNTP(p.track.media, pkt); ok && taken.Year() >= firstYear {
-		p.unit.taken = taken
+	if r := p.report.Load(); r != nil {
+		p.unit.taken = r.time(pkt.Timestamp)
 	}
 }
 
@@ -149,6 +148,13 @@ func (p *puller) publish(units [][]byte, u unit, now time.Time) {
 func (p *puller) damaged(err error) {
 	p.feed.Damaged(1)
 	p.log.Debug("access unit dropped", "err", err)
+}
+
+// control takes an RTCP packet.
+func (p *puller) control(pkt rtcp.Packet) {
+	if sr, ok := pkt.(*rtcp.SenderReport); ok {
+		p.report.Store(newReport(sr))
+	}
 }
 
 func (p *puller) packetsLost(n uint64) {

@@ -143,6 +143,7 @@ func (s *Source) pull(ctx context.Context, feed *streams.Feed, udp bool) error {
 	}
 	s.accepted = true
 	p.client.OnPacketRTP(p.track.media, p.track.format, p.packet)
+	p.client.OnPacketRTCP(p.track.media, p.control)
 	p.began = time.Now()
 	feed.Connected()
 	if s.camera.Transport == "udp" && !udp {

@@ -3,13 +3,15 @@ package rtsp
 import (
 	"time"
 
+	"github.com/pion/rtcp"
+
 	"offsite/streams"
 )
 
 const (
 	mostBack  = time.Second      // that a stamp may go back: B-frames are sent after what they depend on
 	mostAhead = 10 * time.Second // that a stamp may go ahead of what has passed
-	mostSame  = 2                // pictures that may have one stamp, fields of one frame
+	mostSame  = 2                // pictures in a row with the stamp of the one before that may be fields of frames
 )
 
 // stamps mends a connection's time stamps: where they leap or stand still the
@@ -43,6 +45,33 @@ func (s *stamps) place(raw time.Duration, at time.Time) time.Duration {
 	s.raw, s.at = raw, at
 	s.mended = raw + s.shift
 	return s.mended
+}
+
+// report is what a sender report says: the camera's time at a stamp.
+type report struct {
+	at    time.Time
+	stamp uint32
+}
+
+// firstYear is that from which a camera's clock is believed to have been set.
+const firstYear = 2020
+
+// newReport reads a sender report; nil if the camera's clock was never set.
+// gortsplib v4.16.2 takes the fraction of a second, which counts 2^-32 s, for
+// nanoseconds, and is up to 3.3 s wrong.
+func newReport(sr *rtcp.SenderReport) *report {
+	const epoch = 2208988800                                           // 1970 in seconds since 1900 (RFC 5905, 6)
+	seconds, fraction := int64(sr.NTPTime>>32), sr.NTPTime&0xffff_ffff //nolint:gosec // 32 bits
+	at := time.Unix(seconds-epoch, int64(fraction*1e9>>32))            //nolint:gosec // less than 1e9
+	if at.Year() < firstYear {
+		return nil
+	}
+	return &report{at, sr.RTPTime}
+}
+
+// time gives the camera's time at another stamp.
+func (r *report) time(stamp uint32) time.Time {
+	return r.at.Add(time.Duration(int32(stamp-r.stamp)) * time.Second / clockRate) //nolint:gosec // stamps wrap
 }
 
 const (

@@ -1,0 +1,121 @@
+package rtsp
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph264"
+	"github.com/pion/rtp"
+
+	"offsite/streams"
+)
+
+// packets packs RTP packets each behind its length, as the fuzzer wants them.
+func packets(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile("testdata/small.h264")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &rtph264.Encoder{PayloadType: 96, PayloadMaxSize: 300}
+	if err := e.Init(); err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for i, unit := range streams.CutUnits(streams.H264, streams.SplitAnnexB(data))[:3] {
+		list, err := e.Encode(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			p.Timestamp = uint32(i) * 6000
+			b, err := p.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(binary.BigEndian.AppendUint16(out, uint16(len(b))), b...)
+		}
+	}
+	return out
+}
+
+// FuzzTrack feeds RTP packets of each codec; what comes out is bounded and whole.
+func FuzzTrack(f *testing.F) {
+	f.Add(packets(f), byte(0))
+	f.Add([]byte("\x00\x20\x80\xe0\x00\x01\x00\x00\x00\x01\x00\x00\x00\x05\x00\x00\x00\x00\x01\x46\x02\x02\xff\xda\x00\x0c\x01\x01\x00\x00\xff\xd9"), byte(2))
+	formats := []format.Format{&format.H264{PayloadTyp: 96, PacketizationMode: 1}, &format.H265{PayloadTyp: 96}, &format.MJPEG{}}
+	f.Fuzz(func(t *testing.T, data []byte, which byte) {
+		chosen := formats[int(which)%len(formats)]
+		track, err := find(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{chosen}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stamps stamps
+		last := time.Duration(-1 << 62)
+		at := time.Now()
+		for len(data) > 2 {
+			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
+			var pkt rtp.Packet
+			err := pkt.Unmarshal(data[2 : 2+n])
+			data = data[2+n:]
+			if err != nil {
+				continue
+			}
+			units, err := track.gather(&pkt)
+			if err != nil {
+				continue
+			}
+			at = at.Add(40 * time.Millisecond)
+			frame, err := track.frame(units, stamps.place(time.Duration(pkt.Timestamp)*time.Second/clockRate, at), at)
+			if err != nil || frame == nil {
+				continue
+			}
+			if frame.DTS <= last || len(frame.NALUs) == 0 || frame.Size() > 9<<20 || frame.Params.Width < 1 {
+				t.Fatalf("frame %+v after %v", frame, last)
+			}
+			last = frame.DTS
+		}
+	})
+}
+
+// script is a connection that gives data and then ends.
+type script struct {
+	net.Conn
+	r io.Reader
+}
+
+func (s script) Read(b []byte) (int, error) { return s.r.Read(b) }
+
+// FuzzWire reads what a camera may send; frames pass unchanged, and whatever is
+// mended is bounded.
+func FuzzWire(f *testing.F) {
+	f.Add([]byte("RTSP/1.0 200\r\nCSeq: 1\r\nContent-Length: 6\r\n\r\nm=x\r\na$\x00\x00\x03abc"))
+	f.Add([]byte("$\x01\x00\x04abcdRTSP/1.0 200 OK\nTransport: RTP/AVP/TCP\n\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w := newWire(script{r: bytes.NewReader(data)}, "host", 1<<30)
+		got, err := io.ReadAll(bufio.NewReader(w))
+		if err == nil && len(got) > 4*len(data)+4096 {
+			t.Errorf("%d bytes of %d", len(got), len(data))
+		}
+	})
+}
+
+func TestFramesPassTheWireUnchanged(t *testing.T) {
+	var sent []byte
+	for i := range 2000 {
+		body := bytes.Repeat([]byte{byte(i)}, i%1400)
+		sent = append(append(sent, '$', 0, byte(len(body)>>8), byte(len(body))), body...)
+	}
+	got, err := io.ReadAll(newWire(script{r: bytes.NewReader(sent)}, "host", 1<<30))
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d of %d bytes, %v", len(got), len(sent), err)
+	}
+}
