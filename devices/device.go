@@ -51,7 +51,7 @@ type SerialLine struct {
 
 // MQTTSettings are those of a session with an external broker.
 type MQTTSettings struct {
-	ClientID string `json:"client_id,omitempty"` // stable; empty means "offsite-" and the device's id
+	ClientID string `json:"client_id,omitempty"` // stable; empty: one of the gateway, broker and user, whose devices share a session
 	Share    string `json:"share,omitempty"`     // group of a shared subscription; empty means none
 	QoS      *byte  `json:"qos,omitempty"`       // 0 or 1; nil means 1
 

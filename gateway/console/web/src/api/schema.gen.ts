@@ -1932,7 +1932,7 @@ export interface components {
         };
         /** @description Of a session with an external broker */
         MQTTSettings: {
-            /** @description Stable; absent means "offsite-" and the device id */
+            /** @description Stable; absent: one of the gateway, broker and user, whose devices share a session. Devices with another one have a session of their own */
             client_id?: string;
             /** @description Group of a shared subscription */
             share?: string;

@@ -304,7 +304,7 @@ export const en: Record<Key, string> = {
   'field.modbus.gap': 'Registers to read over',
   'field.modbus.gapHint': 'Unused registers that one request may read over; empty means 8',
   'field.mqtt.client_id': 'MQTT client id',
-  'field.mqtt.client_idHint': 'Empty means offsite- and the device id',
+  'field.mqtt.client_idHint': 'Empty: all devices with the same broker and user share one session; give one to have a session of its own',
   'field.mqtt.share': 'Shared subscription group',
   'field.mqtt.qos': 'Subscription QoS',
   'field.point': 'Point',

@@ -304,7 +304,7 @@ export const zhCN = {
   'field.modbus.gap': '可跨读的空闲寄存器数',
   'field.modbus.gapHint': '一次请求可以读过的未用寄存器；留空为 8',
   'field.mqtt.client_id': 'MQTT 客户端编号',
-  'field.mqtt.client_idHint': '留空为 offsite- 加设备编号',
+  'field.mqtt.client_idHint': '留空：同一服务器、同一用户的设备共用一个会话；填写则单独建立会话',
   'field.mqtt.share': '共享订阅组',
   'field.mqtt.qos': '订阅 QoS',
   'field.point': '测点',
