@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -86,7 +87,7 @@ func (a *API) writePoint(c echo.Context) error {
 	if err := body.check(); err != nil {
 		return err
 	}
-	entry := audit.Entry{Act: "point.write", What: "point/" + thing.Key(), Purpose: strings.TrimSpace(body.Reason), Detail: fmt.Sprintf("set %v", *body.Value)}
+	entry := audit.Entry{Act: "point.write", What: "point/" + thing.Key(), Purpose: strings.TrimSpace(body.Reason), Detail: "set " + figure(*body.Value)}
 	bound, writer, err := a.writable(thing.Key(), *body.Value)
 	if err != nil {
 		return a.refused(c, entry, err)
@@ -107,7 +108,7 @@ func (a *API) writePoint(c echo.Context) error {
 		if !known {
 			return "", err
 		}
-		return fmt.Sprintf("before %v, after %v", w.Before, w.After), err
+		return "before " + figure(w.Before) + ", after " + figure(w.After), err
 	})
 	if err != nil {
 		return err
@@ -142,7 +143,7 @@ func (a *API) writable(point string, value float64) (*devices.Binding, Writer, e
 	}
 	if !b.Write.Holds(value) {
 		return nil, nil, devices.Invalid("value", "out_of_range",
-			fmt.Sprintf("设定值须在 %v 与 %v 之间", b.Write.Low, b.Write.High), fmt.Sprintf("a set point here lies between %v and %v", b.Write.Low, b.Write.High))
+			"设定值须在 "+figure(b.Write.Low)+" 与 "+figure(b.Write.High)+" 之间", "a set point here lies between "+figure(b.Write.Low)+" and "+figure(b.Write.High))
 	}
 	return b, a.Writers[dev.Driver], nil
 }
@@ -164,7 +165,10 @@ func unchanged(is, seen float64, unit string) error {
 	}
 	return &devices.Problem{
 		Kind: devices.ErrConflict, Code: "value_changed", Field: "seen",
-		ZH: fmt.Sprintf("仪表中现为 %v %s，与您看到的 %v 不同，未写入；请核对后再试", is, unit, seen),
-		EN: fmt.Sprintf("the instrument now says %v %s, not %v as you saw it; nothing was written, look again", is, unit, seen),
+		ZH: fmt.Sprintf("仪表中现为 %s %s，与您看到的 %s 不同，未写入；请核对后再试", figure(is), unit, figure(seen)),
+		EN: fmt.Sprintf("the instrument now says %s %s, not %s as you saw it; nothing was written, look again", figure(is), unit, figure(seen)),
 	}
 }
+
+// figure writes a value with the seven digits that a register of 32 bits may have.
+func figure(v float64) string { return strconv.FormatFloat(v, 'g', 7, 64) }
