@@ -193,6 +193,7 @@ func (l *link) follow(ctx context.Context, hold *time.Timer) error {
 		hold.Reset(left + time.Millisecond)
 	} else {
 		hold.Stop()
+		l.release()
 	}
 	ask := make(map[string]byte)
 	for f, qos := range wanted {

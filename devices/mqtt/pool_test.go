@@ -258,6 +258,41 @@ func TestEditOfOneDeviceLeavesTheOthersAlone(t *testing.T) {
 	}
 }
 
+func TestTopicThatAnEditDropsHoldsNobodyUp(t *testing.T) {
+	y := newYard(t)
+	stop := y.start(y.device("a", "plant/a", "plant/old"))
+	y.start(y.device("b", "plant/b"))
+	l, _ := y.hub.meet()
+	l.accept()
+	l.subscribed(1)
+	y.online("a", "b")
+	for _, s := range y.pool.sessions { // as if they had run for long
+		s.mu.Lock()
+		s.begun, s.hold = time.Now(), time.Now()
+		s.mu.Unlock()
+	}
+	stop()
+	l.Publish("plant/old", "1", 1, 1)
+	l.Publish("plant/b", "2", 1, 2)
+	y.s.AwaitDeliveries(t, 1)
+	l.Silent()
+	y.start(y.device("a", "plant/a"))
+	var left []string
+	for id := range uint16(2) {
+		ack, _, more := l.until(wire.Puback)
+		if ack.PacketID != id+1 {
+			t.Fatalf("PUBACK of %d, want %d", ack.PacketID, id+1)
+		}
+		left = append(left, more...)
+	}
+	if len(left) == 0 {
+		_, _, left = l.until(wire.Unsubscribe)
+	}
+	if !slices.Contains(left, "plant/old") || slices.Contains(left, "plant/a") {
+		t.Errorf("left %v", left)
+	}
+}
+
 func TestRetiredDeviceIsUnsubscribed(t *testing.T) {
 	y := newYard(t, func(c *Config) { c.Hold = 50 * time.Millisecond })
 	stop := y.start(y.device("a", "plant/#"))

@@ -39,6 +39,8 @@ type session struct {
 	problem *devices.Problem // what was told last; nil while it works
 	link    *link            // the connection; nil between two
 	over    bool             // the last device has left
+	begun   time.Time        // until then devices are expected that have not come since the start
+	away    map[string]bool  // ids of devices that have left and are expected back until hold
 }
 
 // guest is a device whose driver runs.
@@ -51,9 +53,10 @@ type guest struct {
 func newSession(d *Driver, counts *counters) *session {
 	s := &session{
 		driver: d, counts: counts, ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		guests: map[*Driver]*guest{}, leaving: map[string]byte{},
+		guests: map[*Driver]*guest{}, leaving: map[string]byte{}, away: map[string]bool{},
 	}
-	s.hold = s.holdUntil()
+	s.begun = s.holdUntil()
+	s.hold = s.begun
 	return s
 }
 
@@ -75,6 +78,9 @@ func (s *session) add(d *Driver, sink devices.Sink) {
 	g := &guest{driver: d, sink: sink, fresh: true}
 	s.guests[d] = g
 	s.version++
+	if delete(s.away, d.dev.ID); len(s.away) == 0 && s.hold.After(s.begun) {
+		s.hold = s.begun // all are back: what they no longer want holds nobody up
+	}
 	if s.known && s.problem != nil {
 		d.tell(sink, s.problem)
 	}
@@ -96,6 +102,7 @@ func (s *session) remove(d *Driver, last bool) {
 	}
 	s.version++
 	s.hold = s.holdUntil()
+	s.away[d.dev.ID] = true
 	for _, f := range d.inbox.Filters() {
 		s.leaving[f] = max(s.leaving[f], d.qos)
 	}
@@ -186,6 +193,7 @@ func (s *session) wanted() (filters map[string]byte, anew map[string]bool) {
 	filters, anew = map[string]byte{}, map[string]bool{}
 	if time.Now().After(s.hold) {
 		clear(s.leaving)
+		clear(s.away)
 	}
 	for f, qos := range s.leaving {
 		filters[f] = qos
