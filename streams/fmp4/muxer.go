@@ -9,10 +9,15 @@
 //	        what follows; "codec" is the codecs parameter of RFC 6381
 //	binary  the initialisation segment (ftyp, moov), right behind each text of mode live
 //	binary  fragments (moof, mdat), the first of them a key frame
+//	text    {"mode":"mjpeg","width":640,"height":360}
+//	        the camera sends JPEGs: the binaries that follow are one each
+//	text    {"mode":"lag","ms":240,"lost":0}
+//	        about once a second: how old the newest picture is on arrival at most,
+//	        and how many were left out because the line is slow
 //	text    {"mode":"wait","code":"camera_silent","zh":"…","en":"…"}
 //	        no pictures at present and why; the next thing is a text of mode live
 //
-// A text of mode live comes at the beginning, when the parameter sets change and
+// A text of mode live or mjpeg comes at the beginning, when the parameter sets change and
 // after a wait; a text of unknown mode is to be skipped. A joining viewer gets
 // the current group of pictures whole and should seek to the end of what is
 // buffered. Times only grow, but leap over what a slow viewer missed: its lag is
@@ -86,6 +91,23 @@ func New(feed *streams.Feed, cfg Config) *Muxer {
 
 // errOutOfOrder asks the viewer to begin again with a key frame.
 var errOutOfOrder = errors.New("frame out of order")
+
+// message gives what is sent of f and the header that must come before it.
+func (m *Muxer) message(f *streams.Frame) (*header, []byte, error) {
+	if f.Params.Codec != streams.MJPEG {
+		return m.fragment(f)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.head == nil || !m.head.params.Equal(f.Params) {
+		text, err := json.Marshal(live{Mode: "mjpeg", Width: f.Params.Width, Height: f.Params.Height})
+		if err != nil {
+			return nil, nil, err
+		}
+		m.head = &header{params: f.Params, message: text}
+	}
+	return m.head, f.NALUs[0], nil
+}
 
 // fragment gives the fragment of f and the header that must come before it.
 // Frames of one group are asked for in order, beginning with its key frame.

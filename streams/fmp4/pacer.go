@@ -31,6 +31,7 @@ type pacer struct {
 	pingedAt  int64         // value of written at the ping under way
 	allowance int64         // that may be under way
 	filled    bool          // the line has been full
+	trip      time.Duration // newest trip
 	least     time.Duration // shortest trip: that of the empty line
 }
 
@@ -69,7 +70,7 @@ func (p *pacer) sent(ctx context.Context, n int, lag time.Duration) error {
 func (p *pacer) answer(trip, lag time.Duration) {
 	p.pinged = time.Time{}
 	came := float64(p.pingedAt - p.arrived)
-	p.least = min(p.least, trip)
+	p.trip, p.least = trip, min(p.least, trip)
 	p.arrived = p.pingedAt
 	switch {
 	case trip-p.least > lag/2:

@@ -35,9 +35,15 @@ const (
 
 type live struct {
 	Mode   string `json:"mode"`
-	Codec  string `json:"codec"`
+	Codec  string `json:"codec,omitempty"`
 	Width  int    `json:"width"`
 	Height int    `json:"height"`
+}
+
+type lag struct {
+	Mode string `json:"mode"`
+	MS   int64  `json:"ms"`
+	Lost uint64 `json:"lost"`
 }
 
 type wait struct {
@@ -76,8 +82,9 @@ type session struct {
 	reader *streams.Reader
 	pacer  *pacer
 
-	head    *header // sent last; nil before the first and after a wait
-	skipped uint64  // group that could not be followed
+	head    *header   // sent last; nil before the first and after a wait
+	skipped uint64    // group that could not be followed
+	told    time.Time // when the lag was told
 }
 
 func (s *session) send(ctx context.Context) error {
@@ -89,7 +96,7 @@ func (s *session) send(ctx context.Context) error {
 		if f.Group == s.skipped {
 			continue
 		}
-		head, fragment, err := s.muxer.fragment(f)
+		head, fragment, err := s.muxer.message(f)
 		if err != nil {
 			// A frame that cannot be packed, or a group begun too late: go on
 			// with the next key frame.
@@ -105,11 +112,29 @@ func (s *session) send(ctx context.Context) error {
 		if err := s.write(ctx, websocket.MessageBinary, fragment); err != nil {
 			return err
 		}
-		lag := max(leastLag, s.muxer.feed.State().KeyInterval)
-		if err := s.pacer.sent(ctx, len(fragment), lag); err != nil {
+		granted := max(leastLag, s.muxer.feed.State().KeyInterval)
+		if err := s.pacer.sent(ctx, len(fragment), granted); err != nil {
+			return err
+		}
+		if err := s.tellLag(ctx, f); err != nil {
 			return err
 		}
 	}
+}
+
+// tellLag tells from time to time how old f is when it arrives.
+func (s *session) tellLag(ctx context.Context, f *streams.Frame) error {
+	now := time.Now()
+	if s.told.IsZero() {
+		s.told = now
+	}
+	if now.Sub(s.told) < time.Second {
+		return nil
+	}
+	s.told = now
+	age := now.Sub(f.At) + s.pacer.trip
+	b, _ := json.Marshal(lag{Mode: "lag", MS: age.Milliseconds(), Lost: s.reader.Lost()}) // never fails
+	return s.write(ctx, websocket.MessageText, b)
 }
 
 func (s *session) begin(ctx context.Context, head *header) error {
@@ -117,13 +142,20 @@ func (s *session) begin(ctx context.Context, head *header) error {
 		return err
 	}
 	s.head = head
+	if head.init == nil {
+		return nil
+	}
 	return s.write(ctx, websocket.MessageBinary, head.init)
 }
 
 // next waits for a frame, and tells the viewer why when none comes.
 func (s *session) next(ctx context.Context) (*streams.Frame, error) {
 	for told := false; ; {
-		short, cancel := context.WithTimeout(ctx, patience)
+		wait := patience
+		if s.head == nil && !told && !s.muxer.feed.State().Connected {
+			wait = time.Millisecond // who joins a camera that is away is told at once
+		}
+		short, cancel := context.WithTimeout(ctx, wait)
 		f, err := s.reader.Next(short)
 		cancel()
 		if err == nil || ctx.Err() != nil || errors.Is(err, streams.ErrClosed) {
