@@ -30,7 +30,7 @@ type probeCommand struct {
 	Baud        int           `help:"Of a serial port. 波特率" default:"9600"`
 	Parity      string        `help:"Of a serial port: none, even, odd. 校验" default:"none" enum:"none,even,odd"`
 	Stop        int           `help:"Stop bits of a serial port. 停止位" default:"1"`
-	Scan        string        `help:"Look for units in this range instead, such as 1-32. 扫描单元号" placeholder:"FIRST-LAST"`
+	Scan        string        `help:"Look for units in this range instead, such as 1-32, that answer for holding register 0 or the first register given. 扫描单元号" placeholder:"FIRST-LAST"`
 	Every       time.Duration `help:"Between two units of a scan. 扫描间隔" default:"200ms"`
 	User        string        `help:"Of a broker or a camera. 用户名"`
 	Password    string        `help:"Of a broker or a camera. 密码" env:"OFFSITE_DEVICE_PASSWORD"`
@@ -146,7 +146,15 @@ func (c *probeCommand) scan(ctx context.Context, out io.Writer, buses *modbus.Po
 		return devices.Invalid("--scan", "bad_range", "范围须形如 1-32", "write a range like 1-32")
 	}
 	found := 0
-	_, err := buses.Scan(ctx, modbus.Scan{Device: dev, First: uint8(from), Last: uint8(to), Every: c.Every}, func(u modbus.Unit) {
+	what := modbus.Scan{Device: dev, First: uint8(from), Last: uint8(to), Every: c.Every}
+	if len(c.Place) > 0 {
+		reg, err := registerOf(c.Place[0])
+		if err != nil {
+			return err
+		}
+		what.Table, what.Address = reg.Table, reg.Address
+	}
+	_, err := buses.Scan(ctx, what, func(u modbus.Unit) {
 		found++
 		if c.JSON {
 			_ = json.NewEncoder(out).Encode(u) // a closed terminal is noticed at the end
