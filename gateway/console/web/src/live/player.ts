@@ -2,6 +2,7 @@
 export type Showing =
   | { mode: 'connecting' | 'reconnecting' }
   | { mode: 'live'; codec: string; width: number; height: number }
+  | { mode: 'pictures'; address: string } // the newest JPEG of a camera that sends them one by one
   | { mode: 'wait'; code: string; zh: string; en: string }
   | { mode: 'unplayable'; codec: string } // the browser cannot decode it
   | { mode: 'unreachable' } // the socket does not open
@@ -14,6 +15,7 @@ interface Head {
   code: string
   zh: string
   en: string
+  ms: number
 }
 
 const behind = 2.5 // seconds behind the end before the player jumps
@@ -34,6 +36,8 @@ export class Player {
   private buffer?: SourceBuffer
   private address = ''
   private queue: ArrayBuffer[] = []
+  private pictures = false
+  private travel = 0 // seconds that the newest picture was old on arrival
   private retry?: ReturnType<typeof setTimeout>
   private readonly watch = setInterval(() => this.follow(true), 500)
   private failures = 0
@@ -57,10 +61,10 @@ export class Player {
     this.release()
   }
 
-  /** Seconds between the picture and the newest that has come. */
+  /** Seconds between what the camera sees and what is shown, as far as both sides know. */
   lag(): number {
     const b = this.video.buffered
-    return b.length ? Math.max(0, b.end(b.length - 1) - this.video.currentTime) : 0
+    return this.travel + (b.length ? Math.max(0, b.end(b.length - 1) - this.video.currentTime) : 0)
   }
 
   private connect(): void {
@@ -71,6 +75,7 @@ export class Player {
       if (socket !== this.socket) return
       this.failures = 0
       if (typeof m.data === 'string') this.head(JSON.parse(m.data) as Head)
+      else if (this.pictures) this.picture(m.data)
       else {
         this.queue.push(m.data)
         this.pump()
@@ -94,6 +99,18 @@ export class Player {
       this.release()
       this.tell({ mode: 'wait', code: h.code, zh: h.zh, en: h.en })
     } else if (h.mode === 'live') this.begin(h)
+    else if (h.mode === 'lag') this.travel = h.ms / 1000
+    else if (h.mode === 'mjpeg') {
+      this.release()
+      this.pictures = true
+    }
+  }
+
+  private picture(data: ArrayBuffer): void {
+    const before = this.address
+    this.address = URL.createObjectURL(new Blob([data], { type: 'image/jpeg' }))
+    this.tell({ mode: 'pictures', address: this.address })
+    if (before) setTimeout(() => URL.revokeObjectURL(before), 1000) // the page may still be loading it
   }
 
   private begin(h: Head): void {
@@ -163,6 +180,8 @@ export class Player {
 
   private release(): void {
     this.queue = []
+    this.pictures = false
+    this.travel = 0
     this.buffer = undefined
     this.source = undefined
     this.lastTime = -1
