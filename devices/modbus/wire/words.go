@@ -22,49 +22,34 @@ const (
 	exceptionBit = 0x80
 )
 
+// functions are those of the standard, section 6, by name.
+var functions = map[uint8]Words{
+	readCoils:      {"读线圈", "read coils"},
+	readDiscrete:   {"读离散输入", "read discrete inputs"},
+	readHolding:    {"读保持寄存器", "read holding registers"},
+	readInput:      {"读输入寄存器", "read input registers"},
+	writeCoil:      {"写单个线圈", "write single coil"},
+	writeRegister:  {"写单个寄存器", "write single register"},
+	7:              {"读异常状态", "read exception status"},
+	8:              {"诊断", "diagnostics"},
+	11:             {"取通信事件计数器", "get comm event counter"},
+	12:             {"取通信事件记录", "get comm event log"},
+	writeCoils:     {"写多个线圈", "write multiple coils"},
+	writeRegisters: {"写多个寄存器", "write multiple registers"},
+	17:             {"报告从站标识", "report server id"},
+	20:             {"读文件记录", "read file record"},
+	21:             {"写文件记录", "write file record"},
+	maskWrite:      {"屏蔽写寄存器", "mask write register"},
+	readWrite:      {"读写多个寄存器", "read/write multiple registers"},
+	24:             {"读先进先出队列", "read FIFO queue"},
+	43:             {"封装接口传输", "encapsulated interface transport"},
+}
+
 func functionWords(function uint8) Words {
-	switch function {
-	case readCoils:
-		return Words{"读线圈", "read coils"}
-	case readDiscrete:
-		return Words{"读离散输入", "read discrete inputs"}
-	case readHolding:
-		return Words{"读保持寄存器", "read holding registers"}
-	case readInput:
-		return Words{"读输入寄存器", "read input registers"}
-	case writeCoil:
-		return Words{"写单个线圈", "write single coil"}
-	case writeRegister:
-		return Words{"写单个寄存器", "write single register"}
-	case 7:
-		return Words{"读异常状态", "read exception status"}
-	case 8:
-		return Words{"诊断", "diagnostics"}
-	case 11:
-		return Words{"取通信事件计数器", "get comm event counter"}
-	case 12:
-		return Words{"取通信事件记录", "get comm event log"}
-	case writeCoils:
-		return Words{"写多个线圈", "write multiple coils"}
-	case writeRegisters:
-		return Words{"写多个寄存器", "write multiple registers"}
-	case 17:
-		return Words{"报告从站标识", "report server id"}
-	case 20:
-		return Words{"读文件记录", "read file record"}
-	case 21:
-		return Words{"写文件记录", "write file record"}
-	case maskWrite:
-		return Words{"屏蔽写寄存器", "mask write register"}
-	case readWrite:
-		return Words{"读写多个寄存器", "read/write multiple registers"}
-	case 24:
-		return Words{"读先进先出队列", "read FIFO queue"}
-	case 43:
-		return Words{"封装接口传输", "encapsulated interface transport"}
-	default:
-		return Words{fmt.Sprintf("功能码 %d", function), fmt.Sprintf("function %d", function)}
+	if w, ok := functions[function]; ok {
+		return w
 	}
+	return Words{fmt.Sprintf("功能码 %d", function), fmt.Sprintf("function %d", function)}
 }
 
 // ExceptionWords are the exception codes of the Modbus Application Protocol
