@@ -86,9 +86,14 @@ func cameraClip(t *testing.T, codec string, seconds int) string {
 	}
 	out := filepath.Join(t.TempDir(), codec+".mp4")
 	args := []string{"-nostdin", "-v", "error", "-i", source, "-t", strconv.Itoa(seconds), "-an", "-pix_fmt", "yuv420p", "-g", "10"}
-	if codec == "h265" {
+	switch codec {
+	case "jpeg":
+		args = append(args, "-c:v", "mjpeg", "-huffman", "default", "-q:v", "6", "-pix_fmt", "yuvj420p")
+	case "h264b":
+		args = append(args, "-c:v", "libx264", "-preset", "fast", "-bf", "2", "-b:v", "1M")
+	case "h265":
 		args = append(args, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=10:bframes=0", "-tag:v", "hvc1")
-	} else {
+	default:
 		args = append(args, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-b:v", "1M")
 	}
 	if said, err := exec.CommandContext(t.Context(), "ffmpeg", append(args, out)...).CombinedOutput(); err != nil {

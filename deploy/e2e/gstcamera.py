@@ -1,8 +1,9 @@
 """A camera that is not ours: GStreamer's RTSP server playing an MP4 file.
 
-    gstcamera.py FILE [--codec h264|h265] [--port N] [--user U --password P] [--udp-only]
+    gstcamera.py FILE [--codec h264|h265|jpeg] [--port N] [--user U --password P] [--udp-only]
+                      [--certificate PEM --key PEM]
 
-It listens on 127.0.0.1, serves rtsp://127.0.0.1:PORT/cam over UDP and TCP and
+It listens on 127.0.0.1 (by TLS alone with a certificate), serves rtsp://127.0.0.1:PORT/cam over UDP and TCP and
 prints "ready PORT" once it does. The same position is shown to all; who comes
 when nobody watches begins with the first picture. It ends when its standard
 input is closed.
@@ -15,17 +16,21 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 
-def protect(server, factory, user, password):
+def encrypt(auth, certificate, key):
+    """Answer by TLS alone; clients show no certificate."""
+    auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(certificate, key))
+    auth.set_tls_authentication_mode(Gio.TlsAuthenticationMode.NONE)
+
+
+def protect(auth, factory, user, password):
     """Let only user in, by digest authentication."""
-    auth = GstRtspServer.RTSPAuth()
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
     auth.add_digest(user, password, token)
-    server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     permissions.add_permission_for_role("user", "media.factory.access", True)
     permissions.add_permission_for_role("user", "media.factory.construct", True)
@@ -40,6 +45,8 @@ def main():
     arguments.add_argument("--user", default="")
     arguments.add_argument("--password", default="")
     arguments.add_argument("--udp-only", action="store_true")
+    arguments.add_argument("--certificate", default="")
+    arguments.add_argument("--key", default="")
     given = arguments.parse_args()
 
     Gst.init(None)
@@ -47,15 +54,24 @@ def main():
     server.set_address("127.0.0.1")
     server.set_service(given.port)
     factory = GstRtspServer.RTSPMediaFactory()
+    payload_type = 26 if given.codec == "jpeg" else 96
+    settings = "" if given.codec == "jpeg" else "config-interval=0 "
     factory.set_launch(
         f'( filesrc location="{given.file}" ! qtdemux ! {given.codec}parse ! '
-        f"rtp{given.codec}pay name=pay0 pt=96 config-interval=0 )"
+        f"rtp{given.codec}pay name=pay0 pt={payload_type} {settings})"
     )
     factory.set_shared(True)
     if given.udp_only:
         factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
+    if given.user or given.certificate:
+        auth = GstRtspServer.RTSPAuth()
+        server.set_auth(auth)
+    if given.certificate:
+        encrypt(auth, given.certificate, given.key)
+    if given.certificate and not given.user:
+        auth.set_default_token(GstRtspServer.RTSPToken())
     if given.user:
-        protect(server, factory, given.user, given.password)
+        protect(auth, factory, given.user, given.password)
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)
 
