@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import { bytes, distance, figure, milliseconds, reading, span, unitText } from './format'
-import { locale } from './i18n'
+import { locale, spoken } from './i18n'
 
 beforeEach(() => {
   locale.value = 'zh-CN'
@@ -33,9 +33,10 @@ test.each([
   ['2m5s', '报警后 2 分钟', '2 min after'],
   [undefined, '', ''],
   ['later', 'later', 'later'],
-])('distance of %s', (text, zh, en) => {
+])('distance of %s', async (text, zh, en) => {
   expect(distance(text)).toBe(zh)
   locale.value = 'en'
+  await spoken()
   expect(distance(text)).toBe(en)
 })
 

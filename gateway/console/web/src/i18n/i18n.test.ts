@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { fill, locale, said, t, word } from '.'
+import { fill, locale, said, spoken, t, word } from '.'
 import { en } from './en'
 import { zhCN } from './zh-CN'
 
@@ -18,10 +18,11 @@ test('instant limits raise an alarm; no sentence calls it an exceedance', () => 
   expect(Object.values(en).filter((s) => /exceedance/i.test(s))).toEqual([])
 })
 
-test('sentences follow the chosen language, unknown codes stay as they are', () => {
+test('sentences follow the chosen language, unknown codes stay as they are', async () => {
   locale.value = 'zh-CN'
   expect(t('camera.viewers', { n: 2 })).toBe('2 人在看')
   locale.value = 'en'
+  await spoken()
   expect(t('camera.viewers', { n: 2 })).toBe('2 watching')
   expect(word('level', 'HH')).toBe('High-high')
   expect(word('level', 'HHH')).toBe('HHH')

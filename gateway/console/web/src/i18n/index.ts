@@ -1,13 +1,27 @@
-import { ref } from 'vue'
-import { en } from './en'
+import { ref, shallowReactive, watch } from 'vue'
 import { type Key, zhCN } from './zh-CN'
 
 export type { Key }
 export type Locale = 'zh-CN' | 'en'
 
-const sentences: Record<Locale, Record<Key, string>> = { 'zh-CN': zhCN, en }
+// Chinese comes with the first file; the other language when somebody reads it.
+const sentences = shallowReactive<{ 'zh-CN': Record<Key, string>; en?: Record<Key, string> }>({ 'zh-CN': zhCN })
 /** The reader's language, Chinese unless chosen otherwise; stores/preferences keeps the choice. */
 export const locale = ref<Locale>('zh-CN')
+
+let coming: Promise<void> | undefined
+watch(locale, (l) => l === 'en' && void spoken(), { flush: 'sync' })
+
+/** Resolves when the sentences of the chosen language are there; without them, as without network, Chinese ones stand in. */
+export function spoken(): Promise<void> {
+  if (locale.value !== 'en' || sentences.en) return Promise.resolve()
+  coming ??= import('./en')
+    .then((m) => void (sentences.en = m.en))
+    .catch(() => (coming = undefined))
+  return coming
+}
+
+const all = () => sentences[locale.value] ?? zhCN
 
 /** fill puts the values into a sentence's {names}. */
 export function fill(sentence: string, values: Record<string, string | number> = {}): string {
@@ -16,14 +30,14 @@ export function fill(sentence: string, values: Record<string, string | number> =
 
 /** The sentence of a key in the reader's language. */
 export function t(key: Key, values?: Record<string, string | number>): string {
-  return fill(sentences[locale.value][key], values)
+  return fill(all()[key], values)
 }
 
 /** The word for a code that the gateway sends; the code itself where no word is known. */
 export function word(group: string, code: string | undefined): string {
   if (!code) return ''
   const key = group + '.' + code
-  return key in sentences[locale.value] ? t(key as Key) : code
+  return key in all() ? t(key as Key) : code
 }
 
 /** What the gateway says in both languages, in the reader's. */
