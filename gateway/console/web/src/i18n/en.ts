@@ -197,6 +197,8 @@ export const en: Record<Key, string> = {
   'camera.stillsWhySocket': 'The live channel does not open; stills are refreshed instead',
   'camera.stillAt': 'Taken {time}',
   'camera.online': 'Online',
+  'camera.idle': 'Not pulled: nobody watches',
+  'camera.retry': 'Try again',
   'camera.offline': 'Offline',
   'camera.since': 'since {time}',
   'camera.watches': 'Watches',

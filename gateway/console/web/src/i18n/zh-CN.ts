@@ -197,6 +197,8 @@ export const zhCN = {
   'camera.stillsWhySocket': '实时通道不通，改为定时刷新静态画面',
   'camera.stillAt': '拍摄于 {time}',
   'camera.online': '在线',
+  'camera.idle': '未取流（无人观看）',
+  'camera.retry': '重试连接',
   'camera.offline': '离线',
   'camera.since': '自 {time}',
   'camera.watches': '看向',
