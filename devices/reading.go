@@ -38,6 +38,19 @@ func (q Quality) String() string {
 	}
 }
 
+// Mark is the data mark of HJ 212 that the quality stands for, where history
+// still knows it; else it is empty.
+func (q Quality) Mark() string {
+	switch q {
+	case BadMaintenance:
+		return "M"
+	case BadCalibration:
+		return "C"
+	default:
+		return ""
+	}
+}
+
 // MarshalText writes the word.
 func (q Quality) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
 

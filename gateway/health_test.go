@@ -56,7 +56,7 @@ func TestHealthAndMaintenanceOfARealSite(t *testing.T) {
 	done := make(chan error, 1)
 	site.Pipeline.Accept(devices.Delivery{
 		Origin: devices.Origin{Device: "dust-a", ID: "1"}, Received: at,
-		Readings: []devices.Reading{{Site: "a", Point: "gate-a.pm10", Value: 200, At: at}},
+		Readings: []devices.Reading{{Site: "a", Point: "gate-a.pm10", Value: 200, At: at, Mark: "M", Quality: devices.BadMaintenance}},
 	}, func(err error) { done <- err })
 	must(t, <-done)
 	var last struct {
@@ -67,6 +67,9 @@ func TestHealthAndMaintenanceOfARealSite(t *testing.T) {
 		return strings.Contains(string(b.call("GET", "/api/v1/points/gate-a.pm10/last", viewer, nil).body), "maintenance")
 	})
 	b.call("GET", "/api/v1/points/gate-a.pm10/last", viewer, nil).want(200).into(&last)
+	until(t, "the mark in history", func() bool {
+		return strings.Contains(string(b.call("GET", "/api/v1/readings?point=gate-a.pm10", viewer, nil).body), `"mark":"M","quality":"bad/maintenance"`)
+	})
 	if last.Stale || last.Maintenance == nil || last.Maintenance.Reason != "换滤芯" {
 		t.Errorf("%+v", last)
 	}
@@ -76,12 +79,12 @@ func TestHealthAndMaintenanceOfARealSite(t *testing.T) {
 		Points      []struct{ Last struct{ Value float64 } }
 	}
 	var field struct {
-		Formula api.Words
-		Items   []health
-		Outlets []api.OutletOnline
+		Formulas api.Formulas
+		Items    []health
+		Outlets  []api.OutletOnline
 	}
 	b.call("GET", "/api/v1/health", viewer, nil).want(200).into(&field)
-	if len(field.Items) != 1 || len(field.Outlets) != 1 || field.Formula.ZH == "" || len(field.Items[0].Days) != 7 || field.Items[0].Maintenance == nil {
+	if len(field.Items) != 1 || len(field.Outlets) != 1 || field.Formulas.Online.ZH == "" || len(field.Items[0].Days) != 7 || field.Items[0].Maintenance == nil {
 		t.Errorf("%+v", field)
 	}
 	var dev health

@@ -19,19 +19,22 @@ import (
 // subject is "device/<id>" or "point/<id>". Maintain tells every fault of the
 // request, EndMaintenance returns ErrNotFound where nothing holds.
 type Health interface {
-	Health(ctx context.Context, want func(*devices.Device) bool) (FieldHealth, error) // without formula
+	Health(ctx context.Context, want func(*devices.Device) bool) (FieldHealth, error) // without formulas
 	PointState(point string, at time.Time) (stale bool, m *Maintenance)               // at is that of its newest value
 	Maintain(ctx context.Context, subject, who string, r MaintenanceRequest, also func(context.Context, *sql.Tx) error) (Maintenance, error)
 	EndMaintenance(ctx context.Context, subject string, also func(context.Context, *sql.Tx) error) error
 }
 
-// onlineFormula is how online rates are computed.
-var onlineFormula = Words{
+// formulas are how rates are computed.
+var formulas = Formulas{Online: Words{
 	ZH: "在线率 = 在线时长 ÷ 应在线时长（每日按北京时间）。应在线时长 = 当日至今绑定有效的时长 − 维护时长 − 网关正常停机时长；在线时长 = 应在线时长 − 缺口时长（含网关非正常中断）。" +
 		"排口的在线率按其全部设备的时长合计。频繁通断时缺口合并记录，此值为下限。",
 	EN: "Online rate = online time / expected time, by days of Beijing time. Expected = time of the day so far with a binding in force − maintenance − orderly shutdown of the gateway; " +
 		"online = expected − gaps (those in which the gateway was cut off among them). An outlet's adds up the time of all its devices. Gaps of a flapping device share a row, so that its rate is a lower bound.",
-}
+}, Success: Words{
+	ZH: "成功率 = 成功次数 ÷（成功次数 + 失败次数）。轮询的设备按轮询计：有应答为成功；自行上报的设备按报文计：能解析为成功。测点按读数计：可用为成功，读不到、无效或无法解析为失败。",
+	EN: "Success = succeeded / (succeeded + failed). Of a device that is polled, polls: answered or not; of one that sends by itself, messages: understood or not. Of a point, readings: usable, or not read or bad.",
+}}
 
 func (a *API) listHealth(c echo.Context) error {
 	q := query{c: c}
@@ -45,7 +48,7 @@ func (a *API) listHealth(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body.Formula = onlineFormula
+	body.Formulas = formulas
 	return c.JSON(http.StatusOK, body)
 }
 
@@ -61,6 +64,7 @@ func (a *API) getDeviceHealth(c echo.Context) error {
 	if len(body.Items) == 0 { // retired meanwhile
 		return echo.ErrNotFound
 	}
+	body.Items[0].Formulas = &formulas
 	return c.JSON(http.StatusOK, body.Items[0])
 }
 

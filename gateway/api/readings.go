@@ -243,7 +243,7 @@ func (a *API) samples(ctx context.Context, body *Readings, series timeseries.Ser
 	}
 	samples := make([]Sample, len(list))
 	for i, s := range list {
-		samples[i] = Sample{At: s.At, Value: s.Value, Quality: s.Quality}
+		samples[i] = Sample{At: s.At, Value: s.Value, Quality: s.Quality, Mark: s.Quality.Mark()}
 	}
 	body.Samples = &samples
 	return nil

@@ -485,6 +485,9 @@ type DeviceHealth struct {
 	Days   []OnlineDay `json:"days"`
 	Device string      `json:"device"`
 
+	// Formulas Where one device was asked for
+	Formulas *Formulas `json:"formulas,omitempty"`
+
 	// Hour Polls answered; where the device sends by itself, messages understood
 	Hour      SuccessRate `json:"hour"`
 	LastError *LastError  `json:"last_error,omitempty"`
@@ -586,10 +589,10 @@ type FactorPlace = devices.FactorPlace
 
 // FieldHealth defines model for FieldHealth.
 type FieldHealth struct {
-	// Formula Of the online rates, to be shown beside them
-	Formula Words          `json:"formula"`
-	Items   []DeviceHealth `json:"items"`
-	Outlets []OutletOnline `json:"outlets"`
+	// Formulas How rates are computed, to be shown beside them
+	Formulas Formulas       `json:"formulas"`
+	Items    []DeviceHealth `json:"items"`
+	Outlets  []OutletOnline `json:"outlets"`
 }
 
 // FieldProblem defines model for FieldProblem.
@@ -600,6 +603,15 @@ type FieldProblem struct {
 	// Field JSON path such as modbus.unit or entities[0].role; empty where it is the whole
 	Field string `json:"field"`
 	Zh    string `json:"zh"`
+}
+
+// Formulas How rates are computed, to be shown beside them
+type Formulas struct {
+	// Online The same in both languages
+	Online Words `json:"online"`
+
+	// Success The same in both languages
+	Success Words `json:"success"`
 }
 
 // Function defines model for Function.
@@ -1212,6 +1224,9 @@ type Role string
 // Sample defines model for Sample.
 type Sample struct {
 	At time.Time `json:"at"`
+
+	// Mark Data mark of HJ 212 where it was taken under maintenance (M) or calibration (C)
+	Mark string `json:"mark,omitempty,omitzero"`
 
 	// Quality Values of quality bad are kept but neither judged nor averaged
 	Quality Quality `json:"quality"`

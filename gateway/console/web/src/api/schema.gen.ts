@@ -2520,6 +2520,8 @@ export interface components {
             /** Format: double */
             value: number;
             quality: components["schemas"]["Quality"];
+            /** @description Data mark of HJ 212 where it was taken under maintenance (M) or calibration (C) */
+            mark?: string;
         };
         /** @description Holds what `fn` asked for, besides start and count */
         Window: {
@@ -2918,6 +2920,13 @@ export interface components {
             /** @description The last seven, oldest first */
             days: components["schemas"]["OnlineDay"][];
             points: components["schemas"]["PointHealth"][];
+            /** @description Where one device was asked for */
+            formulas?: components["schemas"]["Formulas"];
+        };
+        /** @description How rates are computed, to be shown beside them */
+        Formulas: {
+            online: components["schemas"]["Words"];
+            success: components["schemas"]["Words"];
         };
         /** @description Of the last answers, at most 256 */
         AnswerTimes: {
@@ -2932,8 +2941,7 @@ export interface components {
             days: components["schemas"]["OnlineDay"][];
         };
         FieldHealth: {
-            /** @description Of the online rates, to be shown beside them */
-            formula: components["schemas"]["Words"];
+            formulas: components["schemas"]["Formulas"];
             items: components["schemas"]["DeviceHealth"][];
             outlets: components["schemas"]["OutletOnline"][];
         };

@@ -13,18 +13,23 @@ export function gravest(levels: string[]): string | undefined {
   return [...levels].sort((a, b) => gravity.indexOf(a) - gravity.indexOf(b))[0]
 }
 
-/** Without a device's own period a value of more than this age is stale. */
-export const leastStale = 60_000
-
 /** What is known of one point. */
 export interface Facts {
   last?: LastValue
   device?: Schemas['DeviceStatus'] // of the device that it is bound to
   bound: boolean
-  periodMs: number // of the device; 0 if it is not polled
   events: Event[]
   now: number // by the gateway's clock
   deaf?: boolean // the console hears nothing from the gateway, so that nothing is known of now
+}
+
+/**
+ * silent says that nothing new has come of a bound point for too long, whatever else holds: its value may no longer be true.
+ * The gateway knows how often each point is to be heard, and says so; who does not hear the gateway knows nothing.
+ */
+export function silent(point: string, f: Facts): boolean {
+  if (!f.bound || !f.last) return false
+  return !!f.device?.stale?.includes(point) || !!f.last.stale || !!f.deaf
 }
 
 /**
@@ -40,8 +45,7 @@ export function condition(point: string, f: Facts): Condition {
   if (f.device && !f.device.online) return { state: 'offline' }
   if (!f.last) return { state: 'none' }
   if (f.last.quality.startsWith('bad')) return { state: 'bad' }
-  if (f.device?.stale?.includes(point) || f.last?.stale) return { state: 'stale' }
-  if (f.deaf || f.now - Date.parse(f.last.at) > Math.max(leastStale, 3 * f.periodMs)) return { state: 'stale' }
+  if (silent(point, f)) return { state: 'stale' }
   if (f.last.quality.startsWith('uncertain')) return { state: 'uncertain' }
   return { state: 'normal' }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { condition, type Facts, gravest } from './condition'
+import { condition, type Facts, gravest, silent } from './condition'
 import { empty, type Event, type LastValue, reduce, withEvent } from './reduce'
 import { reader } from './sse'
 
@@ -60,7 +60,7 @@ test('events stand newest first, once, in their newest revision', () => {
   expect(list.map((e) => e.id + e.revision)).toEqual(['c1', 'b3', 'a1'])
 })
 
-const facts: Facts = { last: value(0, 1), bound: true, periodMs: 0, events: [], now }
+const facts: Facts = { last: value(0, 1), bound: true, events: [], now }
 test.each<[string, Partial<Facts>, ReturnType<typeof condition>]>([
   ['normal', {}, { state: 'normal' }],
   ['alarm', { events: [event('e', 0)] }, { state: 'alarm', level: 'H' }],
@@ -73,10 +73,17 @@ test.each<[string, Partial<Facts>, ReturnType<typeof condition>]>([
   ['no binding', { bound: false, last: undefined }, { state: 'unbound' }],
   ['bad', { last: value(0, 1, 'bad/clock') }, { state: 'bad' }],
   ['out of range', { last: value(0, 1, 'uncertain/range') }, { state: 'uncertain' }],
-  ['stale', { now: now + 61_000 }, { state: 'stale' }],
+  ['stale', { last: { ...value(0, 1), stale: true } }, { state: 'stale' }],
   ['console cut off', { deaf: true }, { state: 'stale' }],
-  ['slow poll', { now: now + 61_000, periodMs: 30_000 }, { state: 'normal' }],
+  ['minute data', { now: now + 300_000 }, { state: 'normal' }],
 ])('condition: %s', (_, f, want) => expect(condition('a.b', { ...facts, ...f })).toEqual(want))
+
+test('an alarm does not hide that nothing new comes', () => {
+  expect(silent('a.b', facts)).toBe(false)
+  expect(silent('a.b', { ...facts, last: { ...value(0, 1), stale: true } })).toBe(true)
+  expect(silent('a.b', { ...facts, deaf: true, events: [event('e', 0)] })).toBe(true)
+  expect(silent('a.b', { ...facts, bound: false, deaf: true })).toBe(false)
+})
 
 test('levels rank by gravity', () => {
   expect(gravest(['H', 'LL', 'lower'])).toBe('LL')
@@ -85,7 +92,7 @@ test('levels rank by gravity', () => {
 
 test('what is under maintenance is not judged, what the gateway calls stale is stale', () => {
   const device = { device: 'd', site: 's', online: false, since: '2026-01-01T00:00:00Z' }
-  const facts = { bound: true, periodMs: 0, events: [], now: Date.parse('2026-01-01T01:00:00Z') }
+  const facts = { bound: true, events: [], now: Date.parse('2026-01-01T01:00:00Z') }
   const maintenance = { reason: 'r', who: 'w', from: '2026-01-01T00:00:00Z', until: '2026-01-01T02:00:00Z' }
   const last = { point: 'p', site: 's', value: 1, unit: '', at: '2026-01-01T00:59:59Z', quality: 'good' as const }
   expect(condition('p', { ...facts, device: { ...device, maintenance } })).toEqual({ state: 'maintenance' })
