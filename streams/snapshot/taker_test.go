@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
 	"image/jpeg"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +23,32 @@ import (
 	"offsite/devices"
 	"offsite/streams"
 	"offsite/streams/snapshot"
+	"offsite/streams/snapshot/decoder"
 )
+
+// module bounds the embedded decoder. Its compiled code is kept from one run of
+// the tests to the next: with the race detector compiling takes ten seconds.
+var module = func() decoder.Config {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return decoder.Config{Cache: filepath.Join(dir, "offsite", "decoder")}
+}()
+
+// decoders are the configurations under which a key frame becomes a JPEG.
+var decoders = []struct {
+	name string
+	cfg  snapshot.Config
+	step string
+}{
+	{"ffmpeg", snapshot.Config{Module: module}, snapshot.StepFFmpeg},
+	{"sandbox", snapshot.Config{Module: module, Decoder: snapshot.Sandbox}, snapshot.StepSandbox},
+	{"no ffmpeg", snapshot.Config{Module: module, FFmpeg: "none"}, snapshot.StepSandbox},
+}
+
+// undecoded is a configuration without any decoder that works.
+var undecoded = decoder.Config{Module: "/nonexistent/module.wasm"}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -74,30 +100,143 @@ var cam = devices.Camera{ID: "cam-1", Site: "site-1", Name: "门口", URL: "rtsp
 func TestKeyFrameBecomesJPEG(t *testing.T) {
 	needFFmpeg(t)
 	frames := clip(t)
-	at := time.Now().Add(-time.Second)
-	feed := connected(frames[0], at)
-	taker := snapshot.New(snapshot.Config{})
-	still, err := taker.Take(t.Context(), cam, feed)
+	for _, tt := range decoders {
+		t.Run(tt.name, func(t *testing.T) {
+			at := time.Now().Add(-time.Second)
+			feed := connected(frames[0], at)
+			taker := snapshot.New(tt.cfg)
+			if step, why := taker.Rung(); step != tt.step || why != nil {
+				t.Errorf("rung %s: %v", step, why)
+			}
+			still, err := taker.Take(t.Context(), cam, feed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			img, err := jpeg.Decode(bytes.NewReader(still.JPEG))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b := img.Bounds(); b.Dx() != 640 || b.Dy() != 360 || still.Width != 640 || still.Height != 360 {
+				t.Errorf("picture %v, still %dx%d", b, still.Width, still.Height)
+			}
+			if still.Step != tt.step || !still.At.Equal(at) || still.Frame != nil {
+				t.Errorf("step %s, at %v", still.Step, still.At)
+			}
+			again, err := taker.Take(t.Context(), cam, feed)
+			if err != nil || &again.JPEG[0] != &still.JPEG[0] {
+				t.Errorf("the picture of the same key frame was made twice: %v", err)
+			}
+			other, err := taker.Take(t.Context(), cam, connected(frames[90], time.Now()))
+			if err != nil || bytes.Equal(other.JPEG, still.JPEG) {
+				t.Errorf("another key frame gives the same picture: %v", err)
+			}
+		})
+	}
+}
+
+func TestStillIsMadeSmallerOnce(t *testing.T) {
+	taker := snapshot.New(snapshot.Config{Module: module, Decoder: snapshot.Sandbox})
+	feed := connected(clip(t)[0], time.Now())
+	tests := []struct{ width, want, height int }{
+		{0, 640, 360}, {-1, 640, 360}, {1, 160, 90}, {200, 320, 180}, {320, 320, 180}, {481, 640, 360}, {1 << 40, 640, 360},
+	}
+	kept := map[int]*byte{}
+	for _, tt := range tests {
+		still, err := taker.TakeSized(t.Context(), cam, feed, tt.width)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := jpeg.Decode(bytes.NewReader(still.JPEG))
+		if err != nil || img.Bounds().Dx() != tt.want || img.Bounds().Dy() != tt.height || still.Width != tt.want || still.Height != tt.height {
+			t.Errorf("width %d: still %dx%d, picture %v: %v", tt.width, still.Width, still.Height, img.Bounds(), err)
+		}
+		if first := kept[tt.want]; first != nil && first != &still.JPEG[0] {
+			t.Errorf("width %d was made twice", tt.want)
+		}
+		kept[tt.want] = &still.JPEG[0]
+	}
+}
+
+func TestMotionJPEGIsTakenAsItIs(t *testing.T) {
+	var picture bytes.Buffer
+	if err := jpeg.Encode(&picture, image.NewYCbCr(image.Rect(0, 0, 320, 240), image.YCbCrSubsampleRatio420), nil); err != nil {
+		t.Fatal(err)
+	}
+	holed := bytes.Clone(picture.Bytes())
+	picture.Reset()
+	white := image.NewGray(image.Rect(0, 0, 320, 240))
+	for i := range white.Pix {
+		white.Pix[i] = 0xff
+	}
+	if err := jpeg.Encode(&picture, white, nil); err != nil {
+		t.Fatal(err)
+	}
+	params, err := streams.NewPictureParameters(320, 240)
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := jpeg.Decode(bytes.NewReader(still.JPEG))
-	if err != nil {
+	tests := []struct {
+		name    string
+		picture []byte
+		ok      bool
+	}{
+		{"whole", picture.Bytes(), true},
+		{"cut", picture.Bytes()[:picture.Len()/2], false},
+		{"of impossible colour", holed, false},
+		{"empty", nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			feed := connected(&streams.Frame{Params: params, NALUs: [][]byte{tt.picture}, Key: true}, time.Now())
+			still, err := snapshot.New(snapshot.Config{FFmpeg: "none", Module: undecoded}).Take(t.Context(), cam, feed)
+			if tt.ok {
+				if err != nil || still.Step != snapshot.StepMJPEG || !bytes.Equal(still.JPEG, tt.picture) {
+					t.Errorf("step %q: %v", still.Step, err)
+				}
+				return
+			}
+			var p *devices.Problem
+			if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestDecoderThatFailsIsNoPicture(t *testing.T) {
+	key := clip(t)[0]
+	tests := []struct {
+		name   string
+		module decoder.Config
+		code   string
+	}{
+		{"time", decoder.Config{Cache: module.Cache, Time: time.Microsecond}, snapshot.CodeDecoder},
+		{"memory", decoder.Config{Cache: module.Cache, Memory: 3 << 20}, snapshot.CodeDecoder},
+		{"too large", decoder.Config{Cache: module.Cache, Pixels: 1000}, snapshot.CodeRefused},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			still, err := snapshot.New(snapshot.Config{Decoder: snapshot.Sandbox, Module: tt.module}).Take(t.Context(), cam, connected(key, time.Now()))
+			var p *devices.Problem
+			if !errors.As(err, &p) || p.Code != tt.code || p.Cause == nil || still.JPEG != nil || still.Frame != nil {
+				t.Errorf("step %q: %v", still.Step, err)
+			}
+		})
+	}
+}
+
+func TestModuleTakesThePlaceOfABrokenFFmpeg(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 127\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if b := img.Bounds(); b.Dx() != 640 || b.Dy() != 360 || still.Width != 640 || still.Height != 360 {
-		t.Errorf("picture %v, still %dx%d", b, still.Width, still.Height)
+	taker := snapshot.New(snapshot.Config{FFmpeg: path, Module: module})
+	still, err := taker.Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
+	if err != nil || still.Step != snapshot.StepSandbox {
+		t.Fatalf("step %q: %v", still.Step, err)
 	}
-	if still.Step != snapshot.StepFFmpeg || !still.At.Equal(at) || still.Frame != nil {
-		t.Errorf("step %s, at %v", still.Step, still.At)
-	}
-	again, err := taker.Take(t.Context(), cam, feed)
-	if err != nil || &again.JPEG[0] != &still.JPEG[0] {
-		t.Errorf("the picture of the same key frame was made twice: %v", err)
-	}
-	other, err := taker.Take(t.Context(), cam, connected(frames[90], time.Now()))
-	if err != nil || bytes.Equal(other.JPEG, still.JPEG) {
-		t.Errorf("another key frame gives the same picture: %v", err)
+	if step, why := taker.Rung(); step != snapshot.StepSandbox || why == nil {
+		t.Errorf("rung %q: %v", step, why)
 	}
 }
 
@@ -137,20 +276,23 @@ func TestDamagedKeyFrameIsNoPicture(t *testing.T) {
 		}},
 		{"nothing but its head", func(f *streams.Frame) { f.NALUs[slice] = f.NALUs[slice][:5] }},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			f := *key
-			f.NALUs = append([][]byte(nil), key.NALUs...)
-			tt.damage(&f)
-			still, err := snapshot.New(snapshot.Config{}).Take(t.Context(), cam, connected(&f, time.Now()))
-			var p *devices.Problem
-			if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged || still.JPEG != nil || still.Frame != nil {
-				t.Fatalf("still of %d bytes, step %q, error %v", len(still.JPEG), still.Step, err)
-			}
-			if !strings.Contains(p.EN, "damaged") || !strings.Contains(p.ZH, "损坏") {
-				t.Errorf("problem %s", p.Bilingual())
-			}
-		})
+	for _, with := range decoders[:2] {
+		taker := snapshot.New(with.cfg)
+		for _, tt := range tests {
+			t.Run(with.name+" "+tt.name, func(t *testing.T) {
+				f := *key
+				f.NALUs = append([][]byte(nil), key.NALUs...)
+				tt.damage(&f)
+				still, err := taker.Take(t.Context(), cam, connected(&f, time.Now()))
+				var p *devices.Problem
+				if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged || still.JPEG != nil || still.Frame != nil {
+					t.Fatalf("still of %d bytes, step %q, error %v", len(still.JPEG), still.Step, err)
+				}
+				if !strings.Contains(p.EN, "damaged") || !strings.Contains(p.ZH, "损坏") {
+					t.Errorf("problem %s", p.Bilingual())
+				}
+			})
+		}
 	}
 }
 
@@ -181,17 +323,19 @@ func TestMissingSliceIsNoPicture(t *testing.T) {
 			if len(key.NALUs) < 4 {
 				t.Skipf("the encoder made %d units", len(key.NALUs))
 			}
-			taker := snapshot.New(snapshot.Config{})
-			if _, err := taker.Take(t.Context(), cam, connected(key, time.Now())); err != nil {
-				t.Fatalf("whole: %v", err)
-			}
-			for _, missing := range []int{len(key.NALUs) - 1, len(key.NALUs) - 2} {
-				f := *key
-				f.NALUs = append(append([][]byte(nil), key.NALUs[:missing]...), key.NALUs[missing+1:]...)
-				still, err := taker.Take(t.Context(), cam, connected(&f, time.Now()))
-				var p *devices.Problem
-				if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged {
-					t.Errorf("unit %d missing: still of %d bytes, error %v", missing, len(still.JPEG), err)
+			for _, with := range decoders[:2] {
+				taker := snapshot.New(with.cfg)
+				if _, err := taker.Take(t.Context(), cam, connected(key, time.Now())); err != nil {
+					t.Fatalf("%s, whole: %v", with.name, err)
+				}
+				for _, missing := range []int{len(key.NALUs) - 1, len(key.NALUs) - 2} {
+					f := *key
+					f.NALUs = append(append([][]byte(nil), key.NALUs[:missing]...), key.NALUs[missing+1:]...)
+					still, err := taker.Take(t.Context(), cam, connected(&f, time.Now()))
+					var p *devices.Problem
+					if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged {
+						t.Errorf("%s, unit %d missing: still of %d bytes, error %v", with.name, missing, len(still.JPEG), err)
+					}
 				}
 			}
 		})
@@ -213,7 +357,7 @@ func TestWithoutDecoderTheFrameItselfIsKept(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			still, err := snapshot.New(snapshot.Config{FFmpeg: path}).Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
+			still, err := snapshot.New(snapshot.Config{FFmpeg: path, Module: undecoded}).Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
 			if err != nil || still.Step != snapshot.StepFrame || still.JPEG != nil {
 				t.Fatalf("step %q, error %v", still.Step, err)
 			}
@@ -236,7 +380,7 @@ func TestChildIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			still, err := snapshot.New(snapshot.Config{FFmpeg: path, Limits: limits}).Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
+			still, err := snapshot.New(snapshot.Config{FFmpeg: path, Limits: limits, Module: undecoded}).Take(t.Context(), cam, connected(clip(t)[0], time.Now()))
 			if err != nil || still.Step != snapshot.StepFrame {
 				t.Errorf("step %q, error %v", still.Step, err)
 			}

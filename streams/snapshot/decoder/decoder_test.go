@@ -134,23 +134,26 @@ func TestPictureIsThatOfNativeFFmpeg(t *testing.T) {
 		codec        streams.Codec
 		size, format string
 		out          string // the same planes in full range
+		args         []string
 	}{
-		{"h264 cropped", streams.H264, "1280x712", "yuv420p", "yuvj420p"},
-		{"h264 odd size", streams.H264, "322x242", "yuv420p", "yuvj420p"},
-		{"h264 full range", streams.H264, "640x360", "yuvj420p", "yuvj420p"},
-		{"h264 4:2:2", streams.H264, "640x360", "yuv422p", "yuvj422p"},
-		{"h264 4:4:4", streams.H264, "640x360", "yuv444p", "yuvj444p"},
-		{"h264 10 bits", streams.H264, "640x360", "yuv420p10le", "yuvj420p"},
-		{"h265", streams.H265, "1280x712", "yuv420p", "yuvj420p"},
-		{"h265 full range", streams.H265, "640x360", "yuvj420p", "yuvj420p"},
-		{"h265 4:2:2", streams.H265, "640x360", "yuv422p", "yuvj422p"},
-		{"h265 10 bits", streams.H265, "640x360", "yuv420p10le", "yuvj420p"},
-		{"h265 grey", streams.H265, "640x360", "gray", "gray"},
+		{"h264 cropped", streams.H264, "1280x712", "yuv420p", "yuvj420p", nil},
+		{"h264 in slices", streams.H264, "640x360", "yuv420p", "yuvj420p", []string{"-x264-params", "slices=4"}},
+		{"h264 interlaced", streams.H264, "640x352", "yuv420p", "yuvj420p", []string{"-x264-params", "tff=1"}},
+		{"h264 odd size", streams.H264, "322x242", "yuv420p", "yuvj420p", nil},
+		{"h264 full range", streams.H264, "640x360", "yuvj420p", "yuvj420p", nil},
+		{"h264 4:2:2", streams.H264, "640x360", "yuv422p", "yuvj422p", nil},
+		{"h264 4:4:4", streams.H264, "640x360", "yuv444p", "yuvj444p", nil},
+		{"h264 10 bits", streams.H264, "640x360", "yuv420p10le", "yuvj420p", nil},
+		{"h265", streams.H265, "1280x712", "yuv420p", "yuvj420p", nil},
+		{"h265 full range", streams.H265, "640x360", "yuvj420p", "yuvj420p", nil},
+		{"h265 4:2:2", streams.H265, "640x360", "yuv422p", "yuvj422p", nil},
+		{"h265 10 bits", streams.H265, "640x360", "yuv420p10le", "yuvj420p", nil},
+		{"h265 grey", streams.H265, "640x360", "gray", "gray", nil},
 	}
 	d := shared(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			data := encode(t, tt.codec, tt.size, tt.format)
+			data := encode(t, tt.codec, tt.size, tt.format, tt.args...)
 			img, err := d.Decode(t.Context(), tt.codec, data)
 			if err != nil {
 				t.Fatal(err)

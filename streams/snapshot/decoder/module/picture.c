@@ -62,7 +62,6 @@ static AVCodecContext *open_decoder(const char *name, int64_t pixels)
     if (!context)
         end(REFUSED, "no decoder for this codec");
     context->err_recognition = AV_EF_EXPLODE;
-    context->error_concealment = 0;
     context->max_pixels = pixels;
     context->thread_count = 1;
     if (avcodec_open2(context, codec, NULL) < 0)
@@ -90,6 +89,7 @@ static AVFrame *decode(AVCodecContext *context, AVPacket *packet, int64_t pixels
         end(DAMAGED, "no picture in the access unit");
     if (error < 0)
         end_by(error, "decode");
+    /* What is missing is concealed first: only concealment finds a slice that never came. */
     if (frame->decode_error_flags || frame->flags & AV_FRAME_FLAG_CORRUPT)
         end(DAMAGED, "parts of the picture are missing");
     if (frame->width < 1 || frame->height < 1 || (int64_t)frame->width * frame->height > pixels)

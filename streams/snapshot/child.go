@@ -8,17 +8,11 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"offsite/streams"
-)
-
-var (
-	errNoDecoder = errors.New("no ffmpeg")
-	errDamaged   = errors.New("damaged")
 )
 
 // Limits bound an ffmpeg child. Camera bytes are not to be trusted.
@@ -45,65 +39,63 @@ const (
 	maxSaid = 4 << 10  // bytes of its error text
 )
 
-// decoder runs ffmpeg children, a few at a time.
-type decoder struct {
+// child runs ffmpeg, one process for each key frame, behind the walls of
+// confine_linux.go.
+type child struct {
 	path   string
 	limits Limits
 	log    *slog.Logger
-	turn   *semaphore.Weighted
-	loose  atomic.Bool // namespaces are refused here: children run without
-}
-
-func newDecoder(cfg Config) *decoder {
-	return &decoder{path: cfg.FFmpeg, limits: cfg.Limits, log: cfg.Log, turn: semaphore.NewWeighted(children)}
+	walls  atomic.Int32 // what the system grants; see walls
+	tell   sync.Once    // of walls that are missing
 }
 
 // jpeg decodes a key frame to a full-range JPEG. It returns errDamaged when
-// the frame is at fault, errNoDecoder when there is nothing to decode with.
-func (d *decoder) jpeg(ctx context.Context, frame *streams.Frame) ([]byte, error) {
-	if d.path == "" {
-		return nil, errNoDecoder
-	}
-	if err := d.turn.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	defer d.turn.Release(1)
-	picture, err := d.run(ctx, frame, !d.loose.Load())
-	if errors.Is(err, errNamespace) {
-		if !d.loose.Swap(true) {
-			d.log.Warn("ffmpeg cannot be put into its own network namespace here; it runs with the protocol whitelist alone", "err", err)
+// the frame is at fault.
+func (c *child) jpeg(ctx context.Context, frame *streams.Frame) ([]byte, error) {
+	for {
+		behind := walls(c.walls.Load())
+		picture, err := c.run(ctx, frame, behind)
+		if !errors.Is(err, errWalls) || behind == ownUser {
+			return picture, err
 		}
-		picture, err = d.run(ctx, frame, false)
+		if c.walls.CompareAndSwap(int32(behind), int32(behind+1)) {
+			c.log.Warn("ffmpeg cannot be given a user and namespaces of its own here", "err", err)
+		}
 	}
-	return picture, err
 }
 
-// errNamespace says that the system refuses new namespaces.
-var errNamespace = errors.New("namespaces refused")
+// errWalls says that the system refuses a user or namespaces.
+var errWalls = errors.New("refused by the system")
 
-func (d *decoder) run(ctx context.Context, frame *streams.Frame, apart bool) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.limits.Time)
+func (c *child) run(ctx context.Context, frame *streams.Frame, behind walls) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limits.Time)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, d.path, arguments(frame.Params.Codec)...) //nolint:gosec // the path is the owner's
+	cmd := exec.CommandContext(ctx, c.path, arguments(frame.Params.Codec)...) //nolint:gosec // the path is the owner's
 	out, said := &bounded{max: maxJPEG, stop: cancel}, &bounded{max: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, said
 	cmd.Env = []string{"LC_ALL=C"}
 	cmd.Dir = "/"
 	cmd.WaitDelay = time.Second
-	cmd.SysProcAttr = attributes(apart)
+	cmd.SysProcAttr = behind.attributes()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("ffmpeg: %w", err)
 	}
-	if err := cmd.Start(); err != nil {
+	missing, err := start(cmd)
+	if err != nil {
 		_ = in.Close()
-		if apart && refused(err) {
-			return nil, fmt.Errorf("%w: %w", errNamespace, err)
+		if refused(err) {
+			return nil, fmt.Errorf("ffmpeg: %w: %w", errWalls, err)
 		}
 		return nil, fmt.Errorf("ffmpeg: %w", err)
 	}
+	if len(missing) > 0 {
+		c.tell.Do(func() {
+			c.log.Warn("ffmpeg is less confined here than it could be; decoder: sandbox does not depend on the system", "missing", missing)
+		})
+	}
 	// The child has read nothing of the camera before its limits are set.
-	if err := confine(cmd.Process.Pid, d.limits); err != nil {
+	if err := confine(cmd.Process.Pid, c.limits); err != nil {
 		cancel()
 		_ = in.Close()
 		_ = cmd.Wait()
@@ -112,11 +104,11 @@ func (d *decoder) run(ctx context.Context, frame *streams.Frame, apart bool) ([]
 	// A child that ends early breaks this pipe; its exit says why.
 	_, _ = in.Write(frame.AnnexB())
 	_ = in.Close()
-	return d.verdict(ctx, cmd.Wait(), out, said.String())
+	return verdict(ctx, cmd.Wait(), out, said.String())
 }
 
 // verdict tells a damaged frame from a decoder that failed by itself.
-func (d *decoder) verdict(ctx context.Context, err error, out *bounded, said string) ([]byte, error) {
+func verdict(ctx context.Context, err error, out *bounded, said string) ([]byte, error) {
 	said = strings.TrimSpace(said)
 	var exit *exec.ExitError
 	switch {

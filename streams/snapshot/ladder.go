@@ -1,0 +1,92 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"offsite/devices"
+	"offsite/streams"
+	"offsite/streams/snapshot/decoder"
+)
+
+var errDamaged = errors.New("damaged")
+
+// make gives the frame's picture by the highest rung that works. What is wrong
+// with the frame itself ends the ladder.
+func (t *Taker) make(ctx context.Context, frame *streams.Frame) (streams.Still, *devices.Problem) {
+	still := streams.Still{At: frame.At, Width: frame.Params.Width, Height: frame.Params.Height}
+	var err error
+	still.JPEG, still.Step, err = t.decode(ctx, frame)
+	switch at := clock(frame.At); {
+	case err == nil:
+		return still, nil
+	case errors.Is(err, errDamaged) || errors.Is(err, decoder.ErrDamaged):
+		return streams.Still{}, none(CodeDamaged, at+" 的关键帧已损坏，无法解码；请检查摄像机与网络", "the key frame of "+at+" is damaged and cannot be decoded; check the camera and the network", err)
+	case errors.Is(err, decoder.ErrRefused):
+		return streams.Still{}, none(CodeRefused, "图像过大或格式不受支持；请把摄像机设为 4K 及以下的 H.264 或 H.265", "the picture is too large or of a format that is not decoded; set the camera to H.264 or H.265 of at most 4K", err)
+	case ctx.Err() == nil && !errors.Is(err, decoder.ErrUnusable):
+		t.cfg.Log.Warn("decoder failed", "err", err)
+		return streams.Still{}, none(CodeDecoder, "解码 "+at+" 的关键帧时超时、内存不足或出错", "decoding the key frame of "+at+" took too long, took too much memory or failed", err)
+	}
+	if still.Frame, err = packFrame(frame); err != nil {
+		return streams.Still{}, none(CodeDamaged, "关键帧无法封装", "the key frame cannot be packed", err)
+	}
+	still.Step = StepFrame
+	return still, nil
+}
+
+// decode gives the frame as a JPEG, and the rung that made it.
+func (t *Taker) decode(ctx context.Context, frame *streams.Frame) (picture []byte, step string, err error) {
+	if err := t.turn.Acquire(ctx, 1); err != nil {
+		return nil, "", err
+	}
+	defer t.turn.Release(1)
+	if frame.Params.Codec == streams.MJPEG {
+		picture, err = frame.NALUs[0], checkJPEG(frame.NALUs[0], frame.Params)
+		return picture, StepMJPEG, err
+	}
+	if t.ffmpeg != nil {
+		picture, err = t.ffmpeg.jpeg(ctx, frame)
+		if err == nil {
+			err = checkJPEG(picture, frame.Params)
+		}
+		if ctx.Err() != nil {
+			return nil, "", err
+		}
+		if err == nil || errors.Is(err, errDamaged) {
+			t.note(nil)
+			return picture, StepFFmpeg, err
+		}
+		t.note(err)
+	}
+	img, err := t.module.Decode(ctx, frame.Params.Codec, frame.AnnexB())
+	if err == nil {
+		err = check(img, frame.Params)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	picture, err = encodeJPEG(img)
+	return picture, StepSandbox, err
+}
+
+// note keeps why ffmpeg does not work, and tells it when that begins.
+func (t *Taker) note(err error) {
+	t.mu.Lock()
+	before := t.hurt
+	t.hurt = err
+	t.mu.Unlock()
+	if err != nil && before == nil {
+		t.cfg.Log.Warn("ffmpeg failed; the embedded decoder takes its place", "err", err)
+	}
+}
+
+// checkJPEG decodes the picture to see that it is whole.
+func checkJPEG(picture []byte, want *streams.Parameters) error {
+	img, err := decodeJPEG(picture)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return check(img, want)
+}

@@ -1,0 +1,126 @@
+package snapshot
+
+import (
+	"context"
+	"time"
+
+	"offsite/devices"
+	"offsite/streams"
+)
+
+// view is what pictures are kept for: a camera's main and its sub-stream have
+// parameters of their own.
+type view struct {
+	camera string
+	params *streams.Parameters
+}
+
+// shot is the picture of one key frame, being made or made.
+type shot struct {
+	frame *streams.Frame
+	done  chan struct{} // closed when the picture is made or given up
+	still streams.Still
+	err   *devices.Problem
+	made  time.Time // zero: given up, or not made yet
+	sized map[int]streams.Still
+}
+
+// shoot gives the picture of the key frame, made once however many ask.
+func (t *Taker) shoot(ctx context.Context, v view, frame *streams.Frame, width int) (streams.Still, error) {
+	for {
+		s, mine := t.claim(v, frame)
+		if mine {
+			s.still, s.err = t.make(ctx, frame)
+			aborted := ctx.Err() != nil
+			t.settle(v, s, aborted)
+			if aborted {
+				return streams.Still{}, context.Cause(ctx)
+			}
+			return t.result(ctx, s, width)
+		}
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return streams.Still{}, context.Cause(ctx)
+		}
+		if !s.made.IsZero() {
+			return t.result(ctx, s, width)
+		}
+		// Whoever made it gave up; try again.
+	}
+}
+
+// result gives the shot in a width, made once for each of the few.
+func (t *Taker) result(ctx context.Context, s *shot, width int) (streams.Still, error) {
+	if s.err != nil {
+		return streams.Still{}, s.err
+	}
+	width = atLeast(width, s.still.Width)
+	if width == 0 || s.still.JPEG == nil {
+		return s.still, nil
+	}
+	t.mu.Lock()
+	still, ok := s.sized[width]
+	t.mu.Unlock()
+	if ok {
+		return still, nil
+	}
+	still, err := t.fit(ctx, s.still, width)
+	if err == nil {
+		t.mu.Lock()
+		s.sized[width] = still
+		t.mu.Unlock()
+	}
+	return still, err
+}
+
+// fit makes the still smaller, to one of widths.
+func (t *Taker) fit(ctx context.Context, still streams.Still, width int) (streams.Still, error) {
+	width = atLeast(width, still.Width)
+	if width == 0 {
+		return still, nil
+	}
+	if err := t.turn.Acquire(ctx, 1); err != nil {
+		return streams.Still{}, err
+	}
+	defer t.turn.Release(1)
+	img, err := decodeJPEG(still.JPEG)
+	if err != nil {
+		return streams.Still{}, err
+	}
+	img = shrink(img, width)
+	if still.JPEG, err = encodeJPEG(img); err != nil {
+		return streams.Still{}, err
+	}
+	still.Width, still.Height = img.Bounds().Dx(), img.Bounds().Dy()
+	return still, nil
+}
+
+// claim gives the shot of frame, and whether the caller has to make it.
+func (t *Taker) claim(v view, frame *streams.Frame) (s *shot, mine bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for of, old := range t.shots { // so that retired cameras hold nothing
+		if !old.made.IsZero() && time.Since(old.made) > keepResults {
+			delete(t.shots, of)
+		}
+	}
+	if s := t.shots[v]; s != nil && s.frame == frame {
+		return s, false
+	}
+	s = &shot{frame: frame, done: make(chan struct{}), sized: map[int]streams.Still{}}
+	t.shots[v] = s
+	return s, true
+}
+
+// settle publishes the shot to those who wait; an aborted one is forgotten.
+func (t *Taker) settle(v view, s *shot, aborted bool) {
+	t.mu.Lock()
+	if !aborted {
+		s.made = time.Now()
+	} else if t.shots[v] == s {
+		delete(t.shots, v)
+	}
+	t.mu.Unlock()
+	close(s.done)
+}
