@@ -171,6 +171,7 @@ func TestProbeDoesNotConnectAgain(t *testing.T) {
 	var pulling sync.WaitGroup
 	task := f.Task(thing)
 	pulling.Go(func() { _ = task(ctx) })
+	defer f.list["cam-a"].feed.Hold()()
 	defer pulling.Wait()
 	defer cancel()
 	wake, stop := f.list["cam-a"].feed.Watch()
