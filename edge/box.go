@@ -34,6 +34,7 @@ import (
 	"offsite/streams"
 	"offsite/streams/rtsp"
 	"offsite/streams/snapshot"
+	"offsite/streams/snapshot/decoder"
 	"offsite/timeseries/spool"
 )
 
@@ -160,7 +161,10 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
 	b.Cameras = cameras.New(cameras.Config{
 		RTSP: rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
-		Taker:  snapshot.New(snapshot.Config{FFmpeg: b.cfg.Video.FFmpeg, Log: b.logger, Dial: b.guard.Dial}),
+		Taker: snapshot.New(snapshot.Config{
+			FFmpeg: b.cfg.Video.FFmpeg, Decoder: b.cfg.Video.Decoder, Log: b.logger, Dial: b.guard.Dial,
+			Module: decoder.Config{Module: b.cfg.Video.DecoderModule, Cache: filepath.Join(b.cfg.State, "decoder")},
+		}),
 		Places: devices.Places{Resolve: b.guard.Resolve, Allow: b.guard.Allow},
 		Notes:  b.clerk, Show: func(c cameras.Status) { b.Live.Tell(Update{Camera: &c}) }, Log: b.logger,
 	})
@@ -272,6 +276,8 @@ func (s sink) Report(r devices.Report) {
 }
 
 func (s sink) Polled(p devices.Poll) { s.health.Polled(p) }
+
+func (s sink) Answered(device string, took time.Duration) { s.health.Answered(device, took) }
 
 var (
 	_ devices.Sink  = sink{}

@@ -11,6 +11,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/history"
+	"offsite/streams/snapshot"
 )
 
 // Config is what the owner of the machine decides about the site. The zero
@@ -56,6 +57,9 @@ type ClockConfig struct {
 type VideoConfig struct {
 	Ring   devices.Duration `yaml:"ring"`   // seconds of video kept in memory for each camera; default 10s
 	FFmpeg string           `yaml:"ffmpeg"` // program; empty finds it on the path, "none" does without
+
+	Decoder       string `yaml:"decoder"`        // of stills: auto, which is ffmpeg where it is found, or sandbox, the embedded one always; default auto
+	DecoderModule string `yaml:"decoder_module"` // WebAssembly file in place of the embedded decoder; default none
 }
 
 // PlatformConfig sets up the connection to the supervision platform.
@@ -96,7 +100,7 @@ func Defaults() Config {
 		Broker:  BrokerConfig{Listen: "127.0.0.1:1883"},
 		History: history.Defaults(),
 		Clock:   ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
-		Video:   VideoConfig{Ring: devices.Duration(10 * time.Second)},
+		Video:   VideoConfig{Ring: devices.Duration(10 * time.Second), Decoder: snapshot.Auto},
 	}
 }
 
@@ -115,6 +119,9 @@ func (c *Config) Validate() error {
 	}
 	if r := c.Video.Ring.D(); r < time.Second || r > 5*time.Minute {
 		ps.Add(devices.Invalid("video.ring", "out_of_range", "视频缓存须在 1s 与 5m 之间", "keep 1s to 5m of video"))
+	}
+	if d := c.Video.Decoder; d != snapshot.Auto && d != snapshot.Sandbox {
+		ps.Add(devices.Invalid("video.decoder", "not_one_of", "解码方式须为 auto 或 sandbox", "choose auto or sandbox"))
 	}
 	if c.Log.Backlog != 0 && c.Log.Backlog < 16<<20 {
 		ps.Add(devices.Invalid("readings_log.backlog", "out_of_range", "积压上限至少 16MiB", "allow at least 16MiB"))

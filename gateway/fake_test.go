@@ -6,9 +6,11 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,14 +117,14 @@ func (s *site) Cameras() []api.CameraStatus {
 	return []api.CameraStatus{{Camera: "cam-a", Site: "a", Connected: true, Since: day, Codec: "H264", Width: 640, Height: 360}}
 }
 
-func (s *site) Still(_ context.Context, camera string) (streams.Still, error) {
+func (s *site) Still(_ context.Context, camera string, width int) (streams.Still, error) {
 	if s.panics {
 		panic("still of " + camera)
 	}
 	if camera != "cam-a" {
 		return streams.Still{}, &devices.Problem{Kind: devices.ErrUnavailable, Code: "camera_silent", ZH: "摄像机无画面", EN: "the camera is silent"}
 	}
-	return streams.Still{JPEG: []byte("\xff\xd8picture"), At: day, Width: 640, Height: 360, Step: "ffmpeg"}, nil
+	return streams.Still{JPEG: []byte("\xff\xd8picture" + strings.Repeat(".", width)), At: day, Width: 640, Height: 360, Step: "ffmpeg"}, nil
 }
 
 func (s *site) View(ctx context.Context, camera string, _ devices.Profile, conn *websocket.Conn) error {
@@ -256,6 +258,8 @@ func (s *site) Losses(context.Context, int) ([]api.Loss, error) {
 	}
 	return []api.Loss{loss(1, "a"), loss(2, "b"), loss(3, "")}, nil
 }
+
+func (s *site) Decoder() (step string, why error) { return "sandbox", errors.New("no ffmpeg") }
 
 func (s *site) Ready(context.Context) error {
 	if s.away {

@@ -242,7 +242,12 @@ func TestHealthAndMetrics(t *testing.T) {
 	b := open(t)
 	proxied := header{"X-Forwarded-For": "203.0.113.5"}
 	b.call("GET", "/livez", proxied, nil).want(200)
-	b.call("GET", "/readyz", proxied, nil).want(200)
+	if a := b.call("GET", "/readyz", proxied, nil).want(200); strings.Contains(string(a.body), "stills") {
+		t.Errorf("told to anyone: %s", a.body)
+	}
+	if a := b.call("GET", "/readyz", nil, nil).want(200); !strings.Contains(string(a.body), "stills: sandbox (no ffmpeg)") {
+		t.Errorf("not told: %s", a.body)
+	}
 	b.site.away = true
 	if a := b.call("GET", "/readyz", proxied, nil).want(503); strings.Contains(string(a.body), "history") {
 		t.Errorf("a stranger sees why: %s", a.body)

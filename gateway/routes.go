@@ -143,7 +143,7 @@ func (s *Server) ready(condition api.Condition) echo.HandlerFunc {
 		c.Response().Header().Set("Cache-Control", "no-store")
 		err := condition.Ready(c.Request().Context())
 		if err == nil {
-			return c.String(http.StatusOK, "ok\n")
+			return c.String(http.StatusOK, "ok\n"+s.stills(c, condition))
 		}
 		if s.mayLook(c) {
 			var why strings.Builder
@@ -154,6 +154,18 @@ func (s *Server) ready(condition api.Condition) echo.HandlerFunc {
 		}
 		return c.String(http.StatusServiceUnavailable, "not ready\n")
 	}
+}
+
+// stills tells those who may look how stills are decoded, and why not better.
+func (s *Server) stills(c echo.Context, condition api.Condition) string {
+	if !s.mayLook(c) {
+		return ""
+	}
+	step, why := condition.Decoder()
+	if why != nil {
+		step += " (" + strings.ReplaceAll(why.Error(), "\n", "; ") + ")"
+	}
+	return "stills: " + step + "\n"
 }
 
 // console serves the files of the console, and its index.html for the paths

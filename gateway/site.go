@@ -91,8 +91,8 @@ func cameraStatus(b *edge.Box, c *cameras.Status) api.CameraStatus {
 	return st
 }
 
-func (s siteCameras) Still(ctx context.Context, camera string) (streams.Still, error) {
-	return s.Box.Cameras.Take(ctx, camera)
+func (s siteCameras) Still(ctx context.Context, camera string, width int) (streams.Still, error) {
+	return s.Box.Cameras.TakeSized(ctx, camera, width)
 }
 
 func (s siteCameras) View(ctx context.Context, camera string, profile devices.Profile, conn *websocket.Conn) error {
@@ -218,6 +218,8 @@ func siteOf(r *registry.Registry, subject string) string {
 }
 
 func (s siteCondition) Ready(context.Context) error { return s.Box.Ready() }
+
+func (s siteCondition) Decoder() (step string, why error) { return s.Cameras.Decoder() }
 
 type siteLetters struct{ *edge.Box }
 

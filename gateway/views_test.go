@@ -174,9 +174,18 @@ func TestBlobsAndStills(t *testing.T) {
 	if a.header.Get("X-Captured-At") == "" || a.header.Get("X-Still-Step") != "ffmpeg" {
 		t.Errorf("%v", a.header)
 	}
+	small := b.call("GET", "/api/v1/cameras/cam-a/still.jpg?width=320", viewer, nil).want(200)
+	if tag := a.header.Get("ETag"); tag == "" || tag == small.header.Get("ETag") || small.header.Get("Content-Type") != "image/jpeg" {
+		t.Errorf("whole %q, small %v", tag, small.header)
+	}
+	same := header{"Authorization": viewer["Authorization"], "If-None-Match": a.header.Get("ETag")}
+	if got := b.call("GET", "/api/v1/cameras/cam-a/still.jpg", same, nil).want(304); len(got.body) > 0 || got.header.Get("X-Captured-At") == "" {
+		t.Errorf("%v %q", got.header, got.body)
+	}
+	b.call("GET", "/api/v1/cameras/cam-a/still.jpg?width=0", viewer, nil).problem(400, "out_of_range")
 	b.call("GET", "/api/v1/cameras/cam-b/still.jpg", viewer, nil).problem(404, "not_found")
 	b.call("GET", "/api/v1/cameras/cam-b/still.jpg", stranger, nil).problem(503, "camera_silent")
-	for act, n := range map[string]int{"blob.view": 1, "still.view": 2} {
+	for act, n := range map[string]int{"blob.view": 1, "still.view": 4} {
 		if rows := b.acts(act); len(rows) != n {
 			t.Errorf("%d rows of %s, want %d", len(rows), act, n)
 		}

@@ -230,6 +230,12 @@ func (f *Feeds) Status() []Status {
 // Take takes a still by the ladder of streams/snapshot. Its error is a Problem
 // that says why there is no picture.
 func (f *Feeds) Take(ctx context.Context, id string) (streams.Still, error) {
+	return f.TakeSized(ctx, id, 0)
+}
+
+// TakeSized is Take for a screen: a still at least width pixels wide where the
+// camera's is, and not much wider; zero is the whole still.
+func (f *Feeds) TakeSized(ctx context.Context, id string, width int) (streams.Still, error) {
 	cam, err := f.of(id)
 	if err != nil {
 		return streams.Still{}, err
@@ -241,12 +247,16 @@ func (f *Feeds) Take(ctx context.Context, id string) (streams.Still, error) {
 		defer cam.feed.Hold()()
 		await(ctx, cam.feed)
 	}
-	still, err := f.cfg.Taker.Take(ctx, thing, cam.feed)
+	still, err := f.cfg.Taker.TakeSized(ctx, thing, cam.feed, width)
 	if err != nil {
 		return streams.Still{}, fmt.Errorf("camera %s: %w", id, err)
 	}
 	return still, nil
 }
+
+// Decoder gives the rung of streams/snapshot that decodes key frames now, and why
+// it is not a higher one.
+func (f *Feeds) Decoder() (step string, why error) { return f.cfg.Taker.Rung() }
 
 // firstPicture is how long a camera that nobody watched is waited for.
 const firstPicture = 8 * time.Second

@@ -63,12 +63,13 @@ type History interface {
 // Cameras gives pictures of the registered cameras.
 //
 // Still takes a picture now; its error is a Problem that says why there is
-// none. View sends the live picture of a profile over conn, as openapi.yaml describes it,
+// none, and width zero is the whole picture, else what suits a screen of so many
+// pixels. View sends the live picture of a profile over conn, as openapi.yaml describes it,
 // until the viewer leaves or ctx ends; a camera that gives no picture is a
 // Problem of kind ErrUnavailable, and the caller closes conn.
 type Cameras interface {
 	Cameras() []CameraStatus
-	Still(ctx context.Context, camera string) (streams.Still, error)
+	Still(ctx context.Context, camera string, width int) (streams.Still, error)
 	View(ctx context.Context, camera string, profile devices.Profile, conn *websocket.Conn) error
 	Retry(camera string) error // connects at once to a camera that waits
 }
@@ -154,6 +155,7 @@ type Condition interface {
 	Notices() []Notice                                    // that hold now
 	Losses(ctx context.Context, most int) ([]Loss, error) // newest first
 	Ready(ctx context.Context) error                      // what keeps the gateway from recording, all at once
+	Decoder() (step string, why error)                    // rung of streams/snapshot that decodes key frames, why it is no higher one
 }
 
 // Platform is the client of the supervision platform.

@@ -1,15 +1,17 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -174,11 +176,16 @@ func (a *API) getStill(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	q := query{c: c}
+	width := q.number("width", 0, 8192)
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
 	ctx := c.Request().Context()
 	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "still.view", What: "camera/" + t.Key()})); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	still, err := a.Cameras.Still(ctx, t.Key())
+	still, err := a.Cameras.Still(ctx, t.Key(), width)
 	if err != nil {
 		return err
 	}
@@ -189,6 +196,9 @@ func (a *API) getStill(c echo.Context) error {
 	h := c.Response().Header()
 	h.Set("X-Captured-At", still.At.UTC().Format(time.RFC3339Nano))
 	h.Set("X-Still-Step", still.Step)
-	h.Set("Content-Length", strconv.Itoa(len(content)))
-	return c.Blob(http.StatusOK, kind, content)
+	h.Set("Content-Type", kind)
+	sum := sha256.Sum256(content)
+	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(content))
+	return nil
 }

@@ -1660,6 +1660,12 @@ type ViewLiveParams struct {
 	Profile string `form:"profile,omitempty" json:"profile,omitempty,omitzero"`
 }
 
+// GetStillParams defines parameters for GetStill.
+type GetStillParams struct {
+	// Width Pixels of the screen: the picture is made smaller to the next of a few widths that is no less, and never larger; absent gives it whole
+	Width int `form:"width,omitempty" json:"width,omitempty,omitzero"`
+}
+
 // ListDeadLettersParams defines parameters for ListDeadLetters.
 type ListDeadLettersParams struct {
 	// Device Only of this device

@@ -1073,7 +1073,8 @@ export interface paths {
         };
         /**
          * A picture of now
-         * @description 503 with the reason when there is no picture, for example that the camera has been silent since a time.
+         * @description A picture that has not changed since the ETag in If-None-Match is answered by 304; a new one comes with each key frame.
+         *     503 with the reason when there is no picture, for example that the camera has been silent since a time.
          */
         get: operations["getStill"];
         put?: never;
@@ -5340,7 +5341,10 @@ export interface operations {
     };
     getStill: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Pixels of the screen: the picture is made smaller to the next of a few widths that is no less, and never larger; absent gives it whole */
+                width?: number;
+            };
             header?: never;
             path: {
                 id: components["parameters"]["PathId"];
@@ -5352,6 +5356,8 @@ export interface operations {
             /** @description JPEG, or a one-frame MP4 where no JPEG could be made */
             200: {
                 headers: {
+                    /** @description Of the picture and its size */
+                    ETag?: string;
                     /** @description When it was taken by the gateway clock */
                     "X-Captured-At"?: string;
                     /** @description Which way the picture was made */
@@ -5362,6 +5368,13 @@ export interface operations {
                     "image/jpeg": string;
                     "video/mp4": string;
                 };
+            };
+            /** @description The picture is the one that the caller has */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };
