@@ -49,12 +49,14 @@ func (f *Feeds) Probe(ctx context.Context, cam devices.Camera) (*streams.Trial, 
 }
 
 // pulled gives the feed of a registered camera that is connected to the same
-// address.
+// address as the same user. Whoever has another password does not get to see its
+// pictures by it.
 func (f *Feeds) pulled(cam *devices.Camera) *streams.Feed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, c := range f.list {
-		if c.thing.URL == cam.URL && c.thing.Username == cam.Username && c.feed.State().Connected {
+		same := c.thing.URL == cam.URL && c.thing.Username == cam.Username && c.thing.Password == cam.Password
+		if same && c.feed.State().Connected {
 			return c.feed
 		}
 	}

@@ -164,9 +164,9 @@ func TestProbeTellsWhatFailed(t *testing.T) {
 }
 
 func TestProbeDoesNotConnectAgain(t *testing.T) {
-	at := playing(t, "", "")
+	at := playing(t, "admin", "camera-pass")
 	f := feeds()
-	thing := devices.Camera{ID: "cam-a", Site: "s", Name: "n", URL: at}
+	thing := devices.Camera{ID: "cam-a", Site: "s", Name: "n", URL: at, Username: "admin", Password: "camera-pass"}
 	ctx, cancel := context.WithCancel(context.Background())
 	var pulling sync.WaitGroup
 	task := f.Task(thing)
@@ -174,18 +174,23 @@ func TestProbeDoesNotConnectAgain(t *testing.T) {
 	defer f.list["cam-a"].feed.Hold()()
 	defer pulling.Wait()
 	defer cancel()
+	defer f.list["cam-a"].feed.Hold()() // as a camera that is always pulled
 	wake, stop := f.list["cam-a"].feed.Watch()
 	defer stop()
 	for f.pulled(&thing) == nil {
 		<-wake
 	}
 	before := f.Status()[0].Connections
-	seen := probed(t, f, devices.Camera{URL: at})
+	seen := probed(t, f, devices.Camera{URL: at, Username: "admin", Password: "camera-pass"})
 	if got := outline(seen.Steps); got[0] != "connect" || got[1] != "video" || !strings.Contains(seen.Steps[0].EN, "does not connect again") {
 		t.Errorf("%v", got)
 	}
 	if seen.Video.Width != 160 || f.Status()[0].Connections != before {
 		t.Errorf("%+v, %d connections", seen.Video, f.Status()[0].Connections)
+	}
+	stranger := probed(t, f, devices.Camera{URL: at, Username: "admin", Password: "guessed-word"})
+	if stranger.Still != nil || stranger.Video != nil || !strings.Contains(strings.Join(outline(stranger.Steps), " "), "describe failed") {
+		t.Errorf("whoever does not know the password sees the feed: %v", outline(stranger.Steps))
 	}
 }
 
