@@ -184,6 +184,8 @@ export const en: Record<Key, string> = {
   'end.not_measured': 'it is no longer measured',
   'step.camera': 'the camera’s own snapshot',
   'step.ffmpeg': 'key frame of the stream',
+  'step.mjpeg': 'picture of the stream',
+  'step.sandbox': 'key frame of the stream',
   'step.frame': 'key frame as one-frame MP4',
 
   'cameras.title': 'Video',

@@ -184,6 +184,8 @@ export const zhCN = {
   'end.not_measured': '已不再测量',
   'step.camera': '摄像机抓拍',
   'step.ffmpeg': '视频关键帧解码',
+  'step.mjpeg': '视频图片',
+  'step.sandbox': '视频关键帧解码',
   'step.frame': '视频关键帧（单帧 MP4）',
 
   'cameras.title': '视频',
