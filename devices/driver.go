@@ -58,7 +58,11 @@ type Poll struct {
 	Failed   []string      // ids of the points that could not be read although it answered
 }
 
-// Meter is a Sink that also wants to hear of every poll. Polled never blocks.
+// Meter is a Sink that also wants to hear of every poll, and how long answers
+// took of devices that are not polled: a data logger's to commands, a broker's to
+// the pings of its session, which count for each device behind it. Neither
+// method blocks.
 type Meter interface {
 	Polled(Poll)
+	Answered(device string, took time.Duration)
 }

@@ -119,7 +119,8 @@ type exchange struct {
 	frame   []byte
 	answers chan *Packet
 	result  Result
-	started bool // 9011 has come
+	sent    time.Time // when it was last sent; zero once its first answer has come
+	started bool      // 9011 has come
 }
 
 func (s *session) request(ctx context.Context, c Command) (Result, error) {
@@ -142,6 +143,7 @@ func (s *session) request(ctx context.Context, c Command) (Result, error) {
 		s.renewing(&c)
 	}
 	for range max(c.ReCount, 0) + 1 {
+		x.sent = time.Now()
 		if err := s.send(x.frame); err != nil {
 			return x.result, offline()
 		}
@@ -200,6 +202,7 @@ func (x *exchange) wait(ctx context.Context, overTime time.Duration) (done bool,
 	for {
 		select {
 		case p := <-x.answers:
+			x.metered()
 			if done, err = x.take(p); done || err != nil {
 				return done, err
 			}
@@ -218,6 +221,19 @@ func (x *exchange) wait(ctx context.Context, overTime time.Duration) (done bool,
 			return false, nil
 		}
 	}
+}
+
+// metered tells a sink that wants to know it how long the logger took for its
+// first answer.
+func (x *exchange) metered() {
+	h := x.session.host
+	h.mu.Lock()
+	meter, ok := h.sink.(devices.Meter)
+	h.mu.Unlock()
+	if ok && !x.sent.IsZero() {
+		meter.Answered(x.session.device, time.Since(x.sent))
+	}
+	x.sent = time.Time{}
 }
 
 // take reads one packet of the answer.

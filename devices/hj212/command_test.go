@@ -80,6 +80,7 @@ func TestCommandsThatFail(t *testing.T) {
 			l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1") + frame(p.QN, "ST=91;CN=9012;PW=123456;MN=M1;Flag=4", "ExeRtn=5"))
 		}, "logger_refused", 1},
 		{"taken, then silence", hj212.Command{CN: "1011"}, func(p *hj212.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1")) }, "not_finished", 1},
+		{"password taken, then silence", hj212.Command{CN: "1072", CP: []hj212.Item{{{Name: "NewPW", Value: "fresh1"}}}}, func(p *hj212.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1")) }, "not_finished", 1},
 		{"silence", hj212.Command{CN: "1011"}, func(*hj212.Packet, *line) {}, "no_answer", 3},
 		{"no such command", hj212.Command{CN: "9999"}, nil, "unknown_command", 0},
 		{"content that ends its field", hj212.Command{CN: "1062", CP: []hj212.Item{{{Name: "RtdInterval", Value: "30;X=1"}}}}, nil, "bad_content", 0},
@@ -103,6 +104,47 @@ func TestCommandsThatFail(t *testing.T) {
 	}
 	if _, err := h.Request(t.Context(), "nobody", hj212.Command{CN: "1011"}); !errors.Is(err, devices.ErrUnavailable) {
 		t.Errorf("nobody: %v", err)
+	}
+}
+
+// meter is a disk that hears how long answers took as well.
+type meter struct {
+	*disk
+	took []time.Duration
+}
+
+func (m *meter) Polled(devices.Poll) {}
+
+func (m *meter) Answered(_ string, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.took = append(m.took, took)
+}
+
+var _ devices.Meter = (*meter)(nil)
+
+// TestAnswersAreMetered: the first answer to each command counts, once, from
+// the sending that it answers.
+func TestAnswersAreMetered(t *testing.T) {
+	m := &meter{disk: newDisk()}
+	h := host(t, m, hj212.Config{OverTime: 100 * time.Millisecond, ReCount: 2}, plant("logger", "M1", "w01018"))
+	l := dial(t, h)
+	l.send(realtime("20240102030405000", "1"))
+	_ = l.heard()
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		if _, err := h.Request(t.Context(), "logger", hj212.Command{CN: "1011"}); err != nil {
+			t.Error(err)
+		}
+	})
+	_ = l.hear() // and says nothing
+	p := l.hear()
+	l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1") + frame(p.QN, "ST=91;CN=9012;PW=123456;MN=M1;Flag=4", "ExeRtn=1"))
+	asking.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.took) != 1 || m.took[0] <= 0 || m.took[0] >= 100*time.Millisecond {
+		t.Errorf("took %v", m.took)
 	}
 }
 

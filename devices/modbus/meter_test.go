@@ -24,6 +24,8 @@ func (m *meter) Polled(p devices.Poll) {
 	m.polls[p.Device] = append(m.polls[p.Device], p)
 }
 
+func (m *meter) Answered(string, time.Duration) {}
+
 var _ devices.Meter = (*meter)(nil)
 
 func TestPollsAreMetered(t *testing.T) {

@@ -107,7 +107,7 @@ func (l *link) connect(ctx context.Context) error {
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost <- err })
 	var dialled error
 	o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) {
-		c, err := d.dial(ctx)
+		c, err := d.dial(ctx, l.session.answered)
 		if err != nil {
 			dialled = err
 			return nil, err

@@ -66,7 +66,7 @@ type listener struct {
 }
 
 func (l *listener) run(ctx context.Context, what ListenConfig) error {
-	client, err := l.signIn(ctx, l.driver.dial)
+	client, err := l.signIn(ctx, func(ctx context.Context) (net.Conn, error) { return l.driver.dial(ctx, nil) })
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (pr *probe) dial(ctx context.Context) net.Conn {
 	}
 	pr.add(devices.GoodStep("connect", time.Since(began), "已连接 "+raw.RemoteAddr().String(), "connected to "+raw.RemoteAddr().String()))
 	if d.secure == nil {
-		return buffered(raw)
+		return buffered(raw, nil)
 	}
 	limited, cancel = context.WithTimeout(ctx, d.cfg.Connect)
 	defer cancel()
@@ -141,7 +141,7 @@ func (pr *probe) dial(ctx context.Context) net.Conn {
 	name, until := tls.VersionName(seen.Version), cert.NotAfter.In(time.FixedZone("", 8*60*60)).Format("2006-01-02")
 	pr.add(devices.GoodStep("encrypt", time.Since(began),
 		fmt.Sprintf("%s 握手成功，服务器证书有效至 %s", name, until), fmt.Sprintf("%s is set up; the broker's certificate holds until %s", name, until)))
-	return buffered(secured)
+	return buffered(secured, nil)
 }
 
 // ask subscribes to every filter and gives those that the broker granted.

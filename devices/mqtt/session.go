@@ -163,6 +163,18 @@ func (s *session) tell(problem *devices.Problem) (news bool) {
 	return news
 }
 
+// answered tells every device's sink that wants to know it how long the broker
+// took to answer a ping.
+func (s *session) answered(took time.Duration) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for d, g := range s.guests {
+		if meter, ok := g.sink.(devices.Meter); ok {
+			meter.Answered(d.dev.ID, took)
+		}
+	}
+}
+
 // begin makes l the connection of the session: all topics are to be subscribed.
 func (s *session) begin(l *link) {
 	s.mu.Lock()

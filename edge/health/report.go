@@ -9,7 +9,7 @@ import (
 type DeviceCounts struct {
 	Quarantined bool  // it was silent and is asked rarely, so that the neighbours on its bus are not held up
 	Hour, Day   Count // polls, or where it sends by itself messages: answered or understood, and not
-	Answers     int   // how many of the last answers the next two are of; 0 where the driver does not poll
+	Answers     int   // how many of the last answers the next two are of; 0 where none was asked for
 	Mean, P99   time.Duration
 }
 

@@ -169,16 +169,29 @@ func (t *Tracker) Polled(poll devices.Poll) {
 		return
 	}
 	d.tally.add(now, Count{OK: 1})
-	if len(d.took) < keptAnswers {
-		d.took = append(d.took, 0)
-	}
-	d.took[d.next%len(d.took)] = uint32(min(poll.Took.Microseconds(), 1<<32-1))
-	d.next = (d.next + 1) % keptAnswers
+	d.answered(poll.Took)
 	for _, id := range poll.Failed {
 		if p := t.byPoint[id]; p != nil {
 			p.tally.add(now, Count{Bad: 1})
 		}
 	}
+}
+
+// Answered notes how long a device that is not polled took for an answer.
+func (t *Tracker) Answered(device string, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d := t.byDevice[device]; d != nil {
+		d.answered(took)
+	}
+}
+
+func (d *deviceHealth) answered(took time.Duration) {
+	if len(d.took) < keptAnswers {
+		d.took = append(d.took, 0)
+	}
+	d.took[d.next%len(d.took)] = uint32(min(took.Microseconds(), 1<<32-1))
+	d.next = (d.next + 1) % keptAnswers
 }
 
 // staleAfter is the shortest silence after which a point is stale.

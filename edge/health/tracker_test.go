@@ -137,6 +137,21 @@ func TestPollsCountForTheDeviceAndItsPoints(t *testing.T) {
 	}
 }
 
+func TestAnswersDoNotMakeADevicePolled(t *testing.T) {
+	h, follow := tracked(t, yardtest.ModbusDevice("p")...)
+	now := time.Now()
+	follow(now)
+	h.Answered("p", 20*time.Millisecond)
+	h.Answered("p", 40*time.Millisecond)
+	h.Answered("unknown", time.Second)
+	d := reading("p", "stack.p", now)
+	h.Delivered(&d)
+	got, _ := h.Of("p", nil, now)
+	if got.Hour != (Count{OK: 1}) || got.Answers != 2 || got.Mean != 30*time.Millisecond || got.P99 != 40*time.Millisecond {
+		t.Errorf("device: %+v", got)
+	}
+}
+
 func TestOnlineLeavesOutMaintenanceAndShutdown(t *testing.T) {
 	day := time.Date(2026, 3, 1, 0, 0, 0, 0, beijing)
 	at := func(hour int) time.Time { return day.Add(time.Duration(hour) * time.Hour) }
