@@ -137,10 +137,11 @@ func (a *Agent) settle(ctx context.Context, s *registry.Snapshot, now time.Time)
 	}
 	a.cfg.Board.expect(bound, now) // before any of them can report
 	ended := a.end(wanted)
-	a.cfg.Cameras.Keep(s)
 	changed = a.update(ctx, clients, now)
 	changed = a.updateLoggers(ctx, loggers, now) || changed
-	return a.start(ctx, wanted) || changed || ended
+	changed = a.start(ctx, wanted) || changed
+	a.cfg.Cameras.Keep(s) // after start, which is where a new camera gets its feed
+	return changed || ended
 }
 
 // versionOf changes whenever something changes that the device's driver was opened with.

@@ -96,6 +96,38 @@ type noCameras struct{}
 func (noCameras) Task(devices.Camera) func(context.Context) error { return nil }
 func (noCameras) Keep(*registry.Snapshot)                         {}
 
+// album is the feeds, and remembers which cameras had one when they were to be kept.
+type album struct {
+	feeds map[string]bool
+	kept  []string
+}
+
+func (a *album) Task(thing devices.Camera) func(context.Context) error {
+	a.feeds[thing.ID] = true
+	return func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+}
+
+func (a *album) Keep(s *registry.Snapshot) {
+	for id := range s.Cameras {
+		if a.feeds[id] {
+			a.kept = append(a.kept, id)
+		}
+	}
+}
+
+// A camera that is always pulled is pulled from its registration on, not from the
+// next look at the registry.
+func TestAgentKeepsANewCameraAtOnce(t *testing.T) {
+	a := &album{feeds: map[string]bool{}}
+	inAgentYardWith(t, func(c *Config) { c.Cameras = a }, func(y *agentYard) {
+		yardtest.Register(y.t, y.registry, &devices.Camera{ID: "cam-new", Site: "plant", Name: "新相机", URL: "rtsp://10.0.0.9/main", Pull: devices.PullAlways})
+		synctest.Wait()
+		if !slices.Contains(a.kept, "cam-new") {
+			y.t.Errorf("kept %v, not the camera that was just registered", a.kept)
+		}
+	})
+}
+
 // again supervises with a pause of ten seconds.
 func again(ctx context.Context, _ string, task func(context.Context) error) error {
 	for {
