@@ -29,7 +29,7 @@ func probe(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "ffmpeg")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./testdata/probe")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, "./testdata/probe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the probe: %v: %s", err, said)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"image"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -378,6 +379,41 @@ func TestModuleIsTheOneThatIsNamed(t *testing.T) {
 	sum := sha256.Sum256(packed)
 	if !strings.Contains(string(sums), hex.EncodeToString(sum[:])+"  picture.wasm.gz") {
 		t.Errorf("picture.wasm.gz has SHA-256 %x, SHA256SUMS says\n%s", sum, sums)
+	}
+}
+
+// Every damage ends in time, in an error or in a picture: one flipped bit may
+// still be read as another picture, which no decoder can know.
+func TestDamageHasAnEnd(t *testing.T) {
+	for _, codec := range []streams.Codec{streams.H264, streams.H265} {
+		t.Run(string(codec), func(t *testing.T) {
+			whole, chance := encode(t, codec, "320x240", "yuv420p"), rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+			d := open(t, decoder.Config{Time: 3 * time.Second, Memory: 64 << 20, Pixels: 1 << 20})
+			pictures := 0
+			for range 150 {
+				unit := bytes.Clone(whole)
+				for range 1 + chance.IntN(6) {
+					at := chance.IntN(len(unit))
+					if chance.IntN(2) == 0 {
+						at = chance.IntN(min(120, len(unit))) // parameter sets and slice headers
+					}
+					unit[at] ^= byte(1 << chance.IntN(8))
+				}
+				img, err := d.Decode(t.Context(), codec, unit)
+				switch {
+				case err == nil && img.Bounds().Dx()*img.Bounds().Dy() <= 1<<20:
+					pictures++
+				case err == nil:
+					t.Errorf("picture of %v", img.Bounds())
+				case errors.Is(err, decoder.ErrUnusable):
+					t.Fatal(err)
+				}
+			}
+			t.Logf("%d of 150 gave a picture", pictures)
+			if img, err := d.Decode(t.Context(), codec, whole); err != nil || img.Bounds().Dx() != 320 {
+				t.Errorf("afterwards, whole: %v", err)
+			}
+		})
 	}
 }
 
