@@ -82,6 +82,8 @@ func TestSetPoints(t *testing.T) {
 		t.Error(diff)
 	}
 	b.call("POST", path, root, set(30, 21)).problem(409, "value_changed")
+	b.call("POST", path, root, set(30, 25.449)).problem(409, "value_changed") // the first digit shown is another one
+	b.call("POST", path, root, set(25.5, 25.46)).want(200)                    // shown as 25.5 as well
 	b.call("POST", path, root, set(50.1, 25.5)).problem(400, "out_of_range")
 	b.call("POST", path, root, set(25.55, 25.5)).problem(400, "between_steps")
 	b.call("POST", "/api/v1/points/gate-a.temp:write", root, set(1, 0)).problem(400, "not_writable")
@@ -98,6 +100,8 @@ func TestSetPoints(t *testing.T) {
 	want := []string{
 		"asked point/gate-a.fan 降尘 set 25.5", "ok point/gate-a.fan 降尘 set 25.5; before 21, after 25.5",
 		"asked point/gate-a.fan 降尘 set 30", "value_changed point/gate-a.fan 降尘 set 30; before 25.5, after 25.5",
+		"asked point/gate-a.fan 降尘 set 30", "value_changed point/gate-a.fan 降尘 set 30; before 25.5, after 25.5",
+		"asked point/gate-a.fan 降尘 set 25.5", "ok point/gate-a.fan 降尘 set 25.5; before 25.5, after 25.5",
 		"out_of_range point/gate-a.fan 降尘 set 50.1",
 		"asked point/gate-a.fan 降尘 set 25.55", "between_steps point/gate-a.fan 降尘 set 25.55",
 		"not_writable point/gate-a.temp 降尘 set 1", "not_writable point/gate-a.pm10 降尘 set 1",

@@ -18,6 +18,7 @@ import (
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/timeseries"
 )
 
 func alarm(id, site string, at time.Time) breach.Event {
@@ -76,6 +77,52 @@ func TestReadings(t *testing.T) {
 }
 
 // into2 reads what a plain decoder cannot: qualities are words on the wire.
+func TestReadingsAsATable(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	root := bearer(b.token(accounts.Administrator))
+	b.furnish(b.token(accounts.Administrator))
+	b.call("POST", "/api/v1/points", root, map[string]any{"id": "gate-a.odd", "name": "odd", "factor": "odd", "unit": "=1+2", "digits": 0}).want(201)
+	b.site.keep("a", "gate-a.pm10", day, 1, -2.5, 3)
+	b.site.keep("a", "gate-a.odd", day, 1)
+	b.site.samples[timeseries.Series{Site: "a", Point: "gate-a.pm10"}][1].Quality = devices.BadMaintenance
+	const span = "&from=2026-03-01T08:00:00%2B08:00&to=2026-03-01T09:00:00%2B08:00"
+	tests := []struct{ name, query, accept, want string }{
+		{"samples", "gate-a.pm10&format=csv", "", "point,unit,at,value,quality,mark\r\n" +
+			"gate-a.pm10,ug/m3,2026-03-01T08:00:00.000+08:00,1,good,\r\n" +
+			"gate-a.pm10,ug/m3,2026-03-01T08:01:00.000+08:00,-2.5,bad/maintenance,M\r\n" +
+			"gate-a.pm10,ug/m3,2026-03-01T08:02:00.000+08:00,3,good,\r\n"},
+		{"by header, a unit that a spreadsheet would run", "gate-a.odd", "text/csv", "point,unit,at,value,quality,mark\r\ngate-a.odd,'=1+2,2026-03-01T08:00:00.000+08:00,1,good,\r\n"},
+		{"windows", "gate-a.pm10&format=csv&window=2m&fn=max,count,min", "", "point,unit,start,window,count,max,min\r\n" +
+			"gate-a.pm10,ug/m3,2026-03-01T08:00:00.000+08:00,2m,2,1,-2.5\r\ngate-a.pm10,ug/m3,2026-03-01T08:02:00.000+08:00,2m,1,3,3\r\n"},
+		{"the parameter goes before the header", "gate-a.odd&format=json", "text/csv", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := bearer(b.token(accounts.Viewer, "a"))
+			if tt.accept != "" {
+				h["Accept"] = tt.accept
+			}
+			a := b.call("GET", "/api/v1/readings?point="+tt.query+span, h, nil).want(200)
+			if tt.want == "" {
+				if !json.Valid(a.body) {
+					t.Errorf("no JSON: %s", a.body)
+				}
+				return
+			}
+			if diff := cmp.Diff("\ufeff"+tt.want, string(a.body)); diff != "" {
+				t.Error(diff)
+			}
+			if got := a.header.Get("Content-Disposition"); !strings.HasPrefix(got, `attachment; filename="gate-a.`) {
+				t.Errorf("disposition %q", got)
+			}
+		})
+	}
+	b.call("GET", "/api/v1/readings?point=gate-a.pm10&format=csv&max=2"+span, root, nil).problem(400, "too_many_rows")
+	b.call("GET", "/api/v1/readings?point=gate-a.pm10&format=xls", root, nil).problem(400, "not_one_of")
+	b.call("GET", "/api/v1/readings?point=gate-b.pm10&format=csv", bearer(b.token(accounts.Viewer, "a")), nil).problem(404, "not_found")
+}
+
 func (a answer) into2(v *api.Readings) {
 	a.t.Helper()
 	var raw struct {

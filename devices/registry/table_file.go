@@ -101,6 +101,14 @@ func (f TableForm) separator() byte {
 	return ','
 }
 
+// Cell is text as a cell of a table with commas: quoted where it must be, and no
+// spreadsheet takes it for a formula.
+func Cell(text string) string {
+	var b bytes.Buffer
+	writeCell(&b, defuse(text))
+	return b.String()
+}
+
 // writeCell quotes what a spreadsheet would cut or trim, also where it splits
 // at the other separator.
 func writeCell(b *bytes.Buffer, text string) {

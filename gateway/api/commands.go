@@ -92,7 +92,7 @@ func (a *API) writePoint(c echo.Context) error {
 	if err != nil {
 		return a.refused(c, entry, err)
 	}
-	dev, unit := a.Registry.Snapshot().Devices[bound.Device], thing.(*devices.Point).Unit
+	dev, point := a.Registry.Snapshot().Devices[bound.Device], thing.(*devices.Point)
 	if dev == nil { // retired meanwhile
 		return echo.ErrNotFound
 	}
@@ -103,7 +103,7 @@ func (a *API) writePoint(c echo.Context) error {
 		known := false
 		w, err = writer.Write(ctx, *dev, *bound, *body.Value, func(before float64) error {
 			known = true
-			return unchanged(before, *body.Seen, unit)
+			return unchanged(before, *body.Seen, point)
 		})
 		if !known {
 			return "", err
@@ -113,7 +113,7 @@ func (a *API) writePoint(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, SetPoint{Point: thing.Key(), Device: dev.ID, Before: w.Before, After: w.After, Unit: unit, Raw: w.Raw})
+	return c.JSON(http.StatusOK, SetPoint{Point: thing.Key(), Device: dev.ID, Before: w.Before, After: w.After, Unit: point.Unit, Raw: w.Raw})
 }
 
 func (r *SetPointRequest) check() error {
@@ -158,11 +158,14 @@ func bindingOf(s *registry.Snapshot, point string, at time.Time) *devices.Bindin
 	return nil
 }
 
-// unchanged says that what stands there is what the person has seen.
-func unchanged(is, seen float64, unit string) error {
-	if is == seen {
+// unchanged says that what stands there is what the person has seen, by the
+// digits that are shown of the point: what an instrument measures itself, or a
+// knob sets, trembles in those behind.
+func unchanged(is, seen float64, p *devices.Point) error {
+	if half := 0.5 * math.Pow10(-p.Digits); math.Abs(is-seen) <= half*(1+1e-9) {
 		return nil
 	}
+	unit := p.Unit
 	return &devices.Problem{
 		Kind: devices.ErrConflict, Code: "value_changed", Field: "seen",
 		ZH: fmt.Sprintf("仪表中现为 %s %s，与您看到的 %s 不同，未写入；请核对后再试", figure(is), unit, figure(seen)),

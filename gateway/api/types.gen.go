@@ -210,6 +210,36 @@ func (e TicketRequestPurpose) Valid() bool {
 	}
 }
 
+// Defines values for WallLayout.
+const (
+	N1  WallLayout = "1"
+	N15 WallLayout = "1+5"
+	N16 WallLayout = "16"
+	N17 WallLayout = "1+7"
+	N4  WallLayout = "4"
+	N9  WallLayout = "9"
+)
+
+// Valid indicates whether the value is a known member of the WallLayout enum.
+func (e WallLayout) Valid() bool {
+	switch e {
+	case N1:
+		return true
+	case N15:
+		return true
+	case N16:
+		return true
+	case N17:
+		return true
+	case N4:
+		return true
+	case N9:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListEventsParamsState.
 const (
 	ListEventsParamsStateClosed         ListEventsParamsState = "closed"
@@ -475,7 +505,7 @@ type Device = devices.Device
 
 // DeviceHealth defines model for DeviceHealth.
 type DeviceHealth struct {
-	// Answers Absent where it is not polled
+	// Answers Of polls; of a data logger, of its answers to commands; of a broker, to the pings of its session. Absent where nothing was asked yet, as of clients of the embedded broker
 	Answers *AnswerTimes `json:"answers,omitempty"`
 
 	// Day What succeeded in a span that ends now, and whose beginning is rounded up to a slot of it
@@ -1538,6 +1568,38 @@ type Topic = devices.Topic
 // Video The stream of a camera; absent where no picture came
 type Video = streams.Video
 
+// Wall Pictures side by side; with several pages a tour 轮巡
+type Wall struct {
+	// AlarmFirst Pictures of outlets in alarm come to the front, from whatever page
+	AlarmFirst bool `json:"alarm_first,omitempty,omitzero"`
+
+	// Dwell How long a tour stays on a page, 5s to 1h; absent: no tour, pages are turned by hand
+	Dwell devices.Duration `json:"dwell,omitempty,omitzero"`
+
+	// Layout Pictures side by side; 1+5 and 1+7 have one large among small ones
+	Layout WallLayout `json:"layout"`
+
+	// Name Unlike that of the others
+	Name  string     `json:"name"`
+	Pages []WallPage `json:"pages"`
+}
+
+// WallLayout Pictures side by side; 1+5 and 1+7 have one large among small ones
+type WallLayout string
+
+// WallPage defines model for WallPage.
+type WallPage struct {
+	// Cameras Ids in the order of the places; empty text: an empty place. Those beyond the layout are kept for a larger one
+	Cameras []string `json:"cameras"`
+}
+
+// Walls Somebody's walls of pictures
+type Walls struct {
+	// Version One more at each replacement; 0 before the first. Sent back in PUT
+	Version int64  `json:"version"`
+	Walls   []Wall `json:"walls"`
+}
+
 // Window Holds what `fn` asked for, besides start and count
 type Window struct {
 	// Count Usable values; a window without any is absent
@@ -1882,7 +1944,8 @@ type ListReadingsParams struct {
 	Fn []Function `form:"fn,omitempty" json:"fn,omitempty,omitzero"`
 
 	// Max Most samples or windows in one answer
-	Max int `form:"max,omitempty" json:"max,omitempty,omitzero"`
+	Max    int    `form:"max,omitempty" json:"max,omitempty,omitzero"`
+	Format string `form:"format,omitempty" json:"format,omitempty,omitzero"`
 }
 
 // ListSitesParams defines parameters for ListSites.
@@ -1972,6 +2035,9 @@ type ReplaceLimitJSONRequestBody = Limit
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
+
+// ReplaceMyWallsJSONRequestBody defines body for ReplaceMyWalls for application/json ContentType.
+type ReplaceMyWallsJSONRequestBody = Walls
 
 // CreateOutletJSONRequestBody defines body for CreateOutlet for application/json ContentType.
 type CreateOutletJSONRequestBody = Outlet
