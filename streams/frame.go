@@ -93,8 +93,11 @@ func appendTrimmed(units [][]byte, unit []byte) [][]byte {
 // Still is one picture of a camera.
 type Still struct {
 	JPEG          []byte
-	At            time.Time // capture, by the gateway's clock
+	At            time.Time  // capture, by the gateway's clock
+	Taken         time.Time  // capture by the clock of Source, as Frame.Taken
+	Source        TimeSource // empty: Taken is not known
+	Clock         Clock      // how the camera's clock stood against the gateway's
 	Width, Height int
-	Step          string // rung of the ladder that gave it: "camera", "ffmpeg", "frame"
+	Step          string // rung of the ladder that gave it, see streams/snapshot
 	Frame         []byte // one-frame MP4 when no JPEG could be made
 }
