@@ -86,6 +86,14 @@ func (p people) Ticket(who api.Principal, purpose, target string) (string, time.
 	return p.accounts.Ticket(identity(who), purpose, target)
 }
 
+func (p people) Preference(ctx context.Context, who api.Principal, name string) ([]byte, int64, error) {
+	return p.accounts.Preference(ctx, who.ID, name)
+}
+
+func (p people) Prefer(ctx context.Context, who api.Principal, name string, version int64, data []byte) error {
+	return p.accounts.Prefer(ctx, who.ID, name, version, data)
+}
+
 func (p people) People() []api.Person {
 	list := []api.Person{}
 	for _, person := range p.accounts.People() {

@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -260,8 +261,9 @@ func (a *Accounts) Retire(ctx context.Context, by By, id string) error {
 		if err != nil || n == 0 {
 			return first(err, noPerson(id))
 		}
-		_, err = tx.ExecContext(ctx, deleteSessionsOf, id, "")
-		return err
+		_, sessions := tx.ExecContext(ctx, deleteSessionsOf, id, "")
+		_, preferences := tx.ExecContext(ctx, deletePreferencesOf, id)
+		return errors.Join(sessions, preferences)
 	})
 	if err == nil {
 		a.store.forgetOf(id, "")

@@ -43,6 +43,11 @@ const (
 		ON CONFLICT (subject) DO UPDATE SET failures = excluded.failures, last_ms = excluded.last_ms, locked_ms = excluded.locked_ms`
 	deleteAttempts    = `DELETE FROM attempts WHERE subject = ?`
 	deleteOldAttempts = `DELETE FROM attempts WHERE last_ms < ? AND locked_ms < ?`
+
+	selectPreference    = `SELECT data, version FROM preferences WHERE owner = ? AND name = ?`
+	insertPreference    = `INSERT INTO preferences (owner, name, data, version, updated_ms) VALUES (?, ?, ?, 1, ?) ON CONFLICT (owner, name) DO NOTHING`
+	updatePreference    = `UPDATE preferences SET data = ?, version = version + 1, updated_ms = ? WHERE owner = ? AND name = ? AND version = ?`
+	deletePreferencesOf = `DELETE FROM preferences WHERE owner = ?`
 )
 
 func readPeople(ctx context.Context, db *sql.DB) (map[string]*Person, error) {

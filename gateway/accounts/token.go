@@ -103,7 +103,8 @@ func (a *Accounts) Revoke(ctx context.Context, by By, id string) error {
 		if err != nil || n == 0 {
 			return first(err, noToken(id))
 		}
-		return nil
+		_, err = tx.ExecContext(ctx, deletePreferencesOf, "token:"+id)
+		return err
 	})
 }
 

@@ -227,6 +227,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
 		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
 		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),
+		"getMyWalls": a.getMyWalls, "replaceMyWalls": a.replaceMyWalls,
 		"writePoint": a.writePoint, "commandDevice": a.commandDevice, "listLoggerCommands": listLoggerCommands,
 		"getStatus": a.getStatus, "listLosses": a.listLosses, "listDeadLetters": a.listLetters, "replayDeadLetters": a.replayLetters,
 		"getPlatform": a.getPlatform, "enrolPlatform": a.enrolPlatform, "receiveCommand": a.receiveCommand,

@@ -183,6 +183,11 @@ type Accounts interface {
 	Person(id string) (Person, error)
 	CreatePerson(ctx context.Context, who Principal, p PersonCreate) (Person, error)
 	ReplacePerson(ctx context.Context, who Principal, id string, version int64, p PersonReplace) (Person, error)
+	// Preference is what who has chosen under name, nothing and 0 at first;
+	// Prefer replaces that version of it.
+	Preference(ctx context.Context, who Principal, name string) (data []byte, version int64, err error)
+	Prefer(ctx context.Context, who Principal, name string, version int64, data []byte) error
+
 	RetirePerson(ctx context.Context, who Principal, id string) error
 	ResetPassword(ctx context.Context, who Principal, id, password string) (Person, error)
 
