@@ -47,6 +47,9 @@ export function reading(value: number, point?: { digits: number; labels?: { valu
   return point?.labels?.find((l) => l.value === value)?.text ?? figure(value, point?.digits)
 }
 
+/** Part of one as a percentage, rounded down: 99.96 % is not "always". */
+export const percent = (rate: number | undefined) => (rate === undefined ? '—' : (Math.floor(rate * 1000) / 10).toFixed(1) + ' %')
+
 /** Units as they are printed: ug/m3 becomes µg/m³. */
 export function unitText(unit: string | undefined): string {
   return (unit ?? '').replace(/^ug\b/, 'µg').replace(/m3\b/g, 'm³').replace(/m2\b/g, 'm²')
