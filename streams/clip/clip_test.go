@@ -296,7 +296,7 @@ func TestLiveEnds(t *testing.T) {
 	}{
 		{"to its end", 0, time.Minute, 0, 4 * time.Second, 100, false, false, 0},
 		{"camera lost", time.Second, time.Minute, 0, 4300 * time.Millisecond, 26, false, false, 1},
-		{"gateway stops", 0, X, true, false, 1},
+		{"gateway stops", 0, 1990 * time.Millisecond, 0, 1990 * time.Millisecond, 50, true, false, 1},
 		{"full", 0, time.Minute, headSpace + 1, 1 * time.Second, 26, false, true, 1},
 	}
 	for _, tt := range tests {

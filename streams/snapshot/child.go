@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,7 @@ const (
 	maxSaid = 4 << 10  // bytes of its error text
 )
 
-// child runs ffmpeg, one process for each key frame, behind the walls of
+// child runs ffmpeg, one process for each picture, behind the walls of
 // confine_linux.go.
 type child struct {
 	path   string
@@ -49,12 +50,12 @@ type child struct {
 	tell   sync.Once    // of walls that are missing
 }
 
-// jpeg decodes a key frame to a full-range JPEG. It returns errDamaged when
-// the frame is at fault.
-func (c *child) jpeg(ctx context.Context, frame *streams.Frame) ([]byte, error) {
+// jpeg decodes a key frame and what follows it, and gives the last frame as a
+// full-range JPEG. It returns errDamaged when the frames are at fault.
+func (c *child) jpeg(ctx context.Context, group []*streams.Frame) ([]byte, error) {
 	for {
 		behind := walls(c.walls.Load())
-		picture, err := c.run(ctx, frame, behind)
+		picture, err := c.run(ctx, group, behind)
 		if !errors.Is(err, errWalls) || behind == ownUser {
 			return picture, err
 		}
@@ -67,10 +68,10 @@ func (c *child) jpeg(ctx context.Context, frame *streams.Frame) ([]byte, error) 
 // errWalls says that the system refuses a user or namespaces.
 var errWalls = errors.New("refused by the system")
 
-func (c *child) run(ctx context.Context, frame *streams.Frame, behind walls) ([]byte, error) {
+func (c *child) run(ctx context.Context, group []*streams.Frame, behind walls) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Time)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.path, arguments(frame.Params.Codec)...) //nolint:gosec // the path is the owner's
+	cmd := exec.CommandContext(ctx, c.path, arguments(group)...) //nolint:gosec // the path is the owner's
 	out, said := &bounded{max: maxJPEG, stop: cancel}, &bounded{max: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, said
 	cmd.Env = []string{"LC_ALL=C"}
@@ -102,7 +103,11 @@ func (c *child) run(ctx context.Context, frame *streams.Frame, behind walls) ([]
 		return nil, fmt.Errorf("ffmpeg: set limits: %w", err)
 	}
 	// A child that ends early breaks this pipe; its exit says why.
-	_, _ = in.Write(frame.AnnexB())
+	for _, f := range group {
+		if _, err := in.Write(f.AnnexB()); err != nil {
+			break
+		}
+	}
 	_ = in.Close()
 	return verdict(ctx, cmd.Wait(), out, said.String())
 }
@@ -146,16 +151,25 @@ func firstLine(s string) string {
 // arguments of the child. explode and xerror make every decoding fault an
 // exit status; one thread keeps its memory small; the scaler turns the usual
 // limited range of video into the full range of JPEG.
-func arguments(codec streams.Codec) []string {
-	demuxer := "h264"
-	if codec == streams.H265 {
+func arguments(group []*streams.Frame) []string {
+	demuxer, filter := "h264", "scale=out_range=full,format=yuvj420p"
+	if group[0].Params.Codec == streams.H265 {
 		demuxer = "hevc"
+	}
+	if last := len(group) - 1; last > 0 {
+		place := 0 // in the order of showing
+		for _, f := range group[:last] {
+			if f.PTS < group[last].PTS {
+				place++
+			}
+		}
+		filter = "select=eq(n\\," + strconv.Itoa(place) + ")," + filter
 	}
 	return []string{
 		"-hide_banner", "-loglevel", "error",
 		"-protocol_whitelist", "pipe", "-err_detect", "explode", "-xerror",
 		"-threads", "1", "-f", demuxer, "-i", "pipe:0",
-		"-frames:v", "1", "-an", "-vf", "scale=out_range=full,format=yuvj420p", "-filter_threads", "1",
+		"-frames:v", "1", "-an", "-vf", filter, "-filter_threads", "1",
 		"-threads", "1", "-c:v", "mjpeg", "-q:v", "3", "-f", "mjpeg", "pipe:1",
 	}
 }

@@ -64,7 +64,7 @@ func TestChildCannotGetOut(t *testing.T) {
 			limits.setDefaults()
 			c := &child{path: path, limits: limits, log: slog.New(slog.DiscardHandler)}
 			c.walls.Store(int32(tt.behind))
-			out, err := c.jpeg(t.Context(), &streams.Frame{Params: &streams.Parameters{Codec: streams.H264}, NALUs: [][]byte{{1, 2}}})
+			out, err := c.jpeg(t.Context(), []*streams.Frame{{Params: &streams.Parameters{Codec: streams.H264}, NALUs: [][]byte{{1, 2}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

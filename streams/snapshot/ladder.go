@@ -15,9 +15,9 @@ var errDamaged = errors.New("damaged")
 // make gives the frame's picture by the highest rung that works. What is wrong
 // with the frame itself ends the ladder.
 func (t *Taker) make(ctx context.Context, frame *streams.Frame) (streams.Still, *devices.Problem) {
-	still := streams.Still{At: frame.At, Width: frame.Params.Width, Height: frame.Params.Height}
+	still := blank(frame)
 	var err error
-	still.JPEG, still.Step, err = t.decode(ctx, frame)
+	still.JPEG, still.Step, err = t.decode(ctx, []*streams.Frame{frame})
 	switch at := clock(frame.At); {
 	case err == nil:
 		return still, nil
@@ -36,18 +36,25 @@ func (t *Taker) make(ctx context.Context, frame *streams.Frame) (streams.Still, 
 	return still, nil
 }
 
-// decode gives the frame as a JPEG, and the rung that made it.
-func (t *Taker) decode(ctx context.Context, frame *streams.Frame) (picture []byte, step string, err error) {
+// blank is the still of a frame, without its picture.
+func blank(frame *streams.Frame) streams.Still {
+	return streams.Still{At: frame.At, Taken: frame.Taken, Source: frame.Source, Width: frame.Params.Width, Height: frame.Params.Height}
+}
+
+// decode gives the last frame of a group as a JPEG, and the rung that made it.
+// The module decodes key frames only.
+func (t *Taker) decode(ctx context.Context, group []*streams.Frame) (picture []byte, step string, err error) {
 	if err := t.turn.Acquire(ctx, 1); err != nil {
 		return nil, "", err
 	}
 	defer t.turn.Release(1)
+	frame := group[len(group)-1]
 	if frame.Params.Codec == streams.MJPEG {
 		picture, err = frame.NALUs[0], checkJPEG(frame.NALUs[0], frame.Params)
 		return picture, StepMJPEG, err
 	}
 	if t.ffmpeg != nil {
-		picture, err = t.ffmpeg.jpeg(ctx, frame)
+		picture, err = t.ffmpeg.jpeg(ctx, group)
 		if err == nil {
 			err = checkJPEG(picture, frame.Params)
 		}
@@ -59,6 +66,9 @@ func (t *Taker) decode(ctx context.Context, frame *streams.Frame) (picture []byt
 			return picture, StepFFmpeg, err
 		}
 		t.note(err)
+	}
+	if !frame.Key {
+		return nil, "", errors.Join(decoder.ErrUnusable, err)
 	}
 	img, err := t.module.Decode(ctx, frame.Params.Codec, frame.AnnexB())
 	if err == nil {

@@ -10,6 +10,10 @@
 // installed and nothing can break out of it. ffmpeg children are confined by
 // what the system offers; confine_linux.go names it.
 //
+// [Taker.Moment] gives the picture of a moment that has been, from what the feed
+// still holds. Where the key frame before it is far, ffmpeg decodes all from there
+// to the very frame; without ffmpeg the nearest key frame has to do.
+//
 // A key frame counts only while its source is connected and it is not older
 // than five seconds or two key-frame intervals, whichever is more. A damaged
 // key frame gives no picture at all: a decoder that conceals what is missing
@@ -164,7 +168,9 @@ func (t *Taker) TakeSized(ctx context.Context, camera devices.Camera, feed *stre
 		why.Cause = errors.Join(why.Cause, refused)
 		return streams.Still{}, why
 	}
-	return t.shoot(ctx, view{camera.ID, frame.Params}, frame, width)
+	still, err := t.shoot(ctx, view{camera.ID, frame.Params}, frame, width)
+	still.Clock = feed.State().Clock
+	return still, err
 }
 
 // current gives the key frame that shows the camera as it is at now, or says
