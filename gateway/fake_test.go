@@ -139,6 +139,16 @@ func (s *site) View(ctx context.Context, camera string, _ devices.Profile, conn 
 	return ctx.Err()
 }
 
+// HLS answers with the name of the file.
+func (s *site) HLS(w http.ResponseWriter, _ *http.Request, camera string, profile devices.Profile, name string) error {
+	if camera != "cam-a" || name == "gone.m3u8" {
+		return &devices.Problem{Kind: devices.ErrNotFound, Code: "hls_renewed", ZH: "请重新打开", EN: "open it again"}
+	}
+	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
+	_, err := io.WriteString(w, string(profile)+"/"+name)
+	return err
+}
+
 func (s *site) Retry(string) error { return nil }
 
 func (s *site) Events(_ context.Context, f breach.Filter) ([]breach.Event, error) {

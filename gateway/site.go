@@ -99,6 +99,10 @@ func (s siteCameras) View(ctx context.Context, camera string, profile devices.Pr
 	return s.Box.Cameras.View(ctx, camera, profile, conn)
 }
 
+func (s siteCameras) HLS(w http.ResponseWriter, r *http.Request, camera string, profile devices.Profile, name string) error {
+	return s.Box.Cameras.HLS(w, r, camera, profile, name)
+}
+
 func (s siteCameras) Retry(camera string) error { return s.Box.Cameras.Retry(camera) }
 
 type siteEvents struct{ *edge.Box }

@@ -44,6 +44,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	}
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", root, nil).want(200)
 	b.watch("cam-a", root)
+	b.playback("cam-a", "", root)
 	b.call("POST", "/api/v1/cameras/cam-a:retry", root, nil).want(204)
 	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)
 	b.call("POST", "/api/v1/cameras:probe", root, map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}).want(200)
@@ -130,6 +131,7 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		{"POST", "/events/al-1:acknowledge", map[string]string{"note": ""}},
 		{"GET", "/blobs/" + sum, nil},
 		{"GET", "/cameras/cam-a/still.jpg", nil},
+		{"GET", "/cameras/cam-a/hls/index.m3u8", nil},
 		{"POST", "/devices:probe", map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}},
 		{"POST", "/cameras:probe", map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}},
 		{"POST", "/devices:scan", map[string]any{"device": map[string]any{"endpoint": "modbus://10.1.1.1"}}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sort"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"offsite/devices/registry"
 	"offsite/streams"
 	"offsite/streams/fmp4"
+	"offsite/streams/hls"
 	"offsite/streams/rtsp"
 	"offsite/streams/snapshot"
 )
@@ -39,6 +41,7 @@ type notes interface {
 type Config struct {
 	RTSP   rtsp.Config
 	Feed   streams.FeedConfig
+	HLS    hls.Config
 	Taker  *snapshot.Taker
 	Places devices.Places // where cameras may be, for probes
 	Notes  notes
@@ -91,12 +94,13 @@ type camera struct {
 type stream struct {
 	feed  *streams.Feed
 	live  *fmp4.Muxer
+	hls   *hls.Muxer
 	retry chan struct{} // asks for an attempt now; has room for one
 }
 
-func newStream(cfg streams.FeedConfig) stream {
+func newStream(cfg streams.FeedConfig, segments hls.Config) stream {
 	feed := streams.NewFeed(cfg)
-	return stream{feed, fmp4.New(feed, fmp4.Config{}), make(chan struct{}, 1)}
+	return stream{feed, fmp4.New(feed, fmp4.Config{}), hls.New(feed, segments), make(chan struct{}, 1)}
 }
 
 // subRing is the ring of a sub-stream, from which no evidence is taken.
@@ -131,7 +135,7 @@ func (f *Feeds) Task(thing devices.Camera) func(context.Context) error {
 	if cam == nil {
 		small := f.cfg.Feed
 		small.Ring = subRing
-		cam = &camera{stream: newStream(f.cfg.Feed), sub: newStream(small)}
+		cam = &camera{stream: newStream(f.cfg.Feed, f.cfg.HLS), sub: newStream(small, f.cfg.HLS)}
 		f.list[thing.ID] = cam
 	}
 	cam.thing = thing
@@ -285,6 +289,18 @@ func (f *Feeds) View(ctx context.Context, id string, p devices.Profile, conn *we
 	s := cam.in(p)
 	f.mu.Unlock()
 	return s.live.Serve(ctx, conn)
+}
+
+// HLS answers with one file of a profile's Low-Latency HLS, as streams/hls says.
+func (f *Feeds) HLS(w http.ResponseWriter, r *http.Request, id string, p devices.Profile, name string) error {
+	cam, err := f.of(id)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	s := cam.in(p)
+	f.mu.Unlock()
+	return s.hls.Serve(w, r, name)
 }
 
 // Feed gives the feed of a profile, the main one where there is no other.

@@ -21,12 +21,14 @@ func (f *Feeds) run(ctx context.Context, cam *camera, thing devices.Camera) erro
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.watch(ctx, cam) })
 	g.Go(func() error { return f.serve(ctx, &cam.stream, main) })
+	g.Go(func() error { return cam.hls.Run(ctx) })
 	if thing.SubURL != "" {
 		sub, err := rtsp.Open(thing.In(devices.SubProfile), f.cfg.RTSP)
 		if err != nil { // Check of the whole has found nothing
 			sub = main
 		}
 		g.Go(func() error { return f.serve(ctx, &cam.sub, sub) })
+		g.Go(func() error { return cam.sub.hls.Run(ctx) })
 	}
 	return g.Wait()
 }

@@ -40,6 +40,7 @@ const Base = "/api/v1"
 const (
 	Public       = "public"   // nobody needs to sign in
 	FromPlatform = "platform" // signed by the supervision platform; the handler checks it
+	FromPlayback = "playback" // whoever holds the address of a playback; the handler checks it
 )
 
 // API serves the operations of openapi.yaml.
@@ -49,6 +50,8 @@ type API struct {
 	opened  time.Time
 	probing chan struct{} // has room for those that may be under way
 	tables  chan struct{} // the same for imports
+
+	playbacks *playbacks
 }
 
 // New makes an API on b. Nothing runs before [API.Run].
@@ -56,7 +59,10 @@ func New(b Backend, log *slog.Logger) *API {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &API{Backend: b, log: log, opened: time.Now().UTC(), probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll)}
+	return &API{
+		Backend: b, log: log, opened: time.Now().UTC(), probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll),
+		playbacks: newPlaybacks(),
+	}
 }
 
 // Operation is one method on one path.
@@ -77,7 +83,7 @@ func (o *Operation) Allows(role Role) bool { return slices.Contains(o.Roles, str
 
 // Open says whether the operation needs nobody to be signed in.
 func (o *Operation) Open() bool {
-	return slices.Contains(o.Roles, Public) || slices.Contains(o.Roles, FromPlatform)
+	return slices.ContainsFunc(o.Roles, func(r string) bool { return r == Public || r == FromPlatform || r == FromPlayback })
 }
 
 // Target is what a ticket for this operation must name: the id in the path.
@@ -132,7 +138,7 @@ func operation(method, path string, op *openapi3.Operation, handlers map[string]
 	roles, _ := op.Extensions["x-roles"].([]any)
 	for _, r := range roles {
 		role, _ := r.(string)
-		if !slices.Contains([]string{"administrator", "field_engineer", "staff", "viewer", "integrator", Public, FromPlatform}, role) {
+		if !slices.Contains([]string{"administrator", "field_engineer", "staff", "viewer", "integrator", Public, FromPlatform, FromPlayback}, role) {
 			return o, fmt.Errorf("openapi.yaml: %s %s: unknown role %v", method, path, r)
 		}
 		o.Roles = append(o.Roles, role)
@@ -221,13 +227,13 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 	m := map[string]echo.HandlerFunc{
 		"getSetup": a.getSetup, "setUp": a.setUp, "signIn": a.signIn, "signInByLink": a.signInByLink, "signOut": a.signOut,
 		"getMe": a.getMe, "changePassword": a.changePassword, "createTicket": a.createTicket,
+		"getMyWalls": a.getMyWalls, "replaceMyWalls": a.replaceMyWalls,
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
 		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
-		"getStill": a.getStill, "viewLive": a.viewLive, "retryCamera": a.retryCamera,
+		"getStill": a.getStill, "viewLive": a.viewLive, "openHLS": a.openHLS, "getHLS": a.getHLS, "retryCamera": a.retryCamera,
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
 		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
 		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),
-		"getMyWalls": a.getMyWalls, "replaceMyWalls": a.replaceMyWalls,
 		"writePoint": a.writePoint, "commandDevice": a.commandDevice, "listLoggerCommands": listLoggerCommands,
 		"getStatus": a.getStatus, "listLosses": a.listLosses, "listDeadLetters": a.listLetters, "replayDeadLetters": a.replayLetters,
 		"getPlatform": a.getPlatform, "enrolPlatform": a.enrolPlatform, "receiveCommand": a.receiveCommand,

@@ -72,6 +72,10 @@ type Cameras interface {
 	Still(ctx context.Context, camera string, width int) (streams.Still, error)
 	View(ctx context.Context, camera string, profile devices.Profile, conn *websocket.Conn) error
 	Retry(camera string) error // connects at once to a camera that waits
+
+	// HLS answers with one file of the live picture as Low-Latency HLS. Where it
+	// returns a Problem it has answered nothing.
+	HLS(w http.ResponseWriter, r *http.Request, camera string, profile devices.Profile, name string) error
 }
 
 // Devices tells how the registered devices fare, by id.
@@ -179,15 +183,15 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, who Principal, old, fresh string) (Me, error)
 	Ticket(who Principal, purpose, target string) (secret string, expires time.Time, err error)
 
-	People() []Person
-	Person(id string) (Person, error)
-	CreatePerson(ctx context.Context, who Principal, p PersonCreate) (Person, error)
-	ReplacePerson(ctx context.Context, who Principal, id string, version int64, p PersonReplace) (Person, error)
 	// Preference is what who has chosen under name, nothing and 0 at first;
 	// Prefer replaces that version of it.
 	Preference(ctx context.Context, who Principal, name string) (data []byte, version int64, err error)
 	Prefer(ctx context.Context, who Principal, name string, version int64, data []byte) error
 
+	People() []Person
+	Person(id string) (Person, error)
+	CreatePerson(ctx context.Context, who Principal, p PersonCreate) (Person, error)
+	ReplacePerson(ctx context.Context, who Principal, id string, version int64, p PersonReplace) (Person, error)
 	RetirePerson(ctx context.Context, who Principal, id string) error
 	ResetPassword(ctx context.Context, who Principal, id, password string) (Person, error)
 

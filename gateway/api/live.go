@@ -83,8 +83,15 @@ func mergeEvents(x, y []breach.Event) []breach.Event {
 	return merged
 }
 
-// Run carries what happens to the hub until ctx ends.
+// Run carries what happens to the hub, and ends playbacks, until ctx ends.
 func (a *API) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.carry(ctx) })
+	g.Go(func() error { return a.watchPlaybacks(ctx) })
+	return g.Wait()
+}
+
+func (a *API) carry(ctx context.Context) error {
 	updates, missed, stop := a.Updates.Updates()
 	defer stop()
 	for told := int64(0); ; {
@@ -142,10 +149,7 @@ func (a *API) viewLive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	profile := devices.MainProfile
-	if c.QueryParam("profile") == string(devices.SubProfile) {
-		profile = devices.SubProfile
-	}
+	profile := profileOf(c)
 	ctx := c.Request().Context()
 	who := Who(c)
 	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "live.view", What: "camera/" + t.Key()})); err != nil {

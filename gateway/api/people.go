@@ -108,6 +108,7 @@ func (a *API) changePassword(c echo.Context) error {
 var ticketPaths = map[TicketRequestPurpose]func(target string) string{
 	Still: func(id string) string { return "/cameras/" + id + "/still.jpg" },
 	View:  func(id string) string { return "/cameras/" + id + "/live" },
+	Hls:   func(id string) string { return "/cameras/" + id + "/hls/index.m3u8" },
 	Blob:  func(sum string) string { return "/blobs/" + sum },
 	Live:  func(string) string { return "/live" },
 }
@@ -130,7 +131,7 @@ func (a *API) createTicket(c echo.Context) error {
 
 func (a *API) checkTicket(c echo.Context, body TicketRequest) error {
 	switch body.Purpose {
-	case Still, View:
+	case Still, View, Hls:
 		_, err := visible(Who(c), a.Registry.Snapshot(), devices.KindCamera, body.Target)
 		return err
 	case Blob:

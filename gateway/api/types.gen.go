@@ -189,6 +189,7 @@ func (e Role) Valid() bool {
 // Defines values for TicketRequestPurpose.
 const (
 	Blob  TicketRequestPurpose = "blob"
+	Hls   TicketRequestPurpose = "hls"
 	Live  TicketRequestPurpose = "live"
 	Still TicketRequestPurpose = "still"
 	View  TicketRequestPurpose = "view"
@@ -198,6 +199,8 @@ const (
 func (e TicketRequestPurpose) Valid() bool {
 	switch e {
 	case Blob:
+		return true
+	case Hls:
 		return true
 	case Live:
 		return true
@@ -1519,14 +1522,14 @@ type Ticket struct {
 
 // TicketRequest defines model for TicketRequest.
 type TicketRequest struct {
-	// Purpose still: cameras/{id}/still.jpg; view: cameras/{id}/live; live: the server-sent stream; blob: blobs/{sha256}
+	// Purpose still: cameras/{id}/still.jpg; view: cameras/{id}/live; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
 	Purpose TicketRequestPurpose `json:"purpose"`
 
 	// Target Camera id or SHA-256; absent for live
 	Target string `json:"target,omitempty,omitzero"`
 }
 
-// TicketRequestPurpose still: cameras/{id}/still.jpg; view: cameras/{id}/live; live: the server-sent stream; blob: blobs/{sha256}
+// TicketRequestPurpose still: cameras/{id}/still.jpg; view: cameras/{id}/live; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
 type TicketRequestPurpose string
 
 // Token defines model for Token.
@@ -1714,6 +1717,24 @@ type ListCamerasParams struct {
 type ReplaceCameraParams struct {
 	// IfMatch The version in quotes; goes before that of the body
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// OpenHLSParams defines parameters for OpenHLS.
+type OpenHLSParams struct {
+	// Profile sub: the sub-stream, where the camera has one
+	Profile string `form:"profile,omitempty" json:"profile,omitempty,omitzero"`
+}
+
+// GetHLSParams defines parameters for GetHLS.
+type GetHLSParams struct {
+	// UnderscoreHLSMsn Media sequence number to wait for
+	UnderscoreHLSMsn int64 `form:"_HLS_msn,omitempty" json:"_HLS_msn,omitempty,omitzero"`
+
+	// UnderscoreHLSPart Part of it to wait for
+	UnderscoreHLSPart int64 `form:"_HLS_part,omitempty" json:"_HLS_part,omitempty,omitzero"`
+
+	// UnderscoreHLSSkip YES: only what is new
+	UnderscoreHLSSkip string `form:"_HLS_skip,omitempty" json:"_HLS_skip,omitempty,omitzero"`
 }
 
 // ViewLiveParams defines parameters for ViewLive.

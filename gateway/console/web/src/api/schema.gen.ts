@@ -103,6 +103,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/me/walls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * My walls of pictures 视频墙
+         * @description They belong to whoever asks, a person or a token, and are found again at every desk. Cameras that have been retired, or may no longer be seen, keep their places.
+         */
+        get: operations["getMyWalls"];
+        /**
+         * Keep my walls of pictures
+         * @description All of them at once. 409 `version_changed` where they were changed at another desk since `version` was read. It is no act: the trail does not name it.
+         */
+        put: operations["replaceMyWalls"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/tickets": {
         parameters: {
             query?: never;
@@ -806,7 +830,7 @@ export interface paths {
         /**
          * Write a set point 设定值 into the instrument and read it back
          * @description Only where the point's binding in force names a range `write`, and only within it. `seen` is the value that the person has before them: the gateway reads
-         *     the instrument first and writes nothing if another stands there (409, code `value_changed`, with the present one in words). One write at a time on a bus; none is ever repeated
+         *     the instrument first and writes nothing if another stands there, by more than half of the point's last digit (409, code `value_changed`, with the present one in words). One write at a time on a bus; none is ever repeated
          *     by itself. 400: `not_writable` the binding names no range, `out_of_range`, `between_steps`. 503: the instrument is out of reach or refuses (`exception_…`), still says otherwise when read back (`not_taken`), or was
          *     written but could not be read back (`write_unsure`: look at it). The trail has the attempt before it is made, and then its result with the values before and after; refusals are written too.
          *     The supervision platform has no command for it.
@@ -947,6 +971,9 @@ export interface paths {
         /**
          * History of a point
          * @description Without `window` the samples of [from, to), with it the windows that begin in it. Where more than `max` stand in the span, `next` is the `from` of the following page.
+         *
+         *     With `format=csv`, or without it and `Accept: text/csv`, the answer is a table for spreadsheets: point, unit, at (Beijing time), value, quality, mark; or
+         *     point, unit, start, window, count and what `fn` names. It is whole or refused: 400 `too_many_rows` where more than `max` (then 100000 if absent, 10000 windows) stand in the span.
          */
         get: operations["listReadings"];
         put?: never;
@@ -1124,6 +1151,57 @@ export interface paths {
          *     were left out because the line is slow. Text `{"mode":"mjpeg","width":…,"height":…}`: binaries are JPEGs. A text of unknown mode is to be skipped. A viewer sends nothing. A session's cookie opens it from the console's own pages only.
          */
         get: operations["viewLive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/hls/index.m3u8": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The live picture as Low-Latency HLS
+         * @description Opens a playback and sends the player on to its own playlist, `cameras/{id}/hls/{playback}/index.m3u8`. All that the playlist names lies beside it and needs neither cookie nor
+         *     header nor ticket, so that Safari, ffmpeg and televisions can follow. Who opened it stays answerable: the playback ends when that person's session or right does, and
+         *     30 s after the player's last request; the opening and the end with its bytes are in the trail, the single files are not. At most 32 playbacks at once for one person or token (503, code `too_many_playbacks`).
+         */
+        get: operations["openHLS"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/hls/{playback}/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+                /** @description What openHLS gave: a secret that opens this one playback */
+                playback: string;
+                /** @description index.m3u8, or what a playlist names */
+                file: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * One playlist, segment or part of a playback
+         * @description Package streams/hls defines the files. A request for what is about to come waits for it (RFC 8216, second edition, 6.2.5.2). 404: code `playback_over`, or `hls_renewed` where the camera
+         *     has reconnected or changed its format; the player opens index.m3u8 of the camera again. 503 with the reason where the camera gives no picture, code `hls_not_possible` for MJPEG.
+         */
+        get: operations["getHLS"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1469,10 +1547,10 @@ export interface components {
         };
         TicketRequest: {
             /**
-             * @description still: cameras/{id}/still.jpg; view: cameras/{id}/live; live: the server-sent stream; blob: blobs/{sha256}
+             * @description still: cameras/{id}/still.jpg; view: cameras/{id}/live; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
              * @enum {string}
              */
-            purpose: "still" | "view" | "live" | "blob";
+            purpose: "still" | "view" | "hls" | "live" | "blob";
             /** @description Camera id or SHA-256; absent for live */
             target?: string;
         };
@@ -2916,7 +2994,7 @@ export interface components {
             /** @description Polls answered; where the device sends by itself, messages understood */
             hour: components["schemas"]["SuccessRate"];
             day: components["schemas"]["SuccessRate"];
-            /** @description Absent where it is not polled */
+            /** @description Of polls; of a data logger, of its answers to commands; of a broker, to the pings of its session. Absent where nothing was asked yet, as of clients of the embedded broker */
             answers?: components["schemas"]["AnswerTimes"];
             /** @description The last seven, oldest first */
             days: components["schemas"]["OnlineDay"][];
@@ -3154,6 +3232,35 @@ export interface components {
             /** @description Site ids; empty means every site */
             sites?: string[];
             password: components["schemas"]["Password"];
+        };
+        /** @description Somebody's walls of pictures */
+        Walls: {
+            /**
+             * Format: int64
+             * @description One more at each replacement; 0 before the first. Sent back in PUT
+             */
+            version: number;
+            walls: components["schemas"]["Wall"][];
+        };
+        /** @description Pictures side by side; with several pages a tour 轮巡 */
+        Wall: {
+            /** @description Unlike that of the others */
+            name: string;
+            layout: components["schemas"]["WallLayout"];
+            pages: components["schemas"]["WallPage"][];
+            /** @description How long a tour stays on a page, 5s to 1h; absent: no tour, pages are turned by hand */
+            dwell?: string;
+            /** @description Pictures of outlets in alarm come to the front, from whatever page */
+            alarm_first?: boolean;
+        };
+        /**
+         * @description Pictures side by side; 1+5 and 1+7 have one large among small ones
+         * @enum {string}
+         */
+        WallLayout: "1" | "4" | "9" | "16" | "1+5" | "1+7";
+        WallPage: {
+            /** @description Ids in the order of the places; empty text: an empty place. Those beyond the layout are kept for a larger one */
+            cameras: string[];
         };
         PersonReplace: {
             name: string;
@@ -3473,6 +3580,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Me"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getMyWalls: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Mine; none and version 0 where none were kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Walls"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    replaceMyWalls: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Walls"];
+            };
+        };
+        responses: {
+            /** @description As they are kept now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Walls"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -5185,6 +5338,7 @@ export interface operations {
                 fn?: components["schemas"]["Function"][];
                 /** @description Most samples or windows in one answer */
                 max?: number;
+                format?: "json" | "csv";
             };
             header?: never;
             path?: never;
@@ -5199,6 +5353,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Readings"];
+                    "text/csv": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -5420,6 +5575,67 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    openHLS: {
+        parameters: {
+            query?: {
+                /** @description sub: the sub-stream, where the camera has one */
+                profile?: "main" | "sub";
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the playback */
+            307: {
+                headers: {
+                    /** @description Relative to this address */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getHLS: {
+        parameters: {
+            query?: {
+                /** @description Media sequence number to wait for */
+                _HLS_msn?: number;
+                /** @description Part of it to wait for */
+                _HLS_part?: number;
+                /** @description YES: only what is new */
+                _HLS_skip?: string;
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+                /** @description What openHLS gave: a secret that opens this one playback */
+                playback: string;
+                /** @description index.m3u8, or what a playlist names */
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apple.mpegurl": string;
+                    "video/mp4": string;
+                };
             };
             default: components["responses"]["Problem"];
         };
