@@ -2,7 +2,9 @@ package devices
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
+	"time"
 )
 
 // Profile 码流 names one of a camera's streams.
@@ -28,8 +30,31 @@ type Camera struct {
 	Fingerprint string   `json:"fingerprint,omitempty"` // rtsps: SHA-256 of the camera's certificate, hexadecimal; empty: a known authority has signed it
 	Pull        string   `json:"pull,omitempty"`        // PullAlways or PullOnDemand; empty: always when it watches an outlet that has limits
 	StillURL    string   `json:"still_url,omitempty"`   // http(s) address of the camera's own snapshot
+	Record      string   `json:"record,omitempty"`      // RecordAlways or RecordEvents, of the main stream; empty: not at all
+	RecordDays  int      `json:"record_days,omitempty"` // that recordings are kept, 1 to 3,650; 0: as the kind of site asks
 	Outlets     []string `json:"outlets,omitempty"`     // ids of the outlets it watches
+	ONVIF       string   `json:"onvif,omitempty"`       // http(s) address of its ONVIF device service, at the host of URL; empty: it is not steered and tells no events
+	Source      string   `json:"source,omitempty"`      // its video source there, the channel of a recorder; empty: the first
+	Alerts      []string `json:"alerts,omitempty"`      // what it recognises that becomes an event, of AlertTypes
+	Patrols     []Patrol `json:"patrols,omitempty"`     // ways round its presets
 	Meta
+}
+
+// Patrol 巡航 is a way round a camera's presets.
+type Patrol struct {
+	Name  string       `json:"name"`
+	Stops []PatrolStop `json:"stops"`
+}
+
+// PatrolStop is one place on the way.
+type PatrolStop struct {
+	Preset string   `json:"preset"` // token
+	Dwell  Duration `json:"dwell"`  // time until the next; 3 s to 1 h
+}
+
+// AlertTypes are what a camera, or a box beside it, may recognise by itself.
+func AlertTypes() []string {
+	return []string{"smoke", "fire", "intrusion", "line_crossing", "motion", "tamper"}
 }
 
 // When a camera's main stream is pulled. The sub-stream is pulled on demand.
@@ -37,6 +62,15 @@ const (
 	PullAlways   = "always"
 	PullOnDemand = "demand"
 )
+
+// What is recorded of a camera.
+const (
+	RecordAlways = "continuous"
+	RecordEvents = "event" // before, during and after each event of an outlet that it watches
+)
+
+// mostRecordDays is ten years.
+const mostRecordDays = 3650
 
 // Kind is KindCamera.
 func (*Camera) Kind() Kind { return KindCamera }
@@ -72,13 +106,82 @@ func (c *Camera) Check() error {
 	if c.Pull != "" {
 		ps.Add(checkOneOf("pull", c.Pull, PullAlways, PullOnDemand))
 	}
+	if c.Record != "" {
+		ps.Add(checkOneOf("record", c.Record, RecordAlways, RecordEvents))
+	}
+	if c.RecordDays < 0 || c.RecordDays > mostRecordDays {
+		ps.Add(Invalid("record_days", "out_of_range", "录像保存天数须在 1 与 3650 之间；不填则按场所类别", "keep recordings for 1 to 3650 days; leave it out to keep them as the kind of site asks"))
+	}
 	if _, ok := ReadFingerprint(c.Fingerprint); c.Fingerprint != "" && !ok {
 		ps.Add(badFingerprint("fingerprint"))
 	}
 	for i, o := range c.Outlets {
 		ps.Add(CheckID(fmt.Sprintf("outlets[%d]", i), o))
 	}
+	c.checkControl(&ps)
 	return ps.Err()
+}
+
+// Bounds of what a camera's entry says of steering.
+const (
+	mostPatrols = 8
+	mostStops   = 32
+	leastDwell  = 3 * time.Second
+	mostDwell   = time.Hour
+)
+
+// checkControl tells what is wrong with ONVIF, alerts and patrols.
+func (c *Camera) checkControl(ps *Problems) {
+	if c.ONVIF != "" {
+		p := checkURL("onvif", c.ONVIF, "http", "https")
+		ps.Add(p)
+		if p == nil && !sameHost(c.ONVIF, c.URL) { // the password is meant for one host
+			ps.Add(Invalid("onvif", "other_host", "ONVIF 地址须与码流地址在同一主机上，请更正", "the ONVIF address must be at the host of the stream's; correct one of them"))
+		}
+	}
+	if len(c.Source) > 128 {
+		ps.Add(Invalid("source", "too_long", "视频源最长 128 字节", "a video source has at most 128 bytes"))
+	}
+	for i, a := range c.Alerts {
+		ps.Add(checkOneOf(fmt.Sprintf("alerts[%d]", i), a, AlertTypes()...))
+	}
+	if len(c.Patrols) > mostPatrols {
+		ps.Add(Invalid("patrols", "too_many", "最多 8 条巡航", "a camera has at most 8 patrols"))
+	}
+	names := map[string]bool{}
+	for i := range c.Patrols {
+		c.Patrols[i].check(ps, fmt.Sprintf("patrols[%d].", i))
+		if names[c.Patrols[i].Name] {
+			ps.Add(Invalid(fmt.Sprintf("patrols[%d].name", i), "repeated", "巡航名称重复，请更换", "another patrol has this name; choose another"))
+		}
+		names[c.Patrols[i].Name] = true
+	}
+}
+
+func (p *Patrol) check(ps *Problems, at string) {
+	if bad := checkName(p.Name); bad != nil {
+		bad.Field = at + "name"
+		ps.Add(bad)
+	}
+	if len(p.Stops) < 2 || len(p.Stops) > mostStops {
+		ps.Add(Invalid(at+"stops", "out_of_range", "巡航须有 2 至 32 个预置位", "a patrol has 2 to 32 presets"))
+	}
+	for i, s := range p.Stops {
+		field := fmt.Sprintf("%sstops[%d].", at, i)
+		if s.Preset == "" || len(s.Preset) > 128 {
+			ps.Add(Invalid(field+"preset", "missing", "请选择预置位", "choose a preset"))
+		}
+		if d := s.Dwell.D(); d < leastDwell || d > mostDwell {
+			ps.Add(Invalid(field+"dwell", "out_of_range", "停留时间须在 3s 与 1h 之间", "stay for 3s to 1h"))
+		}
+	}
+}
+
+// sameHost says that two addresses are at one host, whatever their ports.
+func sameHost(x, y string) bool {
+	a, err := url.Parse(x)
+	b, bad := url.Parse(y)
+	return err == nil && bad == nil && strings.EqualFold(a.Hostname(), b.Hostname())
 }
 
 // checkStream tells what is wrong with the address of a stream.
