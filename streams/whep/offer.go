@@ -101,13 +101,13 @@ func offered(m *sdp.MediaDescription) []webrtc.RTPCodecParameters {
 	for _, number := range m.MediaName.Formats {
 		pt, err := strconv.ParseUint(number, 10, 7)
 		name, rate, _ := strings.Cut(maps[number], "/")
-		if err != nil || rate != strconv.Itoa(tickRate) {
+		if err != nil || rate != strconv.Itoa(streams.TickRate) {
 			continue
 		}
 		list = append(list, webrtc.RTPCodecParameters{
 			PayloadType: webrtc.PayloadType(pt), //nolint:gosec // seven bits
 			RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: "video/" + strings.ToUpper(name), ClockRate: tickRate, SDPFmtpLine: formats[number],
+				MimeType: "video/" + strings.ToUpper(name), ClockRate: streams.TickRate, SDPFmtpLine: formats[number],
 				RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}},
 			},
 		})

@@ -135,7 +135,7 @@ func TestFramesAreCutIntoPacketsThatPass(t *testing.T) {
 			var sizes []int
 			var joined []byte
 			var h264 codecs.H264Packet
-			for _, p := range cut(f) {
+			for _, p := range f.Packets(mostPayload) {
 				sizes = append(sizes, len(p))
 				if tt.codec == streams.H264 {
 					part, err := h264.Unmarshal(p)
@@ -163,7 +163,7 @@ func TestFramesAreCutIntoPacketsThatPass(t *testing.T) {
 
 func TestH265FragmentsCarryTheUnitsType(t *testing.T) {
 	unit := append([]byte{0x26, 0x01}, bytes.Repeat([]byte{9}, 2*mostPayload)...) // IDR_W_RADL is 19
-	packets := cut(&streams.Frame{Params: &streams.Parameters{Codec: streams.H265}, NALUs: [][]byte{unit}})
+	packets := (&streams.Frame{Params: &streams.Parameters{Codec: streams.H265}, NALUs: [][]byte{unit}}).Packets(mostPayload)
 	var body []byte
 	for i, p := range packets {
 		want := byte(19)

@@ -75,48 +75,7 @@ func (t *Track) payloads(f *streams.Frame) [][]byte {
 		}
 		t.newest = f.Group
 	}
-	p := packed{group: f.Group, payloads: cut(f)}
+	p := packed{group: f.Group, payloads: f.Packets(mostPayload)}
 	t.cut[f.Seq] = p
 	return p.payloads
-}
-
-// cut cuts a frame, a key frame with its parameter sets before it. NAL units
-// that fit into a packet are one, and share the frame's memory.
-func cut(f *streams.Frame) [][]byte {
-	units := f.NALUs
-	if f.Key {
-		units = append(f.Params.Sets(), units...)
-	}
-	var out [][]byte
-	for _, u := range units {
-		switch {
-		case len(u) <= 2:
-		case len(u) <= mostPayload:
-			out = append(out, u)
-		case f.Params.Codec == streams.H265:
-			// FU of RFC 7798, 4.4.3: the unit's header with type 49, then its type.
-			out = fragment(out, []byte{u[0]&0x81 | 49<<1, u[1], u[0] >> 1 & 0x3f}, u[2:])
-		default:
-			// FU-A of RFC 6184, 5.8: the unit's header with type 28, then its type.
-			out = fragment(out, []byte{u[0]&0xe0 | 28, u[0] & 0x1f}, u[1:])
-		}
-	}
-	return out
-}
-
-// fragment cuts the body of a unit into parts that begin with head, whose last
-// byte also marks the first and the last of them.
-func fragment(out [][]byte, head, body []byte) [][]byte {
-	const begins, ends = 0x80, 0x40
-	for mark := byte(begins); len(body) > 0; mark = 0 {
-		n := min(len(body), mostPayload-len(head))
-		if n == len(body) {
-			mark |= ends
-		}
-		p := append(make([]byte, 0, len(head)+n), head...)
-		p[len(head)-1] |= mark
-		out = append(out, append(p, body[:n]...))
-		body = body[n:]
-	}
-	return out
 }

@@ -23,7 +23,7 @@ const (
 // sending is the state of one viewer's stream.
 type sending struct {
 	*session
-	clock    clock
+	clock    *streams.RTPClock
 	sequence uint16
 	pace     pace
 	rest     rest
@@ -36,7 +36,7 @@ type sending struct {
 
 // send sends the feed's frames until ctx or the feed ends.
 func (s *session) send(ctx context.Context) error {
-	sn := &sending{session: s, sequence: uint16(rand.Uint32()), clock: clock{last: rand.Uint32()}} //nolint:gosec // nothing depends on it
+	sn := &sending{session: s, sequence: uint16(rand.Uint32()), clock: streams.NewRTPClock()} //nolint:gosec // nothing depends on it
 	sn.rejoin()
 	for {
 		sn.heed()
@@ -91,7 +91,7 @@ func (s *sending) frame(ctx context.Context, f *streams.Frame) error {
 	}
 	s.begun = true
 	now := time.Now()
-	stamp := s.clock.stamp(f, f.Seq < s.until, now)
+	stamp := s.clock.Stamp(f, f.Seq < s.until, now)
 	payloads := s.track.payloads(f)
 	for i, payload := range payloads {
 		h := &rtp.Header{Version: 2, SequenceNumber: s.sequence, Timestamp: stamp, Marker: i == len(payloads)-1}
