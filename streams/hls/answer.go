@@ -10,8 +10,6 @@ import (
 	"offsite/streams"
 )
 
-const playlistType = "application/vnd.apple.mpegurl"
-
 // answer passes an answer on only where it is a good one. Its own header keeps
 // the library from letting pictures be cached.
 type answer struct {
@@ -72,6 +70,11 @@ func (m *Muxer) Serve(w http.ResponseWriter, r *http.Request, name string) error
 	}
 	if err := e.serve(w, r, name); !errors.Is(err, errGone) {
 		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.why != nil {
+		return m.why
 	}
 	return renewed()
 }

@@ -6,7 +6,7 @@
 // The files of one feed, by name:
 //
 //	index.m3u8           multivariant playlist with the one variant there is
-//	{edition}.m3u8       its media playlist; takes _HLS_msn, _HLS_part and _HLS_skip
+//	{edition}.m3u8       its media playlist; takes _HLS_msn and _HLS_part
 //	{random}_….mp4       initialisation segment, segments and parts, as the playlist names them
 //
 // An edition lasts as long as the pictures have one format and come without a

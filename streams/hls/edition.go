@@ -17,9 +17,9 @@ import (
 
 const (
 	clock      = 90000 // ticks a second
-	segment    = time.Second
-	part       = 200 * time.Millisecond
-	segments   = 7 // the least that Low-Latency HLS needs; one more is being made
+	segment    = 900 * time.Millisecond
+	part       = 190 * time.Millisecond // 5 pictures of 25 a second, 6 of 30: no usual rate lies at the edge
+	segments   = 7                      // the least that Low-Latency HLS needs; one more is being made
 	mostGap    = 2 * time.Second
 	indexName  = "index.m3u8"
 	gapName    = "gap.mp4" // stands in a first playlist for segments that never were
@@ -33,17 +33,21 @@ type edition struct {
 	lib    *gohlslib.Muxer
 	track  *gohlslib.Track
 	params *streams.Parameters
+	promise
 
 	begun      bool
 	connection uint64
 	base       time.Duration // PTS that is shown as zero
 	last       time.Duration // DTS of the newest frame
+	cadence    cadence
 }
 
 // newEdition gives an edition without a picture. A Problem says that pictures of
 // this kind cannot be shown so.
-func newEdition(p *streams.Parameters, cfg Config) (*edition, *devices.Problem) {
-	e := &edition{name: rand.Text()[:8] + ".m3u8", params: p, track: &gohlslib.Track{ClockRate: clock}}
+//
+// Step is the distance of its pictures, zero if not known.
+func newEdition(p *streams.Parameters, step time.Duration, cfg Config) (*edition, *devices.Problem) {
+	e := &edition{name: rand.Text()[:8] + ".m3u8", params: p, track: &gohlslib.Track{ClockRate: clock}, cadence: cadence{step: step}}
 	switch p.Codec {
 	case streams.H264:
 		e.track.Codec = &codecs.H264{SPS: p.SPS, PPS: p.PPS}
@@ -55,7 +59,8 @@ func newEdition(p *streams.Parameters, cfg Config) (*edition, *devices.Problem) 
 	e.lib = &gohlslib.Muxer{
 		Variant: gohlslib.MuxerVariantLowLatency, Tracks: []*gohlslib.Track{e.track},
 		SegmentCount: segments, SegmentMinDuration: segment, PartMinDuration: part,
-		SegmentMaxSize: uint64(cfg.Bytes / (segments + 1)), //nolint:gosec // positive
+		// Its buffers double as they grow: half of a segment's share may be empty.
+		SegmentMaxSize: uint64(cfg.Bytes / (segments + 1) / 2), //nolint:gosec // positive
 		OnEncodeError:  func(err error) { cfg.Log.Debug("HLS playlist", "err", err) },
 	}
 	if err := e.lib.Start(); err != nil {
@@ -78,7 +83,7 @@ func (e *edition) write(f *streams.Frame) error {
 	if f.Key {
 		units = append(f.Params.Sets(), units...)
 	}
-	pts := ticks(f.PTS - e.base)
+	pts := ticks(e.cadence.even(f.PTS-e.base, f.DTS-e.base))
 	if e.params.Codec == streams.H265 {
 		return e.lib.WriteH265(e.track, f.At, pts, units)
 	}
@@ -100,32 +105,37 @@ var errGone = errors.New("no such file")
 func (e *edition) serve(w http.ResponseWriter, r *http.Request, name string) error {
 	switch name {
 	case indexName:
-		return e.index(w, r)
+		return e.playlist(w, r, indexName, e.index)
 	case gapName: // older players ask for it although they should not
 		w.Header().Set("Content-Type", "video/mp4")
 		w.WriteHeader(http.StatusOK)
 		return nil
 	case e.name:
-		return e.hand(&answer{to: w}, r, libraryOwn, controls(r.URL.Query()))
+		return e.playlist(w, r, libraryOwn, e.keep)
 	}
-	return e.hand(&answer{to: w}, r, name, "")
+	return e.hand(&answer{to: w}, r, name)
 }
 
-// index gives the multivariant playlist under our names.
-func (e *edition) index(w http.ResponseWriter, r *http.Request) error {
+// index puts our name of the media playlist into the multivariant one.
+func (e *edition) index(text []byte) []byte {
+	return bytes.ReplaceAll(text, []byte(libraryOwn), []byte(e.name))
+}
+
+// playlist answers with one of the library's playlists as edit leaves it.
+func (e *edition) playlist(w http.ResponseWriter, r *http.Request, name string, edit func([]byte) []byte) error {
 	var text page
-	if err := e.hand(&answer{to: &text}, r, indexName, ""); err != nil {
+	if err := e.hand(&answer{to: &text}, r, name); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", playlistType)
+	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
 	w.WriteHeader(http.StatusOK)
-	_, err := w.Write(bytes.ReplaceAll(text.Bytes(), []byte(libraryOwn), []byte(e.name)))
+	_, err := w.Write(edit(text.Bytes()))
 	return err
 }
 
 // hand lets the library answer.
-func (e *edition) hand(a *answer, r *http.Request, name, query string) error {
-	asked := &http.Request{Method: r.Method, URL: &url.URL{Path: "/" + name, RawQuery: query}, Header: http.Header{}}
+func (e *edition) hand(a *answer, r *http.Request, name string) error {
+	asked := &http.Request{Method: r.Method, URL: &url.URL{Path: "/" + name, RawQuery: controls(r.URL.Query())}, Header: http.Header{}}
 	e.lib.Handle(a, asked.WithContext(r.Context()))
 	switch a.status {
 	case http.StatusOK:
@@ -136,10 +146,11 @@ func (e *edition) hand(a *answer, r *http.Request, name, query string) error {
 	return errGone // not known, or ended while it was waited for
 }
 
-// controls keeps of a query what steers the answer (RFC 8216, 6.2.5).
+// controls keeps of a query the position that is waited for (RFC 8216, second
+// edition, 6.2.5.2): the rest must not come back in the playlist's names.
 func controls(q url.Values) string {
 	kept := url.Values{}
-	for _, name := range []string{"_HLS_msn", "_HLS_part", "_HLS_skip"} {
+	for _, name := range []string{"_HLS_msn", "_HLS_part"} {
 		if v := q.Get(name); v != "" {
 			kept.Set(name, v)
 		}

@@ -13,7 +13,7 @@ import (
 // Config bounds a muxer.
 type Config struct {
 	Log   *slog.Logger
-	Bytes int64         // most that the segments of one feed hold; 64 MiB
+	Bytes int64         // most that the segments of one feed hold, a sixteenth of it each; 128 MiB
 	Grace time.Duration // that segments are still made for after the last request; 30 s
 
 	// Patience is how long a request waits for pictures, and how long a feed may be
@@ -26,7 +26,7 @@ func (c *Config) setDefaults() {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Bytes <= 0 {
-		c.Bytes = 64 << 20
+		c.Bytes = 128 << 20
 	}
 	if c.Grace <= 0 {
 		c.Grace = 30 * time.Second
@@ -153,7 +153,7 @@ func (m *Muxer) write(f *streams.Frame) {
 	if !f.Key {
 		return
 	}
-	e, why := newEdition(f.Params, m.cfg)
+	e, why := newEdition(f.Params, m.step(), m.cfg)
 	if why == nil {
 		if err := e.write(f); err != nil {
 			e.close()
@@ -161,6 +161,15 @@ func (m *Muxer) write(f *streams.Frame) {
 		}
 	}
 	m.replace(e, why)
+}
+
+// step is the distance of pictures in the current group.
+func (m *Muxer) step() time.Duration {
+	var decoded []time.Duration
+	for _, f := range m.feed.Group() {
+		decoded = append(decoded, f.DTS)
+	}
+	return stepOf(decoded)
 }
 
 // replace puts e, or the reason why there is none, in the place of the edition.
