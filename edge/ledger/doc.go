@@ -4,7 +4,7 @@
 // Tables in offsite.db (goose table goose_ledger):
 //
 //	losses       kind, subject ("device/pm-1", "point/gate.pm10", "store/history",
-//	             "gateway"), code, field, zh and en of the reason, detail, from and
+//	             "gateway", "recording/cam-1" while it is not recorded), code, field, zh and en of the reason, detail, from and
 //	             to, count, and whether it goes on. Losses of one kind, subject and
 //	             code that follow each other share a row; the newest 100,000 are kept
 //	corrections  a value of history that later data changed: point, at, log

@@ -25,11 +25,12 @@ const (
 	LossBacklog    = "backlog"     // readings that a remote store missed for longer than the backlog holds
 	LossRefused    = "refused"     // readings that the store refused
 	LossDeadLetter = "dead_letter" // messages that could not be understood
+	LossRecording  = "recording"   // recordings that were deleted before their days were over
 	LossClock      = "clock"       // readings that claimed a time in the future
 	LossUnbound    = "unbound"     // messages on a topic, or values of a factor, that no point is bound to, and packets of no registered logger; a row for each, which is its detail
 )
 
-var lossKinds = [...]string{LossGap, LossBacklog, LossRefused, LossDeadLetter, LossClock, LossUnbound}
+var lossKinds = [...]string{LossGap, LossBacklog, LossRefused, LossDeadLetter, LossRecording, LossClock, LossUnbound}
 
 // Loss tells what was dropped or missed: what, how many, from, to and why.
 type Loss struct {

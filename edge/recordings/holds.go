@@ -1,0 +1,158 @@
+package recordings
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"time"
+
+	"offsite/streams/recording"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// hold keeps what reaches into [from, to).
+type hold struct {
+	kind, subject   string
+	from, to, until time.Time
+}
+
+// Kinds of holds and how long they keep.
+const (
+	holdEvent  = "event"
+	holdExport = "export"
+
+	keepEvents  = 180 * 24 * time.Hour
+	keepExports = 90 * 24 * time.Hour
+)
+
+func (r *Recordings) openHolds(ctx context.Context) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("open recordings: %w", err)
+	}
+	if err := r.db.Migrate(ctx, "recordings", sub); err != nil {
+		return fmt.Errorf("open recordings: %w", err)
+	}
+	rows, err := r.db.Read().QueryContext(ctx, `SELECT kind, subject, camera, from_ms, to_ms, until_ms FROM recording_holds`)
+	if err != nil {
+		return fmt.Errorf("list holds: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var h hold
+		var camera string
+		var from, to, until int64
+		if err := rows.Scan(&h.kind, &h.subject, &camera, &from, &to, &until); err != nil {
+			return fmt.Errorf("read hold: %w", err)
+		}
+		h.from, h.to, h.until = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC(), time.UnixMilli(until).UTC()
+		r.holds[camera] = append(r.holds[camera], h)
+	}
+	return rows.Err()
+}
+
+// put writes a hold in the place of that of the same kind and subject.
+func (r *Recordings) put(ctx context.Context, camera string, h hold, and also) error {
+	err := r.db.Update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO recording_holds (kind, subject, camera, from_ms, to_ms, until_ms) VALUES (?, ?, ?, ?, ?, ?)`,
+			h.kind, h.subject, camera, h.from.UnixMilli(), h.to.UnixMilli(), h.until.UnixMilli())
+		if err == nil && and != nil {
+			err = and(ctx, tx)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("hold the recording of %s: %w", camera, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := slices.DeleteFunc(r.holds[camera], func(o hold) bool { return o.kind == h.kind && o.subject == h.subject })
+	r.holds[camera] = append(list, h)
+	return nil
+}
+
+// release forgets the holds that are over.
+func (r *Recordings) release(ctx context.Context, now time.Time) error {
+	err := r.db.Update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM recording_holds WHERE until_ms <= ?`, now.UnixMilli())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("end holds: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for camera, list := range r.holds {
+		list = slices.DeleteFunc(list, func(h hold) bool { return !h.until.After(now) })
+		if r.holds[camera] = list; len(list) == 0 {
+			delete(r.holds, camera)
+		}
+	}
+	return nil
+}
+
+// held gives the holds of a camera that reach into [from, to).
+func (r *Recordings) held(camera string, from, to time.Time) []hold {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []hold
+	for _, h := range r.holds[camera] {
+		if h.from.Before(to) && h.to.After(from) {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// Export is a clip that somebody took out, with what proves it.
+type Export struct {
+	*recording.Clip
+	ID     string
+	SHA256 string // of all its bytes, lower-case hex
+}
+
+// Export takes a clip out: its bytes are hashed, its segments are held for 90
+// days, and write, which is called inside the transaction that holds them, puts
+// it into the trail. The clip of the same interval then has the same bytes.
+func (r *Recordings) Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e Export) error) (Export, error) {
+	clip, err := r.Clip(ctx, camera, from, to)
+	if err != nil {
+		return Export{}, err
+	}
+	e := Export{Clip: clip, ID: rand.Text()}
+	if e.SHA256, err = hashOf(ctx, clip); err != nil {
+		return Export{}, fmt.Errorf("export of %s: %w", camera, err)
+	}
+	h := hold{kind: holdExport, subject: e.ID, from: clip.From, to: clip.To, until: time.Now().Add(keepExports)}
+	return e, r.put(ctx, camera, h, func(ctx context.Context, tx *sql.Tx) error { return write(ctx, tx, e) })
+}
+
+// hashOf reads a clip through.
+func hashOf(ctx context.Context, c *recording.Clip) (string, error) {
+	in := c.Open()
+	defer func() { _ = in.Close() }() // only read
+	sum, room := sha256.New(), make([]byte, 256<<10)
+	for {
+		n, err := in.Read(room)
+		sum.Write(room[:n])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(sum.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+	}
+}

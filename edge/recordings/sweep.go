@@ -1,0 +1,240 @@
+package recordings
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"offsite/devices"
+	"offsite/streams/recording"
+)
+
+// usedOf is which part of the disk of dir is in use, by what a service may use.
+func usedOf(dir string) (float64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("size of the disk of %s: %w", dir, err)
+	}
+	used := st.Blocks - st.Bfree
+	return float64(used) / float64(max(used+st.Bavail, 1)), nil
+}
+
+// sweep watches the disk and deletes what is over until ctx ends.
+func (r *Recordings) sweep(ctx context.Context) error {
+	tick := time.NewTicker(reviewEvery)
+	defer tick.Stop()
+	swept := time.Time{}
+	for {
+		now := time.Now()
+		used, err := r.cfg.Used()
+		if err != nil {
+			return err
+		}
+		if now.Sub(swept) >= sweepEvery || used >= r.cfg.Tidy {
+			swept = now
+			if err := r.tidy(ctx, now, used); err != nil {
+				return err
+			}
+			if used, err = r.cfg.Used(); err != nil {
+				return err
+			}
+		}
+		r.judge(now, used)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// judge stops recording on a disk that is too full, lets it go on, and says what
+// people must know.
+func (r *Recordings) judge(now time.Time, used float64) {
+	stopped := r.stopped.Load()
+	switch {
+	case used >= r.cfg.Stop && !stopped:
+		r.stopped.Store(true)
+		r.cfg.Log.Warn("recording stopped: the disk is too full", "used", used)
+		p := tooFull(used)
+		for id, cam := range r.cfg.Registry.Snapshot().Cameras {
+			if cam.Record != "" {
+				r.cfg.Notes.Miss(subject(id), now, p)
+			}
+		}
+	case used < r.cfg.Resume && stopped:
+		r.stopped.Store(false)
+		r.cfg.Log.Info("recording goes on", "used", used)
+	}
+	r.cfg.Notice(r.worst(now, used))
+}
+
+// worst gives what people must know most of all, nil if there is nothing.
+func (r *Recordings) worst(now time.Time, used float64) *devices.Problem {
+	if r.stopped.Load() {
+		return tooFull(used)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range []concern{r.fails, r.early} {
+		if now.Before(c.until) {
+			return c.why
+		}
+	}
+	return nil
+}
+
+func tooFull(used float64) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "recording_stopped",
+		ZH: fmt.Sprintf("磁盘已用 %.0f%%，录像已暂停，读数与证据不受影响；请清理磁盘或缩短录像保存天数", 100*used),
+		EN: fmt.Sprintf("the disk is filled to %.0f%%: recording has stopped, so that readings and evidence do not suffer; free some space or keep recordings for fewer days", 100*used),
+	}
+}
+
+// tidy deletes what has expired, and then the oldest until all bounds hold.
+func (r *Recordings) tidy(ctx context.Context, now time.Time, used float64) error {
+	if err := r.release(ctx, now); err != nil {
+		return err
+	}
+	for camera, u := range r.archive.Usage() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		cutoff := now.AddDate(0, 0, -r.Days(camera))
+		if u.Oldest.Before(cutoff) {
+			if err := r.expire(camera, u.Oldest, cutoff); err != nil {
+				return err
+			}
+		}
+	}
+	usage := r.archive.Usage()
+	total := int64(0)
+	for camera, u := range usage {
+		total += u.Bytes
+		if over := u.Bytes - r.cfg.PerCamera; r.cfg.PerCamera > 0 && over > 0 {
+			freed, err := r.free(ctx, map[string]recording.Usage{camera: u}, now, over, cameraFull)
+			if err != nil {
+				return err
+			}
+			total -= freed
+		}
+	}
+	if over := total - r.cfg.Total; r.cfg.Total > 0 && over > 0 {
+		if _, err := r.free(ctx, r.archive.Usage(), now, over, totalFull); err != nil {
+			return err
+		}
+	}
+	if used < r.cfg.Tidy {
+		return nil
+	}
+	before := now
+	if used < r.cfg.Stop {
+		before = now.Add(-newest)
+	}
+	// A twentieth of all at a time: then the disk is looked at again.
+	_, err := r.free(ctx, r.archive.Usage(), before, total/20+1, diskFull)
+	return err
+}
+
+// newest is what is left alone until recording has stopped: it may be others who
+// fill the disk.
+const newest = 24 * time.Hour
+
+// Why recordings are deleted before their days are over.
+var (
+	cameraFull = deleted("recording_deleted_camera", "该摄像机的录像达到容量上限，最旧的录像已提前删除", "the recordings of this camera have reached their bound; the oldest were deleted before their days were over")
+	totalFull  = deleted("recording_deleted_total", "录像达到总容量上限，最旧的录像已提前删除", "all recordings together have reached their bound; the oldest were deleted before their days were over")
+	diskFull   = deleted("recording_deleted_disk", "磁盘空间不足，最旧的录像已提前删除", "the disk is short of space; the oldest recordings were deleted before their days were over")
+)
+
+func deleted(code, zh, en string) *devices.Problem {
+	return &devices.Problem{Kind: devices.ErrUnavailable, Code: code, ZH: zh, EN: en}
+}
+
+// expire deletes what ended before cutoff and is not held.
+func (r *Recordings) expire(camera string, oldest, cutoff time.Time) error {
+	list, err := r.archive.Segments(camera, oldest, cutoff)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.To.After(cutoff) || len(r.held(camera, s.From, s.To)) > 0 {
+			continue
+		}
+		if err := r.archive.Remove(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// free deletes the oldest segments of these cameras that end before before and
+// that nothing holds until so many bytes are free, and tells what it has deleted.
+func (r *Recordings) free(ctx context.Context, usage map[string]recording.Usage, before time.Time, bytes int64, why *devices.Problem) (freed int64, err error) {
+	told := map[string]*Deletion{}
+	defer func() {
+		if freed > 0 {
+			r.mu.Lock()
+			r.early = concern{why, time.Now().Add(24 * time.Hour)}
+			r.mu.Unlock()
+		}
+		for _, d := range told {
+			r.cfg.Deleted(*d)
+		}
+	}()
+	oldest := before
+	for _, u := range usage {
+		if u.Oldest.Before(oldest) {
+			oldest = u.Oldest
+		}
+	}
+	for day := oldest; day.Before(before) && freed < bytes; day = day.AddDate(0, 0, 1) {
+		list, err := r.loose(usage, day)
+		if err != nil {
+			return freed, err
+		}
+		for _, s := range list {
+			if freed >= bytes || s.To.After(before) || ctx.Err() != nil {
+				break
+			}
+			if err := r.archive.Remove(s); err != nil {
+				return freed, err
+			}
+			freed += s.Bytes
+			d := told[s.Camera]
+			if d == nil {
+				d = &Deletion{Camera: s.Camera, From: s.From, Why: why}
+				told[s.Camera] = d
+			}
+			d.To = s.To
+			d.Segments++
+		}
+	}
+	return freed, ctx.Err()
+}
+
+// loose gives the finished segments that begin on a UTC day and that nothing
+// holds, oldest first.
+func (r *Recordings) loose(usage map[string]recording.Usage, day time.Time) ([]recording.Segment, error) {
+	var all []recording.Segment
+	for camera := range usage {
+		list, err := r.archive.Segments(camera, day, day.AddDate(0, 0, 1))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range list {
+			if !s.Open && !s.From.Before(day) && len(r.held(camera, s.From, s.To)) == 0 {
+				all = append(all, s)
+			}
+		}
+	}
+	slices.SortFunc(all, func(x, y recording.Segment) int {
+		return cmp.Or(x.From.Compare(y.From), cmp.Compare(x.Camera, y.Camera))
+	})
+	return all, nil
+}
