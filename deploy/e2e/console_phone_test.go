@@ -79,7 +79,7 @@ func TestConsoleMeasured(t *testing.T) {
 	d := startDemo(t)
 	pages := []string{
 		"", "events", "cameras", "register", "register/devices", "register/devices/+", "register/limits/+", "register/cameras/+", "instruments", "instruments/tank-radar-level", "tables", "scan",
-		"devices", "devices/tank-plc-1", "devices/tank-plc-1/swap", "points/tank-101.level", "retired", "platform", "people", "audit", "trust", "password",
+		"devices", "letters", "discover", "devices/tank-plc-1", "devices/tank-plc-1/swap", "points/tank-101.level", "retired", "platform", "people", "audit", "trust", "password",
 	}
 	for _, width := range []int{360, 1280} {
 		t.Run(map[int]string{360: "Phone", 1280: "Screen"}[width], func(t *testing.T) {

@@ -2,48 +2,18 @@
 // from the search of a template to a live value, with a test on the way; then what
 // a label opens: maintenance, a swap that the network breaks, and tables.
 import { run, shot, task } from './browser.mjs'
+import { firstSignIn, hand, slowLine } from './phone.mjs'
 
 // Nobody is signed in at first; whoever leaves the front page leaves its picture;
-// a wrong form is meant to be refused.
-const expected = [/status of 401/, /closed before the connection is established/, /ERR_FAILED.*\/api\/v1\/bindings/, /status of 400.*(templates|devices:probe)/]
+// a wrong form is meant to be refused, and what was sent without an answer is
+// looked for.
+const expected = [/status of 401/, /closed before the connection is established/, /ERR_FAILED.*\/api\/v1\/bindings/, /status of 400.*(templates|devices:probe)/, /status of 404.*\/api\/v1\/bindings\//]
 
 await run({ width: 360, height: 740 }, expected, async (page, report) => {
-  const network = await page.context().newCDPSession(page)
-  await network.send('Network.enable')
-  await network.send('Network.emulateNetworkConditions', { offline: false, latency: 400, downloadThroughput: -1, uploadThroughput: -1 })
-  await page.goto(task.base + '/')
-  await page.fill('input[autocomplete=username]', task.person)
-  await page.fill('input[autocomplete=current-password]', task.password)
-  await page.click('button.primary')
-  await page.waitForSelector('input[autocomplete=new-password]')
-  await page.fill('input[autocomplete=current-password]', task.password)
-  for (const e of await page.locator('input[autocomplete=new-password]').all()) await e.fill(task.nextPassword)
-  await page.click('button.primary')
-  await page.waitForSelector('[data-test=account]')
+  await slowLine(page)
+  await firstSignIn(page)
 
-  // Every touch counts; a choice from a list takes two.
-  report.taps = 0
-  report.faults = []
-  const tap = async (selector) => {
-    report.taps++
-    await page.locator(selector).first().tap()
-  }
-  const type = async (selector, text) => {
-    await tap(selector)
-    await page.locator(selector).first().fill(text)
-  }
-  const choose = async (selector, value) => {
-    report.taps += 2
-    await page.locator(selector).first().selectOption(value)
-  }
-  const fitsHand = async (where) => {
-    const small = await page.evaluate(() => [...document.querySelectorAll('main button, main input, main select, main a.button, main summary, nav a')]
-      .filter((e) => e.offsetParent !== null && !['checkbox', 'radio'].includes(e.type) && e.getBoundingClientRect().height < 43.5)
-      .map((e) => `${e.tagName} ${e.textContent.trim()} ${e.getBoundingClientRect().height}`))
-    const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
-    if (small.length) report.faults.push(`${where}: targets too small: ${small.join(', ')}`)
-    if (sideways > 0) report.faults.push(`${where}: scrolls sideways by ${sideways}`)
-  }
+  const { tap, type, choose, fitsHand } = hand(page, report)
 
   const began = Date.now()
   await tap('nav a[href="#/register"]')

@@ -4,15 +4,13 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { run, shot, task } from './browser.mjs'
+import { firstSignIn, hand, slowLine } from './phone.mjs'
 
 const expected = [/status of 401/, /closed before the connection is established/, /ERR_FAILED/, /ERR_INTERNET_DISCONNECTED/, /status of 404/]
 const secret = 'Logger-Secret-9'
 
 await run({ width: 360, height: 740 }, expected, async (page, report) => {
-  const network = await page.context().newCDPSession(page)
-  await network.send('Network.enable')
-  const slow = { offline: false, latency: 400, downloadThroughput: -1, uploadThroughput: -1 }
-  await network.send('Network.emulateNetworkConditions', slow)
+  const line = await slowLine(page)
   const ask = async (path) => (await fetch(task.api + path, { headers: { Authorization: 'Bearer ' + task.token } })).json()
 
   // The label is printed, and read back by a program that knows nothing of ours.
@@ -24,24 +22,9 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   await paper.close()
   report.label = execFileSync('zbarimg', ['--quiet', '--raw', print], { encoding: 'utf8' }).trim()
 
-  await page.goto(task.base + '/')
-  await page.fill('input[autocomplete=username]', task.person)
-  await page.fill('input[autocomplete=current-password]', task.password)
-  await page.click('button.primary')
-  await page.waitForSelector('input[autocomplete=new-password]')
-  await page.fill('input[autocomplete=current-password]', task.password)
-  for (const e of await page.locator('input[autocomplete=new-password]').all()) await e.fill(task.nextPassword)
-  await page.click('button.primary')
-  await page.waitForSelector('[data-test=account]')
+  await firstSignIn(page)
 
-  const tap = async (selector) => {
-    report.taps++
-    await page.locator(selector).first().tap()
-  }
-  const type = async (selector, text) => {
-    await tap(selector)
-    await page.locator(selector).first().fill(text)
-  }
+  const { tap, type } = hand(page, report)
   const value = (selector) => page.locator(`${selector} input, ${selector} select`).first().inputValue()
 
   // From the label to the live value of its successor. The phone's camera shows the link: one tap.
@@ -114,10 +97,10 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   report.password = await value('[data-field=password]')
   report.kept = await value('[data-field=name]')
   await field('password').fill(secret)
-  await network.send('Network.emulateNetworkConditions', { ...slow, offline: true })
+  await line.cut()
   await page.locator('[data-test=save]').tap()
   report.offline = (await page.waitForSelector('main .message.grave').then((e) => e.textContent())).trim()
-  await network.send('Network.emulateNetworkConditions', slow)
+  await line.mend()
   await page.locator('[data-test=save]').tap()
   await page.waitForSelector('[data-test=saved]')
   report.unsaved = (await ask('/devices')).items.filter((d) => d.name === 'Gate dust').length

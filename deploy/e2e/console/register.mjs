@@ -4,8 +4,9 @@ import { execFileSync } from 'node:child_process'
 import { run, shot, task } from './browser.mjs'
 
 // Requests that are meant to fail: nobody is signed in, a field is wrong, an
-// older version is saved, the network is away, a new camera has no picture yet.
-const expected = [/status of 401/, /ERR_FAILED.*\/api\/v1\/sites/, /status of 503.*still\.jpg/, /status of 4(00|22).*\/api\/v1\/(sites|points)/, /status of 409/]
+// older version is saved, the network is away, a new camera has no picture yet;
+// an id that is about to be chosen or was sent without an answer is looked up.
+const expected = [/status of 401/, /ERR_FAILED.*\/api\/v1\/sites/, /status of 503.*still\.jpg/, /status of 4(00|22).*\/api\/v1\/(sites|points)/, /status of 409/, /status of 404.*\/api\/v1\/(sites|limits)\//]
 const [host, port] = task.broker.split(':')
 const publish = (value) =>
   execFileSync('mosquitto_pub', ['-h', host, '-p', port, '-u', 'yard-meter', '-P', 'Yard-Meter-7', '-i', 'yard-meter', '-q', '1', '-t', 'offsite/yard-meter/pm10', '-m', String(value)])
