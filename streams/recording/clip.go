@@ -51,8 +51,12 @@ func (a *Archive) Clip(camera string, from, to time.Time) (*Clip, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layout{clip: &Clip{Camera: camera, archive: a}, want: from, until: to}
-	for _, s := range segments {
+	l := &layout{clip: &Clip{Camera: camera, archive: a}, want: from}
+	for i, s := range segments {
+		l.until = to
+		if i+1 < len(segments) && segments[i+1].From.Before(to) {
+			l.until = segments[i+1].From // who begins to record again may repeat some pictures
+		}
 		more, err := l.take(s)
 		if err != nil {
 			return nil, err
@@ -73,7 +77,7 @@ func (a *Archive) Clip(camera string, from, to time.Time) (*Clip, error) {
 // layout puts a clip together.
 type layout struct {
 	clip        *Clip
-	want, until time.Time
+	want, until time.Time // until is that of the segment at hand
 	head        head
 	parts       []part // begin counts from the first payload byte
 	bytes       int64
