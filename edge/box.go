@@ -30,8 +30,10 @@ import (
 	"offsite/edge/letters"
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
+	"offsite/edge/ptz"
 	"offsite/edge/upkeep"
 	"offsite/streams"
+	"offsite/streams/onvif"
 	"offsite/streams/rtsp"
 	"offsite/streams/snapshot"
 	"offsite/streams/snapshot/decoder"
@@ -57,6 +59,7 @@ type Box struct {
 	Live     *Live
 	Board    *field.Board
 	Cameras  *cameras.Feeds
+	Steering *ptz.Room
 
 	cfg         Config
 	version     string
@@ -159,8 +162,11 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 		return err
 	}
 	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
+	control := onvif.Config{Dial: b.guard.Dial}
+	b.Steering = ptz.New(ptz.By(b.Registry, control, b.logger))
 	b.Cameras = cameras.New(cameras.Config{
-		RTSP: rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
+		ONVIF: control,
+		RTSP:  rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
 		Taker: snapshot.New(snapshot.Config{
 			FFmpeg: b.cfg.Video.FFmpeg, Decoder: b.cfg.Video.Decoder, Log: b.logger, Dial: b.guard.Dial,
 			Module: decoder.Config{Module: b.cfg.Video.DecoderModule, Cache: filepath.Join(b.cfg.State, "decoder")},
@@ -238,6 +244,7 @@ func (b *Box) acquire(ctx context.Context) error {
 	g.Go(func() error { return listen(ctx, "broker", b.runBroker) })
 	g.Go(func() error { return field.NewAgent(cfg).Run(ctx) })
 	g.Go(func() error { return b.Board.Run(ctx) })
+	g.Go(func() error { return b.Steering.Run(ctx) })
 	g.Go(func() error { return strays.Run(ctx) })
 	g.Go(func() error { return b.watchHealth(ctx) })
 	return g.Wait()

@@ -46,6 +46,9 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.watch("cam-a", root)
 	b.playback("cam-a", "", root)
 	b.call("POST", "/api/v1/cameras/cam-a:retry", root, nil).want(204)
+	b.steer("cam-a", root)
+	b.call("POST", "/api/v1/cameras:discover", root, map[string]any{}).want(200)
+	b.call("POST", "/api/v1/cameras:inspect", root, map[string]any{"camera": map[string]any{"onvif": "http://10.1.1.1/"}}).want(200)
 	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)
 	b.call("POST", "/api/v1/cameras:probe", root, map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}).want(200)
 	b.call("POST", "/api/v1/devices:scan", root, map[string]any{"device": map[string]any{"endpoint": slaveOnLoopback(t)}, "first": 3, "last": 3}).want(200)
@@ -134,6 +137,10 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		{"GET", "/cameras/cam-a/hls/index.m3u8", nil},
 		{"POST", "/devices:probe", map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}},
 		{"POST", "/cameras:probe", map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}},
+		{"POST", "/cameras:discover", map[string]any{}},
+		{"POST", "/cameras:inspect", map[string]any{"camera": map[string]any{"onvif": "http://10.1.1.1/"}}},
+		{"POST", "/cameras:adopt", map[string]any{"cameras": []any{map[string]any{"site": "a", "name": "x", "url": "rtsp://10.1.1.1/"}}}},
+		{"POST", "/cameras/cam-a/ptz:stop", nil},
 		{"POST", "/devices:scan", map[string]any{"device": map[string]any{"endpoint": "modbus://10.1.1.1"}}},
 		{"POST", "/devices:listen", map[string]any{"device": map[string]any{"driver": "broker"}}},
 		{"POST", "/devices:adopt", map[string]any{"outlet": "gate-a", "points": []any{map[string]any{"name": "x", "factor": "x", "unit": "", "device": "dust-a", "topic": map[string]any{"topic": "t"}}}}},

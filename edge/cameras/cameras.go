@@ -20,6 +20,7 @@ import (
 	"offsite/streams"
 	"offsite/streams/fmp4"
 	"offsite/streams/hls"
+	"offsite/streams/onvif"
 	"offsite/streams/rtsp"
 	"offsite/streams/snapshot"
 )
@@ -40,6 +41,7 @@ type notes interface {
 // Config of the Feeds.
 type Config struct {
 	RTSP   rtsp.Config
+	ONVIF  onvif.Config
 	Feed   streams.FeedConfig
 	HLS    hls.Config
 	Taker  *snapshot.Taker

@@ -27,6 +27,8 @@ type Backend struct {
 	Devices   Devices
 	Prober    Prober
 	Lookout   Lookout
+	Finder    Finder
+	Steering  Steering
 	Writers   map[string]Writer // by driver; the others cannot write
 	Loggers   Loggers           // nil: the gateway does not listen for any
 	Discovery Discovery

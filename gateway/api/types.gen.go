@@ -12,7 +12,9 @@ import (
 	"offsite/devices/modbus"
 	"offsite/devices/template"
 	"offsite/edge/breach"
+	"offsite/edge/ptz"
 	"offsite/streams"
+	"offsite/streams/onvif"
 )
 
 // Defines values for AlarmState.
@@ -405,6 +407,62 @@ type BindingList struct {
 // Camera 摄像机: belongs to a site and watches outlets
 type Camera = devices.Camera
 
+// CameraAdoptRequest defines model for CameraAdoptRequest.
+type CameraAdoptRequest struct {
+	// Cameras Each a Camera
+	Cameras []devices.Camera `json:"cameras"`
+}
+
+// CameraAdoptResult defines model for CameraAdoptResult.
+type CameraAdoptResult struct {
+	Cameras []Camera `json:"cameras"`
+}
+
+// CameraChannel One eye of a device
+type CameraChannel = onvif.Channel
+
+// CameraFinds defines model for CameraFinds.
+type CameraFinds struct {
+	Items []CameraFound `json:"items"`
+}
+
+// CameraFound What a device says of itself before anybody has signed in to it
+type CameraFound struct {
+	// Cameras Ids of the registered cameras at this host that one may see
+	Cameras []string `json:"cameras"`
+
+	// From IP address
+	From     string `json:"from"`
+	Hardware string `json:"hardware"`
+	Location string `json:"location"`
+	Name     string `json:"name"`
+
+	// URL Of its ONVIF device service, at the address that answered
+	URL  string `json:"url"`
+	UUID string `json:"uuid"`
+}
+
+// CameraInspection defines model for CameraInspection.
+type CameraInspection struct {
+	Channels []CameraChannel `json:"channels"`
+
+	// ClockOffset Its clock minus the clock of the gateway
+	ClockOffset Duration `json:"clock_offset"`
+
+	// Events It tells what it recognises
+	Events       bool   `json:"events"`
+	Firmware     string `json:"firmware"`
+	Manufacturer string `json:"manufacturer"`
+	Model        string `json:"model"`
+
+	// Ptz It has a service to steer by
+	Ptz bool `json:"ptz"`
+
+	// Replay It plays recordings of its own
+	Replay bool   `json:"replay"`
+	Serial string `json:"serial"`
+}
+
 // CameraList defines model for CameraList.
 type CameraList struct {
 	Items []Camera `json:"items"`
@@ -429,6 +487,18 @@ type CameraProbeReport struct {
 type CameraProbeRequest struct {
 	// Camera A Camera; addresses, user name, password and transport matter
 	Camera devices.Camera `json:"camera"`
+}
+
+// CameraProfile defines model for CameraProfile.
+type CameraProfile = onvif.Profile
+
+// CameraSearch defines model for CameraSearch.
+type CameraSearch struct {
+	// For Absent means 3s; at most 10s
+	For Duration `json:"for,omitempty,omitzero"`
+
+	// Interfaces Network cards to look by, by name; absent: all
+	Interfaces []string `json:"interfaces,omitempty,omitzero"`
 }
 
 // CameraStatus defines model for CameraStatus.
@@ -995,6 +1065,32 @@ type OutletOnline struct {
 	Site   string      `json:"site"`
 }
 
+// PTZMove Right, up and in are positive; each part is from -1 to 1, the whole of what the camera can do
+type PTZMove struct {
+	Pan float64 `json:"pan"`
+
+	// Step By that way, instead of at that speed
+	Step bool    `json:"step,omitempty,omitzero"`
+	Tilt float64 `json:"tilt"`
+	Zoom float64 `json:"zoom"`
+}
+
+// PTZPatrol defines model for PTZPatrol.
+type PTZPatrol struct {
+	Name string `json:"name"`
+}
+
+// PTZPreset defines model for PTZPreset.
+type PTZPreset struct {
+	Name string `json:"name"`
+
+	// Token Of the camera; empty in ptz:remember means a new one
+	Token string `json:"token"`
+}
+
+// PTZState defines model for PTZState.
+type PTZState = ptz.State
+
 // Password At least 12 characters of at least three of: small letters, capital letters, digits, others
 type Password = string
 
@@ -1010,6 +1106,12 @@ type PasswordReset struct {
 	// Password At least 12 characters of at least three of: small letters, capital letters, digits, others
 	Password Password `json:"password"`
 }
+
+// Patrol 巡航: a way round the presets of a camera
+type Patrol = devices.Patrol
+
+// PatrolStop defines model for PatrolStop.
+type PatrolStop = devices.PatrolStop
 
 // Person defines model for Person.
 type Person struct {
@@ -2005,6 +2107,30 @@ type CreateCameraJSONRequestBody = Camera
 
 // ReplaceCameraJSONRequestBody defines body for ReplaceCamera for application/json ContentType.
 type ReplaceCameraJSONRequestBody = Camera
+
+// ForgetPTZJSONRequestBody defines body for ForgetPTZ for application/json ContentType.
+type ForgetPTZJSONRequestBody = PTZPreset
+
+// LookPTZJSONRequestBody defines body for LookPTZ for application/json ContentType.
+type LookPTZJSONRequestBody = PTZPreset
+
+// MovePTZJSONRequestBody defines body for MovePTZ for application/json ContentType.
+type MovePTZJSONRequestBody = PTZMove
+
+// PatrolPTZJSONRequestBody defines body for PatrolPTZ for application/json ContentType.
+type PatrolPTZJSONRequestBody = PTZPatrol
+
+// RememberPTZJSONRequestBody defines body for RememberPTZ for application/json ContentType.
+type RememberPTZJSONRequestBody = PTZPreset
+
+// AdoptCamerasJSONRequestBody defines body for AdoptCameras for application/json ContentType.
+type AdoptCamerasJSONRequestBody = CameraAdoptRequest
+
+// DiscoverCamerasJSONRequestBody defines body for DiscoverCameras for application/json ContentType.
+type DiscoverCamerasJSONRequestBody = CameraSearch
+
+// InspectCameraJSONRequestBody defines body for InspectCamera for application/json ContentType.
+type InspectCameraJSONRequestBody = CameraProbeRequest
 
 // ProbeCameraJSONRequestBody defines body for ProbeCamera for application/json ContentType.
 type ProbeCameraJSONRequestBody = CameraProbeRequest
