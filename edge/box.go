@@ -59,7 +59,7 @@ type Box struct {
 	Live     *Live
 	Board    *field.Board
 	Cameras  *cameras.Feeds
-	Steering *ptz.Room
+	PTZ      *ptz.Room
 
 	cfg         Config
 	version     string
@@ -163,7 +163,7 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	}
 	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
 	control := onvif.Config{Dial: b.guard.Dial}
-	b.Steering = ptz.New(ptz.By(b.Registry, control, b.logger))
+	b.PTZ = ptz.New(ptz.By(b.Registry, control, b.logger))
 	b.Cameras = cameras.New(cameras.Config{
 		ONVIF: control,
 		RTSP:  rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
@@ -244,7 +244,7 @@ func (b *Box) acquire(ctx context.Context) error {
 	g.Go(func() error { return listen(ctx, "broker", b.runBroker) })
 	g.Go(func() error { return field.NewAgent(cfg).Run(ctx) })
 	g.Go(func() error { return b.Board.Run(ctx) })
-	g.Go(func() error { return b.Steering.Run(ctx) })
+	g.Go(func() error { return b.PTZ.Run(ctx) })
 	g.Go(func() error { return strays.Run(ctx) })
 	g.Go(func() error { return b.watchHealth(ctx) })
 	return g.Wait()

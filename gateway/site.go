@@ -30,7 +30,7 @@ func Site(b *edge.Box) api.Backend {
 		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Events: siteEvents{b},
 		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
 	}
-	backend.Finder, backend.Steering = b.Cameras, b.Steering
+	backend.Finder, backend.Steering = b.Cameras, b.PTZ
 	if b.Loggers != nil { // else it would be an interface that holds nothing
 		backend.Loggers = b.Loggers
 	}
