@@ -37,6 +37,7 @@ import (
 	"offsite/streams/rtsp"
 	"offsite/streams/snapshot"
 	"offsite/streams/snapshot/decoder"
+	"offsite/streams/whep"
 	"offsite/timeseries/spool"
 )
 
@@ -59,6 +60,7 @@ type Box struct {
 	Live     *Live
 	Board    *field.Board
 	Cameras  *cameras.Feeds
+	WebRTC   *whep.Server
 	PTZ      *ptz.Room
 
 	cfg         Config
@@ -164,9 +166,11 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
 	control := onvif.Config{Dial: b.guard.Dial}
 	b.PTZ = ptz.New(ptz.By(b.Registry, control, b.logger))
+	b.WebRTC = whep.New(b.cfg.Video.WebRTC, b.logger)
 	b.Cameras = cameras.New(cameras.Config{
-		ONVIF: control,
-		RTSP:  rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
+		WebRTC: b.WebRTC,
+		ONVIF:  control,
+		RTSP:   rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
 		Taker: snapshot.New(snapshot.Config{
 			FFmpeg: b.cfg.Video.FFmpeg, Decoder: b.cfg.Video.Decoder, Log: b.logger, Dial: b.guard.Dial,
 			Module: decoder.Config{Module: b.cfg.Video.DecoderModule, Cache: filepath.Join(b.cfg.State, "decoder")},
@@ -242,6 +246,7 @@ func (b *Box) acquire(ctx context.Context) error {
 		g.Go(func() error { return listen(ctx, "hj212", b.runLoggers) })
 	}
 	g.Go(func() error { return listen(ctx, "broker", b.runBroker) })
+	g.Go(func() error { return listen(ctx, "webrtc", b.runWebRTC) })
 	g.Go(func() error { return field.NewAgent(cfg).Run(ctx) })
 	g.Go(func() error { return b.Board.Run(ctx) })
 	g.Go(func() error { return b.PTZ.Run(ctx) })

@@ -12,6 +12,7 @@ import (
 	"offsite/devices"
 	"offsite/edge/history"
 	"offsite/streams/snapshot"
+	"offsite/streams/whep"
 )
 
 // Config is what the owner of the machine decides about the site. The zero
@@ -60,6 +61,8 @@ type VideoConfig struct {
 
 	Decoder       string `yaml:"decoder"`        // of stills: auto, which is ffmpeg where it is found, or sandbox, the embedded one always; default auto
 	DecoderModule string `yaml:"decoder_module"` // WebAssembly file in place of the embedded decoder; default none
+
+	WebRTC whep.Config `yaml:"webrtc"`
 }
 
 // PlatformConfig sets up the connection to the supervision platform.
@@ -100,7 +103,7 @@ func Defaults() Config {
 		Broker:  BrokerConfig{Listen: "127.0.0.1:1883"},
 		History: history.Defaults(),
 		Clock:   ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
-		Video:   VideoConfig{Ring: devices.Duration(10 * time.Second), Decoder: snapshot.Auto},
+		Video:   VideoConfig{Ring: devices.Duration(10 * time.Second), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
 	}
 }
 
@@ -123,6 +126,7 @@ func (c *Config) Validate() error {
 	if d := c.Video.Decoder; d != snapshot.Auto && d != snapshot.Sandbox {
 		ps.Add(devices.Invalid("video.decoder", "not_one_of", "解码方式须为 auto 或 sandbox", "choose auto or sandbox"))
 	}
+	ps = append(ps, devices.AllProblems(c.Video.WebRTC.Validate("video.webrtc"))...)
 	if c.Log.Backlog != 0 && c.Log.Backlog < 16<<20 {
 		ps.Add(devices.Invalid("readings_log.backlog", "out_of_range", "积压上限至少 16MiB", "allow at least 16MiB"))
 	}

@@ -9,6 +9,7 @@ import (
 	"offsite/devices/broker"
 	"offsite/devices/hj212"
 	"offsite/edge/notice"
+	"offsite/streams/whep"
 )
 
 // openBroker composes the embedded broker from its configuration.
@@ -73,6 +74,15 @@ func (b *Box) runLoggers(ctx context.Context) error {
 	listens.Stop()
 	if err != nil && ctx.Err() == nil {
 		b.notices.Set(notice.Loggers, devices.AllProblems(err)[0])
+	}
+	return err
+}
+
+// runWebRTC is the task of the ports of WebRTC.
+func (b *Box) runWebRTC(ctx context.Context) error {
+	err := b.WebRTC.Run(ctx, func(whep.Addresses) { b.notices.Set(notice.WebRTC, nil) })
+	if err != nil && ctx.Err() == nil {
+		b.notices.Set(notice.WebRTC, devices.AllProblems(err)[0])
 	}
 	return err
 }

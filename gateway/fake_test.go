@@ -21,6 +21,7 @@ import (
 	"offsite/edge/breach"
 	"offsite/gateway/api"
 	"offsite/streams"
+	"offsite/streams/whep"
 	"offsite/timeseries"
 )
 
@@ -40,6 +41,7 @@ type site struct {
 	notices  []api.Notice
 	updates  chan api.Update
 	panics   bool
+	viewing  whep.Viewing // the newest
 }
 
 type blob struct {
@@ -147,6 +149,34 @@ func (s *site) HLS(w http.ResponseWriter, _ *http.Request, camera string, profil
 	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
 	_, err := io.WriteString(w, string(profile)+"/"+name)
 	return err
+}
+
+// WHEP answers with the offer and tells at once how the session ended.
+func (s *site) WHEP(_ context.Context, camera string, profile devices.Profile, v whep.Viewing) (whep.Answer, error) {
+	if camera != "cam-a" {
+		return whep.Answer{}, &devices.Problem{Kind: devices.ErrConflict, Code: "codec_not_offered", ZH: "无此编码", EN: "no such codec"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.viewing = v
+	return whep.Answer{ID: "secret-" + string(profile), SDP: v.Offer}, nil
+}
+
+func (s *site) TrickleWHEP(session, _ string) error { return s.noSession(session) }
+
+func (s *site) CloseWHEP(session string) error {
+	if err := s.noSession(session); err != nil {
+		return err
+	}
+	s.viewing.Ended(whep.End{Why: whep.ErrLeft, Took: 3 * time.Second, Bytes: 4000, Frames: 75, Lost: 2})
+	return nil
+}
+
+func (s *site) noSession(session string) error {
+	if !strings.HasPrefix(session, "secret-") {
+		return &devices.Problem{Kind: devices.ErrNotFound, Code: "no_session", ZH: "会话已结束", EN: "the session is over"}
+	}
+	return nil
 }
 
 func (s *site) Retry(string) error { return nil }

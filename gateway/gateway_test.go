@@ -30,7 +30,12 @@ import (
 	"offsite/gateway/live"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	for _, kind := range []string{sdp, "application/trickle-ice-sdpfrag"} {
+		openapi3filter.RegisterBodyDecoder(kind, openapi3filter.PlainBodyDecoder)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var day = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 

@@ -22,6 +22,7 @@ import (
 	"offsite/edge/letters"
 	"offsite/gateway/api"
 	"offsite/streams"
+	"offsite/streams/whep"
 )
 
 // Site shows the site, edge.Box, as the API asks for it.
@@ -103,6 +104,16 @@ func (s siteCameras) View(ctx context.Context, camera string, profile devices.Pr
 func (s siteCameras) HLS(w http.ResponseWriter, r *http.Request, camera string, profile devices.Profile, name string) error {
 	return s.Box.Cameras.HLS(w, r, camera, profile, name)
 }
+
+func (s siteCameras) WHEP(ctx context.Context, camera string, profile devices.Profile, v whep.Viewing) (whep.Answer, error) {
+	return s.Box.Cameras.WHEP(ctx, camera, profile, v)
+}
+
+func (s siteCameras) TrickleWHEP(session, fragment string) error {
+	return s.Box.WebRTC.Trickle(session, fragment)
+}
+
+func (s siteCameras) CloseWHEP(session string) error { return s.Box.WebRTC.Close(session) }
 
 func (s siteCameras) Retry(camera string) error { return s.Box.Cameras.Retry(camera) }
 

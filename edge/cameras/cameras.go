@@ -23,6 +23,7 @@ import (
 	"offsite/streams/onvif"
 	"offsite/streams/rtsp"
 	"offsite/streams/snapshot"
+	"offsite/streams/whep"
 )
 
 // Status tells how a camera fares.
@@ -44,6 +45,7 @@ type Config struct {
 	ONVIF  onvif.Config
 	Feed   streams.FeedConfig
 	HLS    hls.Config
+	WebRTC *whep.Server
 	Taker  *snapshot.Taker
 	Places devices.Places // where cameras may be, for probes
 	Notes  notes
@@ -62,6 +64,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Grace <= 0 {
 		c.Grace = 30 * time.Second
+	}
+	if c.WebRTC == nil {
+		c.WebRTC = whep.New(whep.Config{}, nil) // it does not run
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -97,12 +102,13 @@ type stream struct {
 	feed  *streams.Feed
 	live  *fmp4.Muxer
 	hls   *hls.Muxer
+	track *whep.Track
 	retry chan struct{} // asks for an attempt now; has room for one
 }
 
 func newStream(cfg streams.FeedConfig, segments hls.Config) stream {
 	feed := streams.NewFeed(cfg)
-	return stream{feed, fmp4.New(feed, fmp4.Config{}), hls.New(feed, segments), make(chan struct{}, 1)}
+	return stream{feed, fmp4.New(feed, fmp4.Config{}), hls.New(feed, segments), whep.NewTrack(feed), make(chan struct{}, 1)}
 }
 
 // subRing is the ring of a sub-stream, from which no evidence is taken.
@@ -303,6 +309,18 @@ func (f *Feeds) HLS(w http.ResponseWriter, r *http.Request, id string, p devices
 	s := cam.in(p)
 	f.mu.Unlock()
 	return s.hls.Serve(w, r, name)
+}
+
+// WHEP answers a viewer's WebRTC offer for a profile, as streams/whep says.
+func (f *Feeds) WHEP(ctx context.Context, id string, p devices.Profile, v whep.Viewing) (whep.Answer, error) {
+	cam, err := f.of(id)
+	if err != nil {
+		return whep.Answer{}, err
+	}
+	f.mu.Lock()
+	v.Track = cam.in(p).track
+	f.mu.Unlock()
+	return f.cfg.WebRTC.Open(ctx, v)
 }
 
 // Feed gives the feed of a profile, the main one where there is no other.

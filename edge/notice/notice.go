@@ -19,6 +19,7 @@ const (
 	Insecure     = "insecure"       // plain MQTT off loopback
 	Loggers      = "hj212"          // the host for data loggers does not listen
 	PlainLoggers = "hj212_insecure" // plain HJ 212 off loopback
+	WebRTC       = "webrtc"         // the ports of WebRTC are not listened on
 	Platform     = "platform"       // the platform is away or refuses
 	Delivery     = "delivery"       // messages to the platform do not arrive although it is there
 	Outbox       = "outbox"         // messages to the platform are held or were given up
@@ -26,7 +27,7 @@ const (
 
 // Names are all of them.
 var Names = [...]string{
-	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, Platform, Delivery, Outbox,
+	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Platform, Delivery, Outbox,
 }
 
 // Notice is something about the gateway itself that people must see while it holds.

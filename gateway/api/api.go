@@ -52,6 +52,7 @@ type API struct {
 	tables  chan struct{} // the same for imports
 
 	playbacks *playbacks
+	viewings  viewings
 }
 
 // New makes an API on b. Nothing runs before [API.Run].
@@ -61,7 +62,7 @@ func New(b Backend, log *slog.Logger) *API {
 	}
 	return &API{
 		Backend: b, log: log, opened: time.Now().UTC(), probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll),
-		playbacks: newPlaybacks(),
+		playbacks: newPlaybacks(), viewings: viewings{of: map[string]int{}},
 	}
 }
 
@@ -232,7 +233,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"getMyWalls": a.getMyWalls, "replaceMyWalls": a.replaceMyWalls,
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
 		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
-		"getStill": a.getStill, "viewLive": a.viewLive, "openHLS": a.openHLS, "getHLS": a.getHLS, "retryCamera": a.retryCamera,
+		"getStill": a.getStill, "viewLive": a.viewLive, "openWHEP": a.openWHEP, "trickleWHEP": a.trickleWHEP, "closeWHEP": a.closeWHEP, "openHLS": a.openHLS, "getHLS": a.getHLS, "retryCamera": a.retryCamera,
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
 		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
 		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),

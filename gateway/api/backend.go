@@ -15,6 +15,7 @@ import (
 	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/streams"
+	"offsite/streams/whep"
 	"offsite/timeseries"
 )
 
@@ -78,6 +79,12 @@ type Cameras interface {
 	// HLS answers with one file of the live picture as Low-Latency HLS. Where it
 	// returns a Problem it has answered nothing.
 	HLS(w http.ResponseWriter, r *http.Request, camera string, profile devices.Profile, name string) error
+
+	// WHEP answers a WebRTC offer, as [whep.Server] says; the Track is left to it.
+	// TrickleWHEP and CloseWHEP return ErrNotFound where there is no such session.
+	WHEP(ctx context.Context, camera string, profile devices.Profile, v whep.Viewing) (whep.Answer, error)
+	TrickleWHEP(session, fragment string) error
+	CloseWHEP(session string) error
 }
 
 // Devices tells how the registered devices fare, by id.

@@ -1624,14 +1624,14 @@ type Ticket struct {
 
 // TicketRequest defines model for TicketRequest.
 type TicketRequest struct {
-	// Purpose still: cameras/{id}/still.jpg; view: cameras/{id}/live; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
+	// Purpose still: cameras/{id}/still.jpg; view: cameras/{id}/live and cameras/{id}/whep; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
 	Purpose TicketRequestPurpose `json:"purpose"`
 
 	// Target Camera id or SHA-256; absent for live
 	Target string `json:"target,omitempty,omitzero"`
 }
 
-// TicketRequestPurpose still: cameras/{id}/still.jpg; view: cameras/{id}/live; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
+// TicketRequestPurpose still: cameras/{id}/still.jpg; view: cameras/{id}/live and cameras/{id}/whep; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
 type TicketRequestPurpose string
 
 // Token defines model for Token.
@@ -1849,6 +1849,12 @@ type ViewLiveParams struct {
 type GetStillParams struct {
 	// Width Pixels of the screen: the picture is made smaller to the next of a few widths that is no less, and never larger; absent gives it whole
 	Width int `form:"width,omitempty" json:"width,omitempty,omitzero"`
+}
+
+// OpenWHEPParams defines parameters for OpenWHEP.
+type OpenWHEPParams struct {
+	// Profile sub: the sub-stream, where the camera has one
+	Profile string `form:"profile,omitempty" json:"profile,omitempty,omitzero"`
 }
 
 // ListDeadLettersParams defines parameters for ListDeadLetters.

@@ -3,20 +3,18 @@ package whep
 import (
 	"net"
 	"net/netip"
-	"time"
+	"strings"
 
 	"offsite/devices"
 )
 
 // Config is what the owner of the machine decides about WebRTC.
 type Config struct {
-	UDP       string   `yaml:"udp"`        // listening address; empty: no UDP
-	TCP       string   `yaml:"tcp"`        // listening address; empty: no TCP
-	Public    []string `yaml:"public"`     // addresses by which viewers beyond a NAT reach both ports
-	Sessions  int      `yaml:"sessions"`   // most at once; default 256
-	PerCamera int      `yaml:"per_camera"` // most at once of one stream; default 200
-
-	Join time.Duration `yaml:"-"` // from the answer to the encrypted connection; 15 s
+	UDP       string `yaml:"udp"`        // listening address; empty: no UDP
+	TCP       string `yaml:"tcp"`        // listening address; empty: no TCP
+	Public    string `yaml:"public"`     // addresses, with commas between, by which viewers beyond a NAT reach both ports
+	Sessions  int    `yaml:"sessions"`   // most at once; default 256
+	PerCamera int    `yaml:"per_camera"` // most at once of one stream; default 200
 }
 
 // Defaults is the Config of a gateway without a file: viewers on this machine,
@@ -33,9 +31,11 @@ func (c *Config) setDefaults() {
 	if c.PerCamera <= 0 {
 		c.PerCamera = d.PerCamera
 	}
-	if c.Join <= 0 {
-		c.Join = 15 * time.Second
-	}
+}
+
+// public lists the addresses beyond the NAT.
+func (c *Config) public() []string {
+	return strings.FieldsFunc(c.Public, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // Validate tells every fault at once; path is that of the section.
@@ -47,7 +47,7 @@ func (c *Config) Validate(path string) error {
 			ps.Add(devices.Invalid(path+"."+l.key, "bad_address", "监听地址须形如 0.0.0.0:8189", `write an address like "0.0.0.0:8189"`))
 		}
 	}
-	for _, address := range c.Public {
+	for _, address := range c.public() {
 		if _, err := netip.ParseAddr(address); err != nil {
 			ps.Add(devices.Invalid(path+".public", "bad_address", "公网地址须为 IP 地址，例如 203.0.113.7", "give IP addresses such as 203.0.113.7"))
 		}

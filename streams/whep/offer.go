@@ -179,6 +179,13 @@ func answered(c webrtc.RTPCodecParameters, p *streams.Parameters) string {
 	return fmt.Sprintf("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=%s%02x", strings.ToLower(id[:4]), p.SPS[3])
 }
 
+// ufragOf gives the viewer's half of the session's ICE credentials.
+func ufragOf(offer string) string {
+	_, rest, _ := strings.Cut(offer, "a=ice-ufrag:")
+	ufrag, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(ufrag)
+}
+
 // settings reads a format line, "a=1;b=2".
 func settings(line string) map[string]string {
 	m := map[string]string{}

@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,8 +59,9 @@ const mostConnections = 1024
 
 // Server holds the sessions of all cameras.
 type Server struct {
-	cfg Config
-	log *slog.Logger
+	cfg  Config
+	join time.Duration // from the answer to the encrypted connection
+	log  *slog.Logger
 
 	mu       sync.Mutex
 	now      *running // nil while it does not run
@@ -73,7 +75,7 @@ func New(cfg Config, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, log: log, sessions: map[string]*session{}}
+	return &Server{cfg: cfg, join: joinWithin, log: log, sessions: map[string]*session{}}
 }
 
 // Addresses says where a running Server listens; what it does not is empty.
@@ -163,9 +165,9 @@ func (s *Server) listen(ctx context.Context) (engine *webrtc.SettingEngine, at A
 	}
 	engine.SetNetworkTypes(networks)
 	engine.SetIPFilter(s.named)
-	if len(s.cfg.Public) > 0 {
+	if public := s.cfg.public(); len(public) > 0 {
 		err = engine.SetICEAddressRewriteRules(webrtc.ICEAddressRewriteRule{
-			External: s.cfg.Public, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteAppend,
+			External: public, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteAppend,
 		})
 	}
 	return engine, at, closers, err
@@ -329,7 +331,7 @@ func (s *Server) forget(id string) {
 
 // serve holds a session to its end.
 func (s *Server) serve(ctx context.Context, sn *session) {
-	err := sn.run(ctx, s.cfg.Join)
+	err := sn.run(ctx, s.join)
 	s.forget(sn.id)
 	s.free(sn.track)
 	end := sn.end(err)
@@ -339,23 +341,38 @@ func (s *Server) serve(ctx context.Context, sn *session) {
 	}
 }
 
-// Close ends a session as its viewer asks; false if there is none of this id.
-func (s *Server) Close(id string) bool {
-	sn := s.session(id)
-	if sn == nil {
-		return false
+// Close ends a session as its viewer asks; ErrNotFound if there is none of this id.
+func (s *Server) Close(id string) error {
+	sn, err := s.session(id)
+	if err != nil {
+		return err
 	}
 	sn.leave()
-	return true
+	return nil
 }
 
-// Has says whether there is a session of this id.
-func (s *Server) Has(id string) bool { return s.session(id) != nil }
+// Trickle takes what the viewer has to add to its offer (RFC 8840). Addresses
+// are not needed, and a restart, which has other credentials, is refused.
+func (s *Server) Trickle(id, fragment string) error {
+	sn, err := s.session(id)
+	if err != nil {
+		return err
+	}
+	for l := range strings.Lines(fragment) {
+		if ufrag, ok := strings.CutPrefix(strings.TrimSpace(l), "a=ice-ufrag:"); ok && ufrag != sn.ufrag {
+			return &devices.Problem{Kind: devices.ErrConflict, Code: "ice_restart", ZH: "不支持 ICE 重启，请重新打开", EN: "ICE is not restarted here; open a new session"}
+		}
+	}
+	return nil
+}
 
-func (s *Server) session(id string) *session {
+func (s *Server) session(id string) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[id]
+	if sn := s.sessions[id]; sn != nil {
+		return sn, nil
+	}
+	return nil, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_session", ZH: "会话已结束，请重新打开", EN: "this session is over; open the camera again"}
 }
 
 // Sessions is how many there are.

@@ -111,8 +111,23 @@ func TestEndings(t *testing.T) {
 	}
 	t.Run("as the viewer asks", func(t *testing.T) {
 		s, _, v, id, ended := begin(t)
-		if !s.Has(id) || s.Has("other") || s.Close("other") || !s.Close(id) {
-			t.Error("sessions are not told apart")
+		ufrag := v.peer.LocalDescription().SDP
+		_, ufrag, _ = strings.Cut(ufrag, "a=ice-ufrag:")
+		ufrag, _, _ = strings.Cut(ufrag, "\r\n")
+		candidate := "\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n"
+		for _, tt := range []struct {
+			err  error
+			want string
+		}{
+			{s.Trickle(id, "a=ice-ufrag:"+ufrag+candidate), ""},
+			{s.Trickle(id, "a=ice-ufrag:zzzz"+candidate), "ice_restart"},
+			{s.Trickle("other", ""), "no_session"},
+			{s.Close("other"), "no_session"},
+			{s.Close(id), ""},
+		} {
+			if problem(tt.err) != tt.want {
+				t.Errorf("got %v, want %s", tt.err, tt.want)
+			}
 		}
 		if end := <-ended; !errors.Is(end.Why, whep.ErrLeft) {
 			t.Errorf("ended by %v", end.Why)
@@ -160,9 +175,9 @@ func TestEndings(t *testing.T) {
 		}
 	})
 	t.Run("without a connection", func(t *testing.T) {
-		cfg := local
-		cfg.Join = 300 * time.Millisecond
-		s, _ := serve(t, cfg)
+		s := whep.New(local, nil)
+		s.JoinWithin(300 * time.Millisecond)
+		run(t, s)
 		cam := newCamera(t)
 		cam.show(1)
 		ended := make(chan whep.End, 1)
@@ -232,7 +247,9 @@ func TestPlacesAreBounded(t *testing.T) {
 	if _, err := open(whep.NewTrack(cam.feed)); problem(err) != "webrtc_full" {
 		t.Errorf("a third of all: %v", err)
 	}
-	s.Close(first)
+	if err := s.Close(first); err != nil {
+		t.Error(err)
+	}
 	for track.Viewers() > 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -385,7 +402,9 @@ func TestViewerOnAFullLineLosesWholeGroups(t *testing.T) {
 	cam.play(t, 10*time.Millisecond)
 	v.until(webrtc.PeerConnectionStateConnected)
 	time.Sleep(4 * time.Second) // reports of loss come once a second
-	s.Close(id)
+	if err := s.Close(id); err != nil {
+		t.Error(err)
+	}
 	end := <-ended
 	if end.Lost < 50 || end.Frames < 1 {
 		t.Errorf("sent %d frames and left out %d; want a line that rests", end.Frames, end.Lost)

@@ -23,6 +23,7 @@ import (
 // session is one viewer.
 type session struct {
 	id     string
+	ufrag  string // of the viewer
 	track  *Track
 	peer   *webrtc.PeerConnection
 	sender *webrtc.RTPSender
@@ -66,6 +67,7 @@ func negotiate(ctx context.Context, engine *webrtc.SettingEngine, v Viewing) (_ 
 		id: newID(), track: v.Track, line: &line{}, params: first.Params, holds: v.Holds, ended: v.Ended, began: time.Now(), reader: reader,
 		changes: make(chan webrtc.PeerConnectionState, 1), left: make(chan struct{}), keys: make(chan struct{}, 1), loss: make(chan float64, 1),
 	}
+	sn.ufrag = ufragOf(v.Offer)
 	sn.leave = sync.OnceFunc(func() { close(sn.left) })
 	if sn.peer, err = newPeer(engine, codec); err != nil {
 		return nil, "", err

@@ -89,7 +89,11 @@ func (c *camera) play(t *testing.T, every time.Duration) {
 // serve runs a server until the test ends.
 func serve(t testing.TB, cfg whep.Config) (*whep.Server, whep.Addresses) {
 	t.Helper()
-	s := whep.New(cfg, nil)
+	return run(t, whep.New(cfg, nil))
+}
+
+func run(t testing.TB, s *whep.Server) (*whep.Server, whep.Addresses) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan whep.Addresses, 1), make(chan error, 1)
 	go func() { ended <- s.Run(ctx, func(a whep.Addresses) { ready <- a }) }()
