@@ -16,6 +16,7 @@ export const router = createRouter({
     { path: '/link/:secret', name: 'link', component: LinkIn, props: true, alias: '/link=:secret' },
     { path: '/events', name: 'events', component: Events },
     { path: '/events/:id', name: 'event', component: Event, props: true },
+    { path: '/wall', name: 'wall', component: () => import('./rooms/Wall.vue') },
     { path: '/cameras/:id?', name: 'cameras', component: Cameras, props: true },
     { path: '/password', name: 'password', component: Password },
     { path: '/register/:kind?', name: 'register', component: () => import('./rooms/Register.vue'), props: true },

@@ -542,6 +542,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cameras:discover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look for ONVIF cameras and recorders on the gateway's networks
+         * @description Asks by WS-Discovery, which does not pass routers. What is found is named by the address that answered, and only where cameras may be (`devices.networks`).
+         */
+        post: operations["discoverCameras"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras:inspect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask an ONVIF camera or recorder what it is and which streams it has
+         * @description Each video source is a channel with the streams chosen for it: main is the largest in H.264 or H.265, sub the smallest in H.264. Addresses that name another host are given
+         *     with the device's own, and `moved` says so. A password that is refused is not tried again: at most twice, once for each way of telling it.
+         */
+        post: operations["inspectCamera"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras:adopt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Register several cameras at once, such as a recorder's channels
+         * @description All or none. An id left out is made from the name. Faults name their camera: `cameras[3].url`.
+         */
+        post: operations["adoptCameras"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cameras/{id}": {
         parameters: {
             query?: never;
@@ -1131,6 +1192,149 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cameras/{id}/ptz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * How a steerable camera stands, and its presets 预置位
+         * @description 409, code `no_onvif` or `onvif_unsupported`, where the camera cannot be steered. The camera is asked.
+         */
+        get: operations["getPTZ"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/ptz:move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Turn a camera, or go on turning it
+         * @description The movement ends 1.5 s after the last request, so whoever holds a button sends one every half second, and ptz:stop at its release. With `step` the camera turns by that way and stands.
+         *     Whoever moved it last holds it for 10 s: 409, code `ptz_held`, names them. A patrol ends. The trail has the beginning of each movement.
+         */
+        post: operations["movePTZ"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/ptz:stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a movement or a patrol, whoever began it */
+        post: operations["stopPTZ"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/ptz:look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Turn a camera to a preset */
+        post: operations["lookPTZ"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/ptz:patrol": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a camera round one of its patrols 巡航
+         * @description It goes on until somebody moves or stops the camera, or the gateway restarts.
+         */
+        post: operations["patrolPTZ"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/ptz:remember": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have the camera remember where it looks as a preset */
+        post: operations["rememberPTZ"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/ptz:forget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have the camera forget a preset */
+        post: operations["forgetPTZ"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cameras/{id}/live": {
         parameters: {
             query?: never;
@@ -1157,6 +1361,56 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/whep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The live picture by WebRTC, with the least delay (WHEP)
+         * @description An SDP offer that receives video is answered; the pictures follow by UDP, or by TCP where UDP does not pass, from the addresses in the answer (see `video.webrtc` in offsite.yaml).
+         *     The session ends by DELETE of its Location, with the person's session or right, with the camera, and 10 s after the viewer's last sign of life; the opening and the end, with its bytes and time,
+         *     are in the trail. At most 32 at once for one person or token (503, code `too_many_playbacks`). 409 where the camera must be watched another way: code `codec_not_offered` or `b_frames`.
+         *     503: code `webrtc_off`, `webrtc_full`, or the reason why the camera gives no picture.
+         */
+        post: operations["openWHEP"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/whep/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+                /** @description What openWHEP gave: a secret that stands for this one session */
+                session: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a WebRTC session */
+        delete: operations["closeWHEP"];
+        options?: never;
+        head?: never;
+        /**
+         * Addresses that the viewer found after its offer
+         * @description They are taken and not needed: the gateway answers whoever proves the session's password, from whatever address (ICE-lite). 409, code `ice_restart`: open a new session instead.
+         */
+        patch: operations["trickleWHEP"];
         trace?: never;
     };
     "/cameras/{id}/hls/index.m3u8": {
@@ -1547,7 +1801,7 @@ export interface components {
         };
         TicketRequest: {
             /**
-             * @description still: cameras/{id}/still.jpg; view: cameras/{id}/live; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
+             * @description still: cameras/{id}/still.jpg; view: cameras/{id}/live and cameras/{id}/whep; hls: cameras/{id}/hls/index.m3u8; live: the server-sent stream; blob: blobs/{sha256}
              * @enum {string}
              */
             purpose: "still" | "view" | "hls" | "live" | "blob";
@@ -1684,6 +1938,126 @@ export interface components {
              * @description Acquisition stopped then
              */
             readonly retired_at?: string;
+        };
+        CameraSearch: {
+            /** @description Network cards to look by, by name; absent: all */
+            interfaces?: string[];
+            /** @description Absent means 3s; at most 10s */
+            for?: components["schemas"]["Duration"];
+        };
+        CameraFinds: {
+            items: components["schemas"]["CameraFound"][];
+        };
+        /** @description What a device says of itself before anybody has signed in to it */
+        CameraFound: {
+            /** @description Of its ONVIF device service, at the address that answered */
+            url: string;
+            /** @description IP address */
+            from: string;
+            name: string;
+            hardware: string;
+            location: string;
+            uuid: string;
+            /** @description Ids of the registered cameras at this host that one may see */
+            cameras: string[];
+        };
+        CameraInspection: {
+            manufacturer: string;
+            model: string;
+            firmware: string;
+            serial: string;
+            /** @description Its clock minus the clock of the gateway */
+            clock_offset: components["schemas"]["Duration"];
+            /** @description It has a service to steer by */
+            ptz: boolean;
+            /** @description It tells what it recognises */
+            events: boolean;
+            /** @description It plays recordings of its own */
+            replay: boolean;
+            channels: components["schemas"]["CameraChannel"][];
+        };
+        /** @description One eye of a device */
+        CameraChannel: {
+            /** @description Token of its video source */
+            source: string;
+            name: string;
+            profiles: components["schemas"]["CameraProfile"][];
+            /** @description Token of the profile chosen */
+            main: string;
+            /** @description Empty if there is none */
+            sub: string;
+            url: string;
+            sub_url: string;
+            /** @description Empty if there is none */
+            still_url: string;
+            ptz: boolean;
+            /** @description Hosts that the device named in place of its own */
+            moved: string[];
+        };
+        CameraProfile: {
+            token: string;
+            name: string;
+            source: string;
+            /** @example H264 */
+            codec: string;
+            width: number;
+            height: number;
+            /**
+             * Format: double
+             * @description Pictures a second
+             */
+            rate: number;
+            ptz: boolean;
+        };
+        CameraAdoptRequest: {
+            /** @description Each a Camera */
+            cameras: Record<string, never>[];
+        };
+        CameraAdoptResult: {
+            cameras: components["schemas"]["Camera"][];
+        };
+        PTZState: {
+            moving: boolean;
+            /** @description Who moved it last; absent when it is free */
+            holder?: {
+                id: string;
+                name: string;
+            };
+            /** Format: date-time */
+            held_until?: string;
+            /** @description That is under way */
+            patrol?: string;
+            presets: components["schemas"]["PTZPreset"][];
+        };
+        PTZPreset: {
+            /** @description Of the camera; empty in ptz:remember means a new one */
+            token: string;
+            name: string;
+        };
+        /** @description Right, up and in are positive; each part is from -1 to 1, the whole of what the camera can do */
+        PTZMove: {
+            /** Format: double */
+            pan: number;
+            /** Format: double */
+            tilt: number;
+            /** Format: double */
+            zoom: number;
+            /** @description By that way, instead of at that speed */
+            step?: boolean;
+        };
+        PTZPatrol: {
+            name: string;
+        };
+        /** @description 巡航: a way round the presets of a camera */
+        Patrol: {
+            name: string;
+            stops: components["schemas"]["PatrolStop"][];
+        };
+        PatrolStop: {
+            /** @description Token */
+            preset: string;
+            /** @description Until the next; 3s to 1h */
+            dwell: components["schemas"]["Duration"];
         };
         /** @description A form as it stands */
         CameraProbeRequest: {
@@ -2271,6 +2645,13 @@ export interface components {
             still_url?: string;
             /** @description Ids of the outlets it watches */
             outlets?: string[];
+            /** @description http(s) address of its ONVIF device service, at the host of `url`; absent: it is not steered and tells no events */
+            onvif?: string;
+            /** @description Its ONVIF video source, the channel of a recorder; absent: the first */
+            source?: string;
+            /** @description What the camera recognises by itself that becomes an event */
+            alerts?: ("smoke" | "fire" | "intrusion" | "line_crossing" | "motion" | "tamper")[];
+            patrols?: components["schemas"]["Patrol"][];
             /**
              * Format: int64
              * @description 1 at creation, one more at each replacement; sent back in PUT
@@ -4645,6 +5026,81 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    discoverCameras: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraSearch"];
+            };
+        };
+        responses: {
+            /** @description Who answered */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraFinds"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    inspectCamera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraProbeRequest"];
+            };
+        };
+        responses: {
+            /** @description What it says */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraInspection"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    adoptCameras: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraAdoptRequest"];
+            };
+        };
+        responses: {
+            /** @description As they are registered */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraAdoptResult"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getCamera: {
         parameters: {
             query?: never;
@@ -5555,6 +6011,177 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getPTZ: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it stands */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PTZState"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    movePTZ: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PTZMove"];
+            };
+        };
+        responses: {
+            /** @description The camera has taken it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    stopPTZ: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The camera has taken it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    lookPTZ: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PTZPreset"];
+            };
+        };
+        responses: {
+            /** @description The camera has taken it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    patrolPTZ: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PTZPatrol"];
+            };
+        };
+        responses: {
+            /** @description It is on its way */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    rememberPTZ: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PTZPreset"];
+            };
+        };
+        responses: {
+            /** @description The preset */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PTZPreset"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    forgetPTZ: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PTZPreset"];
+            };
+        };
+        responses: {
+            /** @description The camera has forgotten it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     viewLive: {
         parameters: {
             query?: {
@@ -5571,6 +6198,88 @@ export interface operations {
         responses: {
             /** @description WebSocket opened */
             101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    openWHEP: {
+        parameters: {
+            query?: {
+                /** @description sub: the sub-stream, where the camera has one */
+                profile?: "main" | "sub";
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/sdp": string;
+            };
+        };
+        responses: {
+            /** @description The answer, with all addresses: none trickle */
+            201: {
+                headers: {
+                    /** @description Of the session, relative to this address; a secret */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/sdp": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    closeWHEP: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+                /** @description What openWHEP gave: a secret that stands for this one session */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It ends */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    trickleWHEP: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+                /** @description What openWHEP gave: a secret that stands for this one session */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/trickle-ice-sdpfrag": string;
+            };
+        };
+        responses: {
+            /** @description Taken */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -3,6 +3,7 @@ import { commandEn } from './command.en'
 import { fieldEn } from './field.en'
 import { lettersEn } from './letters.en'
 import { officeEn } from './office.en'
+import { wallEn } from './wall.en'
 import type { Key } from './zh-CN'
 
 export const en: Record<Key, string> = {
@@ -11,6 +12,7 @@ export const en: Record<Key, string> = {
   ...fieldEn,
   ...lettersEn,
   ...officeEn,
+  ...wallEn,
   'app.name': 'Off-site supervision gateway',
   'nav.overview': 'Overview',
   'nav.events': 'Alarms',

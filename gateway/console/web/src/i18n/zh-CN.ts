@@ -3,6 +3,7 @@ import { commandZh } from './command.zh-CN'
 import { fieldZh } from './field.zh-CN'
 import { lettersZh } from './letters.zh-CN'
 import { officeZh } from './office.zh-CN'
+import { wallZh } from './wall.zh-CN'
 
 /** Every sentence of the console in Chinese; the other languages have exactly these keys. */
 export const zhCN = {
@@ -11,6 +12,7 @@ export const zhCN = {
   ...fieldZh,
   ...lettersZh,
   ...officeZh,
+  ...wallZh,
   'app.name': '非现场监管网关',
   'nav.overview': '总览',
   'nav.events': '报警',

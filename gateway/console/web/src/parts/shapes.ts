@@ -2,6 +2,11 @@
 export const shapes = {
   overview: 'M4 4h7v7H4zM13 4h7v5h-7zM13 12h7v8h-7zM4 14h7v6H4z',
   events: 'M6 9a6 6 0 0 1 12 0c0 6 2.5 7 2.5 7h-17S6 15 6 9M10 20a2.2 2.2 0 0 0 4 0',
+  wall: 'M3 4h18v16H3zM3 12h18M12 4v16',
+  sound: 'M4 9v6h4l5 4V5L8 9zM16.5 9a4 4 0 0 1 0 6M19 6.5a8 8 0 0 1 0 11',
+  silent: 'M4 9v6h4l5 4V5L8 9zM17 9.5l5 5M22 9.5l-5 5',
+  play: 'M7 4.5v15l12-7.5z',
+  pause: 'M8 5v14M16 5v14',
   cameras: 'M3 7h12v10H3zM15 11l6-4v10l-6-4',
   register: 'M5 4h14v16H5zM9 9h6M9 13h6M9 17h3',
   devices: 'M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01M12 8h5M12 16h5',
