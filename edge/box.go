@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -31,6 +32,7 @@ import (
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
 	"offsite/edge/ptz"
+	"offsite/edge/recordings"
 	"offsite/edge/upkeep"
 	"offsite/streams"
 	"offsite/streams/onvif"
@@ -44,24 +46,25 @@ import (
 // Box is the whole site, composed: what the gateway serves to people and
 // programs it reads here.
 type Box struct {
-	DB       *state.DB
-	Registry *registry.Registry
-	Audit    *audit.Log
-	Ledger   *ledger.Ledger
-	Letters  *letters.Office
-	Events   *breach.Engine
-	Outbox   *outbox.Outbox
-	Vault    *evidence.Vault
-	Evidence *evidence.Collector
-	Broker   *broker.Broker
-	Loggers  *hj212.Host // nil where none listens
-	Pipeline *intake.Pipeline
-	History  *history.History
-	Live     *Live
-	Board    *field.Board
-	Cameras  *cameras.Feeds
-	WebRTC   *whep.Server
-	PTZ      *ptz.Room
+	DB         *state.DB
+	Registry   *registry.Registry
+	Audit      *audit.Log
+	Ledger     *ledger.Ledger
+	Letters    *letters.Office
+	Events     *breach.Engine
+	Outbox     *outbox.Outbox
+	Vault      *evidence.Vault
+	Evidence   *evidence.Collector
+	Broker     *broker.Broker
+	Loggers    *hj212.Host // nil where none listens
+	Pipeline   *intake.Pipeline
+	History    *history.History
+	Live       *Live
+	Board      *field.Board
+	Cameras    *cameras.Feeds
+	Recordings *recordings.Recordings
+	WebRTC     *whep.Server
+	PTZ        *ptz.Room
 
 	cfg         Config
 	version     string
@@ -178,6 +181,9 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 		Places: devices.Places{Resolve: b.guard.Resolve, Allow: b.guard.Allow},
 		Notes:  b.clerk, Show: func(c cameras.Status) { b.Live.Tell(Update{Camera: &c}) }, Log: b.logger,
 	})
+	if err = b.openRecordings(ctx); err != nil {
+		return err
+	}
 	if b.Broker, err = b.openBroker(); err != nil {
 		return err
 	}
@@ -196,7 +202,7 @@ func joinClose(err error, db *state.DB) error {
 }
 
 // Close closes the state. Run has returned.
-func (b *Box) Close() error { return b.DB.Close() }
+func (b *Box) Close() error { return errors.Join(b.Recordings.Close(), b.DB.Close()) }
 
 // Run runs the site until ctx ends. What acquires stops first, so that all it
 // took is recorded and judged before the end.
@@ -216,6 +222,7 @@ func (b *Box) Run(ctx context.Context) error {
 	}
 	keep("readings", 5*time.Second, b.keepReadings)
 	keep("evidence", 10*time.Second, func(ctx context.Context) error { return b.Evidence.Run(ctx, b.Cameras, b.tellEvidence) })
+	keep("recordings", 30*time.Second, b.Recordings.Run)
 	keep("outbox", 10*time.Second, func(ctx context.Context) error { return b.Outbox.Run(ctx, b.deliver) })
 	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })
 	g.Go(func() error { return b.clerk.Run(later) })

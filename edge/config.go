@@ -18,14 +18,15 @@ import (
 // Config is what the owner of the machine decides about the site. The zero
 // Config of every section means its defaults.
 type Config struct {
-	State    string         `yaml:"state"` // directory of everything that is kept
-	Broker   BrokerConfig   `yaml:"broker"`
-	HJ212    HJ212Config    `yaml:"hj212"`
-	History  history.Config `yaml:"history"`
-	Log      LogConfig      `yaml:"readings_log"`
-	Clock    ClockConfig    `yaml:"clock"`
-	Video    VideoConfig    `yaml:"video"`
-	Platform PlatformConfig `yaml:"platform"`
+	State     string          `yaml:"state"` // directory of everything that is kept
+	Broker    BrokerConfig    `yaml:"broker"`
+	HJ212     HJ212Config     `yaml:"hj212"`
+	History   history.Config  `yaml:"history"`
+	Log       LogConfig       `yaml:"readings_log"`
+	Clock     ClockConfig     `yaml:"clock"`
+	Video     VideoConfig     `yaml:"video"`
+	Recording RecordingConfig `yaml:"recording"`
+	Platform  PlatformConfig  `yaml:"platform"`
 }
 
 // BrokerConfig sets up the embedded MQTT broker.
@@ -99,11 +100,12 @@ func (b Bytes) MarshalText() ([]byte, error) { return strconv.AppendInt(nil, int
 // Defaults is the Config that a gateway without a configuration file has.
 func Defaults() Config {
 	return Config{
-		State:   "offsite-state",
-		Broker:  BrokerConfig{Listen: "127.0.0.1:1883"},
-		History: history.Defaults(),
-		Clock:   ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
-		Video:   VideoConfig{Ring: devices.Duration(10 * time.Second), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
+		State:     "offsite-state",
+		Broker:    BrokerConfig{Listen: "127.0.0.1:1883"},
+		History:   history.Defaults(),
+		Clock:     ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
+		Recording: recordingDefaults(),
+		Video:     VideoConfig{Ring: devices.Duration(10 * time.Second), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
 	}
 }
 
@@ -123,6 +125,7 @@ func (c *Config) Validate() error {
 	if r := c.Video.Ring.D(); r < time.Second || r > 5*time.Minute {
 		ps.Add(devices.Invalid("video.ring", "out_of_range", "视频缓存须在 1s 与 5m 之间", "keep 1s to 5m of video"))
 	}
+	c.Recording.validate(&ps)
 	if d := c.Video.Decoder; d != snapshot.Auto && d != snapshot.Sandbox {
 		ps.Add(devices.Invalid("video.decoder", "not_one_of", "解码方式须为 auto 或 sandbox", "choose auto or sandbox"))
 	}

@@ -28,7 +28,7 @@ import (
 // Site shows the site, edge.Box, as the API asks for it.
 func Site(b *edge.Box) api.Backend {
 	backend := api.Backend{
-		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Events: siteEvents{b},
+		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Recordings: b.Recordings, Events: siteEvents{b},
 		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
 	}
 	backend.Finder, backend.Steering = b.Cameras, b.PTZ

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -44,6 +45,8 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	}
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", root, nil).want(200)
 	b.watch("cam-a", root)
+	b.call("GET", "/api/v1/cameras/cam-a/clip?"+lasting(time.Minute), root, nil).want(200)
+	b.call("POST", "/api/v1/cameras/cam-a/recordings:export", root, map[string]any{"from": day, "to": day.Add(time.Minute), "reason": "x"}).want(200)
 	b.playback("cam-a", "", root)
 	b.call("DELETE", "/api/v1/cameras/cam-a/"+b.offer("cam-a", "", root).want(201).header.Get("Location"), nil, nil).want(200)
 	b.call("POST", "/api/v1/cameras/cam-a:retry", root, nil).want(204)
@@ -135,6 +138,8 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		{"POST", "/events/al-1:acknowledge", map[string]string{"note": ""}},
 		{"GET", "/blobs/" + sum, nil},
 		{"GET", "/cameras/cam-a/still.jpg", nil},
+		{"GET", "/cameras/cam-a/clip?" + lasting(time.Minute), nil},
+		{"POST", "/cameras/cam-a/recordings:export", map[string]any{"from": day, "to": day.Add(time.Minute), "reason": "x"}},
 		{"GET", "/cameras/cam-a/hls/index.m3u8", nil},
 		{"POST", "/devices:probe", map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}},
 		{"POST", "/cameras:probe", map[string]any{"camera": map[string]any{"url": "rtsp://10.1.1.1/"}}},

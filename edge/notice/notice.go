@@ -20,6 +20,7 @@ const (
 	Loggers      = "hj212"          // the host for data loggers does not listen
 	PlainLoggers = "hj212_insecure" // plain HJ 212 off loopback
 	WebRTC       = "webrtc"         // the ports of WebRTC are not listened on
+	Recording    = "recording"      // cameras are not recorded, or recordings were deleted early
 	Platform     = "platform"       // the platform is away or refuses
 	Delivery     = "delivery"       // messages to the platform do not arrive although it is there
 	Outbox       = "outbox"         // messages to the platform are held or were given up
@@ -27,7 +28,7 @@ const (
 
 // Names are all of them.
 var Names = [...]string{
-	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Platform, Delivery, Outbox,
+	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Recording, Platform, Delivery, Outbox,
 }
 
 // Notice is something about the gateway itself that people must see while it holds.

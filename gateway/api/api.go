@@ -51,6 +51,7 @@ type API struct {
 	probing chan struct{} // has room for those that may be under way
 	tables  chan struct{} // the same for imports
 
+	clips     *clips
 	playbacks *playbacks
 	viewings  viewings
 }
@@ -62,7 +63,7 @@ func New(b Backend, log *slog.Logger) *API {
 	}
 	return &API{
 		Backend: b, log: log, opened: time.Now().UTC(), probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll),
-		playbacks: newPlaybacks(), viewings: viewings{of: map[string]int{}},
+		clips: newClips(), playbacks: newPlaybacks(), viewings: viewings{of: map[string]int{}},
 	}
 }
 
@@ -234,6 +235,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
 		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
 		"getStill": a.getStill, "viewLive": a.viewLive, "openWHEP": a.openWHEP, "trickleWHEP": a.trickleWHEP, "closeWHEP": a.closeWHEP, "openHLS": a.openHLS, "getHLS": a.getHLS, "retryCamera": a.retryCamera,
+		"listRecordings": a.listRecordings, "getClip": a.getClip, "exportRecording": a.exportRecording,
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
 		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
 		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),

@@ -21,28 +21,29 @@ import (
 
 // Backend is what the API serves from.
 type Backend struct {
-	Registry  *registry.Registry
-	Templates *template.Catalog // nil: the shipped ones
-	Audit     Trail
-	History   History
-	Devices   Devices
-	Prober    Prober
-	Lookout   Lookout
-	Finder    Finder
-	Steering  Steering
-	Writers   map[string]Writer // by driver; the others cannot write
-	Loggers   Loggers           // nil: the gateway does not listen for any
-	Discovery Discovery
-	Cameras   Cameras
-	Events    Events
-	Evidence  Evidence
-	Updates   Updates
-	Condition Condition
-	Health    Health
-	Letters   Letters
-	Platform  Platform
-	Accounts  Accounts
-	Hub       Hub
+	Registry   *registry.Registry
+	Templates  *template.Catalog // nil: the shipped ones
+	Audit      Trail
+	History    History
+	Devices    Devices
+	Prober     Prober
+	Lookout    Lookout
+	Finder     Finder
+	Steering   Steering
+	Writers    map[string]Writer // by driver; the others cannot write
+	Loggers    Loggers           // nil: the gateway does not listen for any
+	Discovery  Discovery
+	Cameras    Cameras
+	Recordings Recordings
+	Events     Events
+	Evidence   Evidence
+	Updates    Updates
+	Condition  Condition
+	Health     Health
+	Letters    Letters
+	Platform   Platform
+	Accounts   Accounts
+	Hub        Hub
 }
 
 // Trail is the audit trail, as [audit.Log] keeps it.

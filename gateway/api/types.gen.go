@@ -950,7 +950,7 @@ type Loss struct {
 	From   time.Time `json:"from"`
 	ID     int64     `json:"id"`
 
-	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future
+	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over
 	Kind string `json:"kind"`
 
 	// Open It goes on
@@ -1330,6 +1330,81 @@ type Readings struct {
 	Unit    string    `json:"unit"`
 	Window  string    `json:"window,omitempty,omitzero"`
 	Windows *[]Window `json:"windows,omitempty"`
+}
+
+// RecordingExport defines model for RecordingExport.
+type RecordingExport struct {
+	Bytes int64 `json:"bytes"`
+
+	// From When its first picture was taken
+	From time.Time      `json:"from"`
+	Gaps []RecordingGap `json:"gaps"`
+	ID   string         `json:"id"`
+
+	// Name For the file
+	Name string `json:"name"`
+
+	// Sha256 Of all its bytes
+	Sha256 string    `json:"sha256"`
+	To     time.Time `json:"to"`
+
+	// URL Path and query that give the bytes
+	URL string `json:"url"`
+}
+
+// RecordingExportRequest defines model for RecordingExportRequest.
+type RecordingExportRequest struct {
+	From time.Time `json:"from"`
+
+	// Reason Why, for the audit trail
+	Reason string `json:"reason"`
+
+	// To At most six hours later
+	To time.Time `json:"to"`
+}
+
+// RecordingGap defines model for RecordingGap.
+type RecordingGap struct {
+	From time.Time    `json:"from"`
+	To   time.Time    `json:"to"`
+	Why  FieldProblem `json:"why"`
+}
+
+// RecordingMark defines model for RecordingMark.
+type RecordingMark struct {
+	// At When it began
+	At time.Time `json:"at"`
+
+	// Event Its id
+	Event string `json:"event"`
+}
+
+// RecordingStretch defines model for RecordingStretch.
+type RecordingStretch struct {
+	Bytes int64     `json:"bytes"`
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"`
+}
+
+// RecordingTimeline defines model for RecordingTimeline.
+type RecordingTimeline struct {
+	// Bytes Of all that is kept of the camera
+	Bytes int64 `json:"bytes"`
+
+	// Days That its recordings are kept where space allows
+	Days int `json:"days"`
+
+	// Events Of outlets that the camera watches
+	Events []RecordingMark `json:"events"`
+
+	// Gaps What lies between them, up to now
+	Gaps []RecordingGap `json:"gaps"`
+
+	// Oldest UTC day of the oldest recording; absent where there is none
+	Oldest time.Time `json:"oldest,omitempty,omitzero"`
+
+	// Recorded Oldest first
+	Recorded []RecordingStretch `json:"recorded"`
 }
 
 // Register A place in a Modbus device
@@ -1821,6 +1896,18 @@ type ReplaceCameraParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// GetClipParams defines parameters for GetClip.
+type GetClipParams struct {
+	// From Beginning
+	From time.Time `form:"from" json:"from"`
+
+	// To End, at most six hours later; not beyond what is recorded already, else later parts belong to another clip
+	To time.Time `form:"to" json:"to"`
+
+	// Download To be saved rather than shown
+	Download bool `form:"download,omitempty" json:"download,omitempty,omitzero"`
+}
+
 // OpenHLSParams defines parameters for OpenHLS.
 type OpenHLSParams struct {
 	// Profile sub: the sub-stream, where the camera has one
@@ -1843,6 +1930,15 @@ type GetHLSParams struct {
 type ViewLiveParams struct {
 	// Profile sub: the sub-stream, where the camera has one
 	Profile string `form:"profile,omitempty" json:"profile,omitempty,omitzero"`
+}
+
+// ListRecordingsParams defines parameters for ListRecordings.
+type ListRecordingsParams struct {
+	// From Beginning
+	From time.Time `form:"from" json:"from"`
+
+	// To End; at most 31 days later
+	To time.Time `form:"to" json:"to"`
 }
 
 // GetStillParams defines parameters for GetStill.
@@ -2128,6 +2224,9 @@ type PatrolPTZJSONRequestBody = PTZPatrol
 
 // RememberPTZJSONRequestBody defines body for RememberPTZ for application/json ContentType.
 type RememberPTZJSONRequestBody = PTZPreset
+
+// ExportRecordingJSONRequestBody defines body for ExportRecording for application/json ContentType.
+type ExportRecordingJSONRequestBody = RecordingExportRequest
 
 // AdoptCamerasJSONRequestBody defines body for AdoptCameras for application/json ContentType.
 type AdoptCamerasJSONRequestBody = CameraAdoptRequest

@@ -1,0 +1,243 @@
+package api
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+	"offsite/edge/recordings"
+	"offsite/streams/recording"
+)
+
+// Recordings gives what cameras have shown, as [recordings.Recordings] says.
+type Recordings interface {
+	Timeline(ctx context.Context, camera string, from, to time.Time) (recordings.Timeline, error)
+	Clip(ctx context.Context, camera string, from, to time.Time) (*recording.Clip, error)
+	Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e recordings.Export) error) (recordings.Export, error)
+}
+
+const (
+	clipsAtAll   = 48               // under way at once; a player that is paused holds one
+	exportsAtAll = 2                // hashed at once
+	exportTime   = 10 * time.Minute // that hashing may take
+	sameViewing  = 10 * time.Minute // within which the same person's asking for the same interval is one act
+)
+
+// clips bounds the clips that are under way and remembers who has been written
+// into the trail: a player asks for a clip in many parts.
+type clips struct {
+	under, exports chan struct{}
+
+	mu   sync.Mutex
+	told map[string]time.Time
+}
+
+func newClips() *clips {
+	return &clips{under: make(chan struct{}, clipsAtAll), exports: make(chan struct{}, exportsAtAll), told: map[string]time.Time{}}
+}
+
+// enter takes a place in line; leave gives it back.
+func enter(line chan struct{}) (leave func(), err error) {
+	select {
+	case line <- struct{}{}:
+		return func() { <-line }, nil
+	default:
+		return nil, &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在播放或导出的录像过多，请稍后再试", EN: "too many recordings are being played or exported; try again in a while",
+		}
+	}
+}
+
+// fresh says whether this viewing is not one act with an earlier one.
+func (c *clips) fresh(viewing string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, told := c.told[viewing]
+	return !told || now.Sub(at) >= sameViewing
+}
+
+// note remembers that a viewing is in the trail.
+func (c *clips) note(viewing string, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for v, at := range c.told {
+		if now.Sub(at) >= sameViewing {
+			delete(c.told, v)
+		}
+	}
+	c.told[viewing] = now
+}
+
+// span reads from and to, which must both be there.
+func (q *query) span() (from, to time.Time) {
+	from, to = q.time("from"), q.time("to")
+	for name, at := range map[string]time.Time{"from": from, "to": to} {
+		if at.IsZero() && q.text(name) == "" {
+			q.ps.Add(devices.Invalid(name, "missing", "请填写时间", "give the time"))
+		}
+	}
+	return from, to
+}
+
+func (a *API) listRecordings(c echo.Context) error {
+	t, err := a.thing(c, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	q := query{c: c}
+	from, to := q.span()
+	q.known("from", "to")
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
+	tl, err := a.Recordings.Timeline(c.Request().Context(), t.Key(), from, to)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, timelineBody(&tl))
+}
+
+func timelineBody(tl *recordings.Timeline) RecordingTimeline {
+	body := RecordingTimeline{
+		Recorded: []RecordingStretch{}, Gaps: gapsOf(tl), Events: []RecordingMark{}, Bytes: tl.Bytes, Days: tl.Days, Oldest: tl.Oldest,
+	}
+	for _, s := range tl.Recorded {
+		body.Recorded = append(body.Recorded, RecordingStretch{From: s.From, To: s.To, Bytes: s.Bytes})
+	}
+	for _, m := range tl.Marks {
+		body.Events = append(body.Events, RecordingMark{Event: m.Event, At: m.From})
+	}
+	return body
+}
+
+func gapsOf(tl *recordings.Timeline) []RecordingGap {
+	list := make([]RecordingGap, 0, len(tl.Gaps))
+	for _, g := range tl.Gaps {
+		list = append(list, RecordingGap{From: g.From, To: g.To, Why: *ProblemOf(g.Why)})
+	}
+	return list
+}
+
+func (a *API) getClip(c echo.Context) error {
+	t, err := a.thing(c, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	q := query{c: c}
+	from, to := q.span()
+	download := q.yes("download")
+	q.known("from", "to", "download")
+	if err := q.ps.Err(); err != nil {
+		return err
+	}
+	leave, err := enter(a.clips.under)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	ctx := c.Request().Context()
+	clip, err := a.Recordings.Clip(ctx, t.Key(), from, to)
+	if err != nil {
+		return err
+	}
+	if err := a.auditClip(c, clip); err != nil {
+		return err
+	}
+	in := clip.Open()
+	defer func() { _ = in.Close() }() // only read
+	if err := allowTime(c, in); err != nil {
+		return fmt.Errorf("clip of %s: %w", t.Key(), err)
+	}
+	h := c.Response().Header()
+	h.Set("ETag", `"`+clip.Tag+`"`)
+	h.Set("Content-Type", "video/mp4")
+	h.Set("Content-Disposition", fmt.Sprintf("%s; filename=%q", disposition(download), clipName(clip)))
+	h.Set("X-Recording-From", clip.From.Format(time.RFC3339Nano))
+	h.Set("X-Recording-To", clip.To.Format(time.RFC3339Nano))
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, in)
+	return nil
+}
+
+func disposition(download bool) string {
+	if download {
+		return "attachment"
+	}
+	return "inline"
+}
+
+func clipName(c *recording.Clip) string {
+	const form = "20060102T150405Z"
+	return c.Camera + "_" + c.From.Format(form) + "_" + c.To.Format(form) + ".mp4"
+}
+
+// interval is how the trail names the time of a clip.
+func interval(c *recording.Clip) string {
+	return c.From.Format(time.RFC3339) + "/" + c.To.Format(time.RFC3339)
+}
+
+// auditClip writes who views a clip into the trail, once for all the requests of
+// a player.
+func (a *API) auditClip(c echo.Context, clip *recording.Clip) error {
+	now := time.Now()
+	viewing := strings.Join([]string{Who(c).ID, clip.Camera, interval(clip)}, " ")
+	if !a.clips.fresh(viewing, now) {
+		return nil
+	}
+	entry := by(c, audit.Entry{Act: "recording.view", What: "camera/" + clip.Camera, Detail: interval(clip)})
+	if err := a.Audit.Record(c.Request().Context(), entry); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	a.clips.note(viewing, now)
+	return nil
+}
+
+func (a *API) exportRecording(c echo.Context) error {
+	t, err := a.thing(c, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	var body RecordingExportRequest
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	body.Reason = strings.TrimSpace(body.Reason)
+	if body.Reason == "" || utf8.RuneCountInString(body.Reason) > longestReason {
+		return devices.Invalid("reason", "missing", "请写明导出原因，最长 500 个字", "say why it is exported, in at most 500 characters")
+	}
+	leave, err := enter(a.clips.exports)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(exportTime)); err != nil {
+		return fmt.Errorf("export of %s: %w", t.Key(), err)
+	}
+	ctx := c.Request().Context()
+	e, err := a.Recordings.Export(ctx, t.Key(), body.From, body.To, func(ctx context.Context, tx *sql.Tx, e recordings.Export) error {
+		return a.Audit.Append(ctx, tx, by(c, audit.Entry{
+			Act: "recording.export", What: "camera/" + t.Key(), Purpose: body.Reason, Detail: interval(e.Clip) + " " + e.SHA256,
+		}))
+	})
+	if err != nil {
+		return err
+	}
+	tl, err := a.Recordings.Timeline(ctx, t.Key(), e.From, e.To)
+	if err != nil {
+		return err
+	}
+	ask := url.Values{"from": {body.From.UTC().Format(time.RFC3339Nano)}, "to": {body.To.UTC().Format(time.RFC3339Nano)}, "download": {"true"}}
+	return c.JSON(http.StatusOK, RecordingExport{
+		ID: e.ID, From: e.From, To: e.To, Bytes: e.Size, Sha256: e.SHA256, Gaps: gapsOf(&tl), Name: clipName(e.Clip),
+		URL: Base + "/cameras/" + t.Key() + "/clip?" + ask.Encode(),
+	})
+}

@@ -1,0 +1,140 @@
+package gateway_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"offsite/devices"
+	"offsite/devices/state"
+	"offsite/edge/recordings"
+	"offsite/gateway/accounts"
+	"offsite/gateway/api"
+	"offsite/streams"
+	"offsite/streams/recording"
+)
+
+// tapes are recordings: of cam-a 20 s from day on, of others nothing.
+type tapes struct {
+	db      *state.DB
+	archive func() *recording.Archive
+}
+
+func newTapes(t *testing.T, db *state.DB) tapes {
+	return tapes{db, sync.OnceValue(func() *recording.Archive {
+		a, err := recording.Open(t.TempDir(), recording.Config{})
+		must(t, err)
+		t.Cleanup(func() { _ = a.Close() })
+		data, err := os.ReadFile("../streams/rtsp/testdata/small.h264")
+		must(t, err)
+		feed := streams.NewFeed(streams.FeedConfig{})
+		feed.Connected()
+		cut := streams.NewAssembler(streams.H264, nil, nil, nil)
+		units := streams.CutUnits(streams.H264, streams.SplitAnnexB(data))
+		for i := range 20 {
+			at := time.Duration(i) * time.Second
+			f, err := cut.Frame(units[i%len(units)], at, day.Add(at))
+			must(t, err)
+			feed.Publish(f)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = a.Record(ended, "cam-a", feed, day) // it has ended: what is there is written
+		return a
+	})}
+}
+
+func (r tapes) Timeline(context.Context, string, time.Time, time.Time) (recordings.Timeline, error) {
+	return recordings.Timeline{
+		Recorded: []recordings.Stretch{{From: day, To: day.Add(20 * time.Second), Bytes: 9}}, Bytes: 9, Days: 15,
+		Gaps:  []recordings.Reason{{From: day.Add(20 * time.Second), To: day.Add(time.Minute), Why: &devices.Problem{Code: "camera_silent", ZH: "无画面", EN: "silent"}}},
+		Marks: []recordings.Mark{{Event: "al-1", From: day, To: day}},
+	}, nil
+}
+
+func (r tapes) Clip(_ context.Context, camera string, from, to time.Time) (*recording.Clip, error) {
+	return r.archive().Clip(camera, from, to)
+}
+
+func (r tapes) Export(ctx context.Context, camera string, from, to time.Time, write func(context.Context, *sql.Tx, recordings.Export) error) (recordings.Export, error) {
+	clip, err := r.Clip(ctx, camera, from, to)
+	if err != nil {
+		return recordings.Export{}, err
+	}
+	in := clip.Open()
+	defer func() { _ = in.Close() }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, in); err != nil {
+		return recordings.Export{}, err
+	}
+	e := recordings.Export{Clip: clip, ID: "x1", SHA256: hex.EncodeToString(sum.Sum(nil))}
+	return e, r.db.Update(ctx, func(tx *sql.Tx) error { return write(ctx, tx, e) })
+}
+
+// lasting names an interval from day on.
+func lasting(length time.Duration) string {
+	return "from=" + url.QueryEscape(day.Format(time.RFC3339)) + "&to=" + url.QueryEscape(day.Add(length).Format(time.RFC3339))
+}
+
+func TestRecordingsAreListedPlayedAndExported(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	viewer, elsewhere := bearer(b.token(accounts.Viewer, "a")), bearer(b.token(accounts.Viewer, "b"))
+	const camera = "/api/v1/cameras/cam-a"
+	var tl api.RecordingTimeline
+	b.call("GET", camera+"/recordings?"+lasting(time.Minute), viewer, nil).want(200).into(&tl)
+	if len(tl.Recorded) != 1 || len(tl.Gaps) != 1 || tl.Gaps[0].Why.Code != "camera_silent" || tl.Events[0].Event != "al-1" || tl.Days != 15 {
+		t.Errorf("%+v", tl)
+	}
+	whole := b.call("GET", camera+"/clip?"+lasting(time.Minute), viewer, nil).want(200)
+	if whole.header.Get("Content-Type") != "video/mp4" || whole.header.Get("X-Recording-From") != day.UTC().Format(time.RFC3339) || string(whole.body[4:8]) != "ftyp" {
+		t.Errorf("%v", whole.header)
+	}
+	part := header{"Range": "bytes=100-199", "Authorization": viewer["Authorization"]}
+	if some := b.call("GET", camera+"/clip?"+lasting(time.Minute), part, nil).want(206); string(some.body) != string(whole.body[100:200]) {
+		t.Error("a range is not what the whole has there")
+	}
+	if n := len(b.acts("recording.view")); n != 1 {
+		t.Errorf("%d acts for the parts of one clip", n)
+	}
+	b.call("GET", camera+"/clip?"+lasting(10*time.Second), viewer, nil).want(200)
+	if n := len(b.acts("recording.view")); n != 2 {
+		t.Errorf("%d acts for two clips", n)
+	}
+	for _, tt := range []struct{ path, code string }{
+		{camera + "/clip", "invalid"},
+		{camera + "/clip?from=noon&to=" + url.QueryEscape(day.Format(time.RFC3339)), "bad_time"},
+		{camera + "/clip?" + lasting(-time.Second), "before_from"},
+		{camera + "/clip?" + lasting(7*time.Hour), "too_long"},
+		{camera + "/recordings?x=1&" + lasting(time.Hour), "unknown_parameter"},
+	} {
+		b.call("GET", tt.path, viewer, nil).problem(400, tt.code)
+	}
+	for _, path := range []string{camera + "/clip?" + lasting(time.Minute), camera + "/recordings?" + lasting(time.Minute), "/api/v1/cameras/..%2Fcam-a/clip?" + lasting(time.Minute)} {
+		b.call("GET", path, elsewhere, nil).want(404)
+	}
+	b.call("GET", "/api/v1/cameras/cam-b/clip?"+lasting(time.Minute), elsewhere, nil).problem(404, "no_recording")
+
+	ask := map[string]any{"from": day, "to": day.Add(time.Minute), "reason": "  "}
+	staff := bearer(b.token(accounts.Staff))
+	b.call("POST", camera+"/recordings:export", staff, ask).problem(400, "missing")
+	ask["reason"] = "执法检查"
+	var e api.RecordingExport
+	b.call("POST", camera+"/recordings:export", staff, ask).want(200).into(&e)
+	got := b.call("GET", e.URL, staff, nil).want(200)
+	if sum := sha256.Sum256(got.body); int64(len(got.body)) != e.Bytes || hex.EncodeToString(sum[:]) != e.Sha256 || !strings.HasPrefix(got.header.Get("Content-Disposition"), "attachment") {
+		t.Errorf("%+v %v", e, got.header)
+	}
+	if rows := b.acts("recording.export"); len(rows) != 1 || rows[0].Purpose != "执法检查" || !strings.Contains(rows[0].Detail, e.Sha256) {
+		t.Errorf("%+v", rows)
+	}
+}
