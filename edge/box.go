@@ -150,7 +150,7 @@ func (b *Box) openState(ctx context.Context) (err error) {
 	if b.Vault, err = evidence.OpenVault(filepath.Join(b.cfg.State, "evidence")); err != nil {
 		return err
 	}
-	b.Evidence, err = evidence.Open(ctx, b.DB, b.Vault, evidence.Config{Told: b.pictured, Log: b.logger})
+	b.Evidence, err = evidence.Open(ctx, b.DB, b.Vault, b.collection())
 	return err
 }
 

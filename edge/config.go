@@ -57,8 +57,10 @@ type ClockConfig struct {
 
 // VideoConfig sets up cameras.
 type VideoConfig struct {
-	Ring   devices.Duration `yaml:"ring"`   // seconds of video kept in memory for each camera; default 10s
+	Ring   devices.Duration `yaml:"ring"`   // seconds of video kept in memory for each camera; default 15s
 	FFmpeg string           `yaml:"ffmpeg"` // program; empty finds it on the path, "none" does without
+
+	Evidence EvidenceConfig `yaml:"evidence"`
 
 	Decoder       string `yaml:"decoder"`        // of stills: auto, which is ffmpeg where it is found, or sandbox, the embedded one always; default auto
 	DecoderModule string `yaml:"decoder_module"` // WebAssembly file in place of the embedded decoder; default none
@@ -105,7 +107,7 @@ func Defaults() Config {
 		History:   history.Defaults(),
 		Clock:     ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
 		Recording: recordingDefaults(),
-		Video:     VideoConfig{Ring: devices.Duration(10 * time.Second), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
+		Video:     VideoConfig{Ring: devices.Duration(15 * time.Second), Evidence: evidenceDefaults(), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
 	}
 }
 
@@ -126,6 +128,7 @@ func (c *Config) Validate() error {
 		ps.Add(devices.Invalid("video.ring", "out_of_range", "视频缓存须在 1s 与 5m 之间", "keep 1s to 5m of video"))
 	}
 	c.Recording.validate(&ps)
+	c.Video.Evidence.validate(&ps, c.Video.Ring.D())
 	if d := c.Video.Decoder; d != snapshot.Auto && d != snapshot.Sandbox {
 		ps.Add(devices.Invalid("video.decoder", "not_one_of", "解码方式须为 auto 或 sandbox", "choose auto or sandbox"))
 	}

@@ -138,8 +138,8 @@ func eventBody(t breach.Transition, clock dispatch.Clock) dispatch.Event {
 	return body
 }
 
-// tellEvidence queues what became of an event's pictures as a message of its
-// own: it waits for the event's opening and nothing waits for it.
+// tellEvidence queues what became of an event's evidence as a message of its
+// own: it waits for the event's opening and nothing but its completion waits for it.
 func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) error {
 	if err := b.Events.SetEvidence(ctx, tx, r.Event, r.State); err != nil {
 		return err
@@ -148,6 +148,10 @@ func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) e
 	if err != nil {
 		return err
 	}
+	key := "evidence"
+	if r.Complete {
+		key = "evidence/complete"
+	}
 	body := eventBody(breach.Transition{Event: ev, Step: string(dispatch.EventStepEvidence), Revision: ev.Revision}, b.platform.Clock())
 	body.Evidence = evidenceBody(r)
 	text, err := json.Marshal(body)
@@ -155,7 +159,7 @@ func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) e
 		return fmt.Errorf("write evidence: %w", err)
 	}
 	err = b.Outbox.Put(ctx, tx, outbox.Message{
-		Key: b.Outbox.Key(ev.ID, "evidence"), Lane: ev.ID + ":evidence", After: b.Outbox.Key(ev.ID, "1"), Kind: messageEvidence, Event: ev.ID,
+		Key: b.Outbox.Key(ev.ID, key), Lane: ev.ID + ":evidence", After: b.Outbox.Key(ev.ID, "1"), Kind: messageEvidence, Event: ev.ID,
 		Body: text, Blobs: r.Blobs(), Created: time.Now().UTC(),
 	})
 	if err != nil {
@@ -182,16 +186,20 @@ func (b *Box) pictured(events []string) {
 }
 
 func evidenceBody(r evidence.Result) dispatch.Evidence {
-	e := dispatch.Evidence{State: dispatch.EvidenceState(r.State)}
+	e := dispatch.Evidence{State: dispatch.EvidenceState(r.State), Complete: &r.Complete, Manifest: r.Manifest}
 	for _, it := range r.Items {
-		if it.Camera == "" { // no camera watches the outlet; the reason says so
+		if it.State == evidence.Pending {
 			continue
 		}
-		item := dispatch.EvidenceItem{Camera: it.Camera, Step: it.Step}
+		item := dispatch.EvidenceItem{Camera: it.Camera, Kind: dispatch.EvidenceItemKind(it.Kind), MomentMS: it.Moment.Milliseconds(), Step: it.Step}
 		if it.SHA256 != "" {
 			distance := it.Distance.Milliseconds()
 			item.SHA256, item.MediaType, item.CapturedAt, item.DistanceMS = it.SHA256, it.MediaType, dispatch.At(it.CapturedAt), &distance
-			item.Width, item.Height = it.Width, it.Height
+			item.MarkedSHA256, item.Size, item.Width, item.Height = it.Marked, it.Size, it.Width, it.Height
+			item.TimeSource, item.ClockOffsetMS = dispatch.EvidenceItemTimeSource(it.TimeSource), it.ClockOffset
+			if !it.Until.IsZero() {
+				item.Until = dispatch.At(it.Until)
+			}
 		}
 		if it.Problem != nil {
 			item.Reason, item.ReasonZh = it.Problem.EN, it.Problem.ZH

@@ -35,7 +35,7 @@ type site struct {
 	away     bool // history is being opened again
 	latest   []devices.Reading
 	events   map[string]breach.Event
-	pictures map[string][]api.Picture
+	pictures map[string]api.Evident
 	blobs    map[string]blob
 	status   []api.DeviceStatus
 	notices  []api.Notice
@@ -53,7 +53,7 @@ type blob struct {
 func newSite(db *state.DB) *site {
 	return &site{
 		db: db, samples: map[timeseries.Series][]timeseries.Sample{}, events: map[string]breach.Event{},
-		pictures: map[string][]api.Picture{}, blobs: map[string]blob{}, updates: make(chan api.Update),
+		pictures: map[string]api.Evident{}, blobs: map[string]blob{}, updates: make(chan api.Update),
 	}
 }
 
@@ -227,7 +227,7 @@ func (s *site) Acknowledge(ctx context.Context, id, who, note string, at time.Ti
 	return ev, nil
 }
 
-func (s *site) Pictures(_ context.Context, event string) ([]api.Picture, error) {
+func (s *site) Evident(_ context.Context, event string) (api.Evident, error) {
 	return s.pictures[event], nil
 }
 

@@ -272,32 +272,39 @@ func (s siteLetters) Replay(ctx context.Context, ids []int64) (api.ReplayResult,
 
 type siteEvidence struct{ *edge.Box }
 
-func (s siteEvidence) Pictures(ctx context.Context, event string) ([]api.Picture, error) {
-	items, _, err := s.Evidence.Of(ctx, event)
+func (s siteEvidence) Evident(ctx context.Context, event string) (api.Evident, error) {
+	r, err := s.Evidence.Of(ctx, event)
 	if err != nil {
-		return nil, err
+		return api.Evident{}, err
 	}
-	list := make([]api.Picture, 0, len(items))
-	for _, it := range items {
-		list = append(list, api.Picture{
-			Camera: it.Camera, State: api.EvidenceState(it.State), Sha256: it.SHA256, ContentType: it.MediaType, TakenAt: it.CapturedAt,
-			Distance: devices.Duration(it.Distance), Step: it.Step, Width: it.Width, Height: it.Height, Problem: api.ProblemOf(it.Problem),
-		})
+	e := api.Evident{Pictures: make([]api.Picture, 0, len(r.Items)), Manifest: r.Manifest}
+	for _, it := range r.Items {
+		p := api.Picture{
+			Camera: it.Camera, Kind: it.Kind, Moment: devices.Duration(it.Moment), State: api.EvidenceState(it.State),
+			Sha256: it.SHA256, Marked: it.Marked, ContentType: it.MediaType, Size: it.Size, TakenAt: it.CapturedAt, Until: it.Until,
+			Distance: devices.Duration(it.Distance), TimeSource: string(it.TimeSource), Step: it.Step, Width: it.Width, Height: it.Height,
+			Codec: string(it.Codec), Problem: api.ProblemOf(it.Problem),
+		}
+		if it.ClockOffset != nil {
+			offset := devices.Duration(time.Duration(*it.ClockOffset) * time.Millisecond)
+			p.ClockOffset = &offset
+		}
+		e.Pictures = append(e.Pictures, p)
 	}
-	return list, nil
+	return e, nil
 }
 
 func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit, error) {
-	items, err := s.Evidence.ByHash(ctx, sha256)
+	file, err := s.Evidence.ByHash(ctx, sha256)
 	if err != nil {
 		return nil, err
 	}
-	if len(items) == 0 {
+	if len(file.Events) == 0 {
 		return nil, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_blob", ZH: "没有这份证据", EN: "no event names this evidence"}
 	}
-	exhibit := &api.Exhibit{ContentType: items[0].MediaType, Taken: items[0].CapturedAt}
-	for _, it := range items {
-		ev, err := s.Events.Event(ctx, it.Event)
+	exhibit := &api.Exhibit{ContentType: file.MediaType, Taken: file.Taken}
+	for _, event := range file.Events {
+		ev, err := s.Events.Event(ctx, event)
 		if err != nil {
 			return nil, err
 		}

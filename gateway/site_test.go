@@ -105,7 +105,7 @@ func TestARealSiteFitsTheDocument(t *testing.T) {
 			Pictures []json.RawMessage
 		}
 		b.call("GET", event, root, nil).want(200).into(&ev)
-		return ev.Evidence == "none" && len(ev.Pictures) == 1
+		return ev.Evidence == "none" && len(ev.Pictures) == 4
 	})
 	b.call("GET", "/api/v1/points/gate-a.pm10/last", root, nil).want(200)
 	until(t, "history", func() bool {

@@ -1,10 +1,13 @@
 package gateway_test
 
 import (
+	"archive/zip"
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net/http"
 	"strings"
 	"testing"
@@ -170,7 +173,7 @@ func TestEvents(t *testing.T) {
 		b.site.events[id] = alarm(id, []string{"a", "b", "a"}[i], day.Add(time.Duration(i)*time.Hour))
 	}
 	sum := b.site.exhibit("picture", "a")
-	b.site.pictures["al-1"] = []api.Picture{{Camera: "cam-a", State: api.Attached, Sha256: sum, TakenAt: day, Distance: devices.Duration(-300 * time.Millisecond)}}
+	b.site.pictures["al-1"] = api.Evident{Pictures: []api.Picture{{Camera: "cam-a", Kind: "still", State: api.Attached, Sha256: sum, TakenAt: day, Distance: devices.Duration(-300 * time.Millisecond)}}}
 	staff := bearer(b.token(accounts.Staff, "a"))
 	var list struct {
 		Items []struct{ ID string }
@@ -471,4 +474,50 @@ func TestLiveByTicketForOneSite(t *testing.T) {
 	if _, data := s.next(b); strings.Contains(string(data), "al-1") {
 		t.Errorf("site b alone: %s", data)
 	}
+}
+
+// TestEvidencePackage takes the files of an event home, has them checked, and finds
+// out when one has changed.
+func TestEvidencePackage(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	b.site.events["al-1"] = alarm("al-1", "a", day)
+	picture, clip := b.site.exhibit("\xff\xd8picture", "a"), b.site.exhibit("clip", "a")
+	b.site.pictures["al-1"] = api.Evident{Manifest: b.site.exhibit("{}", "a"), Pictures: []api.Picture{
+		{Camera: "cam-a", Kind: "still", Moment: devices.Duration(-5 * time.Second), State: api.Attached, Sha256: picture, ContentType: "image/jpeg"},
+		{Camera: "cam-a", Kind: "still", State: api.None},
+		{Camera: "cam-a", Kind: "clip", State: api.Attached, Sha256: clip, ContentType: "video/mp4"},
+	}}
+	viewer := bearer(b.token(accounts.Viewer, "a"))
+	a := b.call("GET", "/api/v1/events/al-1/evidence.zip", viewer, nil).want(200)
+	archive, err := zip.NewReader(bytes.NewReader(a.body), int64(len(a.body)))
+	must(t, err)
+	var names []string
+	for _, f := range archive.File {
+		names = append(names, f.Name)
+	}
+	if diff := cmp.Diff([]string{"manifest.json", "cam-a-5.0s-before.jpg", "cam-a-clip.mp4", "SHA256SUMS"}, names); diff != "" {
+		t.Error(diff)
+	}
+	sums, err := fs.ReadFile(archive, "SHA256SUMS")
+	if err != nil || !strings.Contains(string(sums), picture+"  cam-a-5.0s-before.jpg\n") {
+		t.Errorf("%s %v", sums, err)
+	}
+	var check api.EvidenceCheck
+	b.call("POST", "/api/v1/events/al-1:verify", viewer, nil).want(200).into(&check)
+	if !check.Whole || len(check.Files) != 3 {
+		t.Errorf("%+v", check)
+	}
+	b.site.blobs[clip] = blob{damaged: true}
+	b.call("POST", "/api/v1/events/al-1:verify", viewer, nil).want(200).into(&check)
+	if check.Whole || check.Files[2].Whole || check.Files[2].Problem == nil || check.Files[2].Problem.Code != "evidence_damaged" {
+		t.Errorf("%+v", check)
+	}
+	b.call("GET", "/api/v1/events/al-1/evidence.zip", viewer, nil).problem(500, "evidence_damaged")
+	other := bearer(b.token(accounts.Viewer, "b"))
+	b.call("GET", "/api/v1/events/al-1/evidence.zip", other, nil).want(404)
+	b.call("POST", "/api/v1/events/al-1:verify", other, nil).want(404)
+	b.site.events["al-2"] = alarm("al-2", "a", day)
+	b.call("GET", "/api/v1/events/al-2/evidence.zip", viewer, nil).problem(404, "no_evidence")
 }

@@ -103,6 +103,18 @@ const (
 	EvidenceStatePending  EvidenceState = "pending"
 )
 
+// Defines values for EvidenceItemKind.
+const (
+	EvidenceItemKindClip  EvidenceItemKind = "clip"
+	EvidenceItemKindStill EvidenceItemKind = "still"
+)
+
+// Defines values for EvidenceItemTimeSource.
+const (
+	EvidenceItemTimeSourceArrival EvidenceItemTimeSource = "arrival"
+	EvidenceItemTimeSourceCamera  EvidenceItemTimeSource = "camera"
+)
+
 // Defines values for HeartbeatState.
 const (
 	HeartbeatStateDegraded HeartbeatState = "degraded"
@@ -481,7 +493,12 @@ type EventStep string
 
 // Evidence 证据 / evidence of an event
 type Evidence struct {
-	Items []EvidenceItem `json:"items,omitempty,omitzero"`
+	// Complete 不会再有更多证据 / nothing more will come
+	Complete *bool          `json:"complete,omitempty"`
+	Items    []EvidenceItem `json:"items,omitempty,omitzero"`
+
+	// Manifest 清单文件（RFC 8785 规范形式的 JSON，格式 offsite-evidence/1）；complete 后才有 / file that names every piece, a JSON document in the form of RFC 8785; only when complete
+	Manifest string `json:"manifest,omitempty,omitzero"`
 
 	// Reason 没有图片的原因（英文） / why there is none
 	Reason string `json:"reason,omitempty,omitzero"`
@@ -496,28 +513,55 @@ type Evidence struct {
 // EvidenceState 待取、已附、没有
 type EvidenceState string
 
-// EvidenceItem 一件证据；没有图片时无 sha256 而有 reason / one picture, or why a camera gave none
+// EvidenceItem 一件证据；没有时无 sha256 而有 reason；不完整时两者都有 / one piece, or why a camera gave none; both where something is lacking
 type EvidenceItem struct {
 	// Camera 编号 / id
 	Camera ID `json:"camera"`
 
-	// CapturedAt 时间，RFC 3339，+08:00 / time
+	// CapturedAt 拍摄时刻，录像为其开始，网关时钟 / capture, of a clip its begin, by the gateway clock
 	CapturedAt Time `json:"captured_at,omitempty,omitzero"`
+
+	// ClockOffsetMS 摄像机时钟减网关时钟 / camera clock less the gateway clock
+	ClockOffsetMS *int64 `json:"clock_offset_ms,omitempty"`
 
 	// DistanceMS 拍摄时刻减触发时刻 / capture time minus breach time
 	DistanceMS *int64 `json:"distance_ms,omitempty"`
 	Height     int    `json:"height,omitempty,omitzero"`
-	MediaType  string `json:"media_type,omitempty,omitzero"`
-	Reason     string `json:"reason,omitempty,omitzero"`
-	ReasonZh   string `json:"reason_zh,omitempty,omitzero"`
+
+	// Kind 图片、录像 / picture or clip
+	Kind EvidenceItemKind `json:"kind,omitempty,omitzero"`
+
+	// MarkedSHA256 烧录水印的副本 / copy with the watermark burnt in
+	MarkedSHA256 string `json:"marked_sha256,omitempty,omitzero"`
+	MediaType    string `json:"media_type,omitempty,omitzero"`
+
+	// MomentMS 图片要求的时刻相对触发时刻 / moment that was wanted of a still, from the breach
+	MomentMS int64  `json:"moment_ms,omitempty,omitzero"`
+	Reason   string `json:"reason,omitempty,omitzero"`
+	ReasonZh string `json:"reason_zh,omitempty,omitzero"`
 
 	// SHA256 SHA-256, 64 hex digits
 	SHA256 SHA256 `json:"sha256,omitempty,omitzero"`
 
+	// Size 字节 / bytes
+	Size int64 `json:"size,omitempty,omitzero"`
+
 	// Step 取图方式 / rung of the ladder that gave the picture
-	Step  string `json:"step,omitempty,omitzero"`
-	Width int    `json:"width,omitempty,omitzero"`
+	Step string `json:"step,omitempty,omitzero"`
+
+	// TimeSource 时间来自到达时刻或摄像机 / whose clock told the capture: the gateway at arrival, or the camera too
+	TimeSource EvidenceItemTimeSource `json:"time_source,omitempty,omitzero"`
+
+	// Until 时间，RFC 3339，+08:00 / time
+	Until Time `json:"until,omitempty,omitzero"`
+	Width int  `json:"width,omitempty,omitzero"`
 }
+
+// EvidenceItemKind 图片、录像 / picture or clip
+type EvidenceItemKind string
+
+// EvidenceItemTimeSource 时间来自到达时刻或摄像机 / whose clock told the capture: the gateway at arrival, or the camera too
+type EvidenceItemTimeSource string
 
 // Heartbeat defines model for Heartbeat.
 type Heartbeat struct {

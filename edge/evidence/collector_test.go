@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/state"
 	"offsite/streams"
+	"offsite/streams/clip"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,6 +32,7 @@ type cameras map[string]func(ctx context.Context, try int) (streams.Still, error
 type bench struct {
 	t     *testing.T
 	dir   string
+	cfg   Config
 	db    *state.DB
 	vault *Vault
 	c     *Collector
@@ -40,11 +43,18 @@ type bench struct {
 	at    []time.Duration // when it was told, since Run
 }
 
-// bubble runs f in a synctest bubble with a collector of its own.
+// bubble runs f in a synctest bubble with a collector of its own that wants a
+// still of the breach and no more.
 func bubble(t *testing.T, f func(t *testing.T, b *bench)) {
 	t.Helper()
+	with(t, Config{Moments: []time.Duration{0}, After: -1}, f)
+}
+
+// with is bubble with another configuration.
+func with(t *testing.T, cfg Config, f func(t *testing.T, b *bench)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, dir: t.TempDir(), tries: map[string]int{}}
+		b := &bench{t: t, cfg: cfg, dir: t.TempDir(), tries: map[string]int{}}
 		b.open()
 		defer b.close()
 		f(t, b)
@@ -60,7 +70,7 @@ func (b *bench) open() {
 	if b.vault, err = OpenVault(b.dir + "/evidence"); err != nil {
 		b.t.Fatal(err)
 	}
-	if b.c, err = Open(b.t.Context(), b.db, b.vault, Config{}); err != nil {
+	if b.c, err = Open(b.t.Context(), b.db, b.vault, b.cfg); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -83,15 +93,43 @@ func (b *bench) expect(event string, breach time.Time, cams ...string) {
 	b.c.Wake()
 }
 
-type take func(ctx context.Context, camera string) (streams.Still, error)
+// lenses are cameras of which nothing is held and no clip can be had, unless they
+// are given.
+type lenses struct {
+	take   func(ctx context.Context, camera string) (streams.Still, error)
+	moment func(camera string, at time.Time) (streams.Still, error)
+	clip   func(ctx context.Context, camera string, from, to time.Time, out io.WriteSeeker, cfg clip.Config) (clip.Clip, error)
+}
 
-func (f take) Take(ctx context.Context, camera string) (streams.Still, error) { return f(ctx, camera) }
+func (l lenses) Take(ctx context.Context, camera string) (streams.Still, error) {
+	return l.take(ctx, camera)
+}
+
+func (l lenses) Moment(_ context.Context, camera string, at time.Time) (streams.Still, error) {
+	if l.moment == nil {
+		return streams.Still{}, silent
+	}
+	return l.moment(camera, at)
+}
+
+func (l lenses) Clip(ctx context.Context, camera string, from, to time.Time, out io.WriteSeeker, cfg clip.Config) (clip.Clip, error) {
+	if l.clip == nil {
+		return clip.Clip{}, clip.ErrEmpty
+	}
+	return l.clip(ctx, camera, from, to, out, cfg)
+}
 
 // run collects for a span of time.
 func (b *bench) run(span time.Duration, cams cameras) {
 	b.t.Helper()
+	b.see(span, lenses{take: b.counted(cams)})
+}
+
+// see is run with cameras that can do more.
+func (b *bench) see(span time.Duration, cams Cameras) {
+	b.t.Helper()
 	start := time.Now()
-	err := b.try(span, cams, func(_ context.Context, tx *sql.Tx, r Result) error {
+	err := b.try(span, cams, func(_ context.Context, _ *sql.Tx, r Result) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.told, b.at = append(b.told, r), append(b.at, time.Since(start))
@@ -102,16 +140,21 @@ func (b *bench) run(span time.Duration, cams cameras) {
 	}
 }
 
-func (b *bench) try(span time.Duration, cams cameras, tell Tell) error {
+func (b *bench) try(span time.Duration, cams Cameras, tell Tell) error {
 	ctx, cancel := context.WithTimeout(b.t.Context(), span)
 	defer cancel()
-	return b.c.Run(ctx, take(func(ctx context.Context, camera string) (streams.Still, error) {
+	return b.c.Run(ctx, cams, tell)
+}
+
+// counted counts the tries.
+func (b *bench) counted(cams cameras) func(ctx context.Context, camera string) (streams.Still, error) {
+	return func(ctx context.Context, camera string) (streams.Still, error) {
 		b.mu.Lock()
 		b.tries[camera]++
 		n := b.tries[camera]
 		b.mu.Unlock()
 		return cams[camera](ctx, n)
-	}), tell)
+	}
 }
 
 func still(text string, at time.Time) streams.Still {
@@ -121,6 +164,8 @@ func still(text string, at time.Time) streams.Still {
 func works(text string) func(context.Context, int) (streams.Still, error) {
 	return func(context.Context, int) (streams.Still, error) { return still(text, time.Now()), nil }
 }
+
+var inside = cmp.AllowUnexported(Item{})
 
 var silent = &devices.Problem{Kind: devices.ErrUnavailable, Code: "no_picture_silent", ZH: "没有图像：摄像机无信号", EN: "no picture: camera silent"}
 
@@ -167,13 +212,15 @@ func TestAPictureIsTakenAtOnceAndToldWhole(t *testing.T) {
 		}
 		it := b.told[0].Items[0]
 		want := Item{
-			Event: "al-1", Camera: "cam-1", State: Attached, SHA256: it.SHA256, MediaType: "image/jpeg",
-			CapturedAt: breach.Add(1500 * time.Millisecond), Distance: 1500 * time.Millisecond, Step: "ffmpeg", Width: 1920, Height: 1080,
+			Event: "al-1", Camera: "cam-1", Kind: Still, State: Attached, SHA256: it.SHA256,
+			CapturedAt: breach.Add(1500 * time.Millisecond), Distance: 1500 * time.Millisecond,
+			details: details{MediaType: "image/jpeg", Size: 6, TimeSource: streams.ArrivalTime, Step: "ffmpeg", Width: 1920, Height: 1080},
 		}
-		if diff := cmp.Diff(Result{Event: "al-1", State: Attached, Items: []Item{want}}, b.told[0]); diff != "" {
+		whole := Result{Event: "al-1", State: Attached, Complete: true, Items: []Item{want}, Manifest: b.told[0].Manifest, Size: b.told[0].Size}
+		if diff := cmp.Diff(whole, b.told[0], inside); diff != "" {
 			t.Error(diff)
 		}
-		if diff := cmp.Diff([]string{it.SHA256}, b.told[0].Blobs()); diff != "" {
+		if diff := cmp.Diff([]string{it.SHA256, whole.Manifest}, b.told[0].Blobs()); diff != "" {
 			t.Error(diff)
 		}
 		f, err := b.vault.Open(it.SHA256)
@@ -181,15 +228,18 @@ func TestAPictureIsTakenAtOnceAndToldWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Close()
-		items, whole, err := b.c.Of(t.Context(), "al-1")
-		if diff := cmp.Diff([]Item{want}, items); diff != "" || whole != Attached || err != nil {
-			t.Error(diff, whole, err)
+		kept, err := b.c.Of(t.Context(), "al-1")
+		if diff := cmp.Diff(whole, kept, inside); diff != "" || err != nil {
+			t.Error(diff, err)
 		}
-		if items, err = b.c.ByHash(t.Context(), it.SHA256); err != nil || len(items) != 1 || items[0].Event != "al-1" {
-			t.Error(items, err)
+		for sha, media := range map[string]string{it.SHA256: "image/jpeg", whole.Manifest: "application/json"} {
+			f, err := b.c.ByHash(t.Context(), sha)
+			if err != nil || !slices.Equal(f.Events, []string{"al-1"}) || f.MediaType != media {
+				t.Error(f, err)
+			}
 		}
-		if _, whole, err := b.c.Of(t.Context(), "al-2"); whole != "" || err != nil {
-			t.Error(whole, err)
+		if r, err := b.c.Of(t.Context(), "al-2"); r.State != "" || err != nil {
+			t.Error(r, err)
 		}
 	})
 }
@@ -321,9 +371,9 @@ func TestManyEventsShareOneShot(t *testing.T) {
 		if b.tries["a"] != 1 || len(b.told) != 250 {
 			t.Errorf("%d shots, %d told", b.tries["a"], len(b.told))
 		}
-		for i, r := range b.told {
-			if r.Items[0].Distance != time.Duration(i)*time.Second {
-				t.Fatalf("event %d: distance %s", i, r.Items[0].Distance)
+		for _, r := range b.told {
+			if got := fmt.Sprint("al-", int(r.Items[0].Distance/time.Second)); got != r.Event {
+				t.Fatalf("event %s: distance %s", r.Event, r.Items[0].Distance)
 			}
 		}
 	})
@@ -337,8 +387,8 @@ func TestARestartTakesUpWhatIsPending(t *testing.T) {
 		if len(b.told) != 0 {
 			t.Fatalf("told too early: %v", summaries(b.told))
 		}
-		if items, whole, err := b.c.Of(t.Context(), "al-old"); err != nil || whole != Pending || items[0].State != Attached {
-			t.Fatal(items, whole, err)
+		if r, err := b.c.Of(t.Context(), "al-old"); err != nil || r.Complete || r.Items[0].State != Attached || r.Items[1].State != Pending {
+			t.Fatal(r, err)
 		}
 		time.Sleep(5 * time.Minute)
 		b.close()
@@ -374,12 +424,12 @@ func TestRowAndMessageAreOneTransaction(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
 		b.expect("al-1", time.Now(), "a")
 		full := errors.New("the outbox could not take the message")
-		err := b.try(time.Minute, cameras{"a": works("a")}, func(context.Context, *sql.Tx, Result) error { return full })
+		err := b.try(time.Minute, lenses{take: b.counted(cameras{"a": works("a")})}, func(context.Context, *sql.Tx, Result) error { return full })
 		if !errors.Is(err, full) {
 			t.Fatalf("Run: %v", err)
 		}
-		if _, whole, err := b.c.Of(t.Context(), "al-1"); whole != Pending || err != nil {
-			t.Fatal(whole, err)
+		if r, err := b.c.Of(t.Context(), "al-1"); r.Manifest != "" || err != nil {
+			t.Fatal(r, err)
 		}
 		b.run(time.Minute, cameras{"a": works("b")})
 		if len(b.told) != 1 {

@@ -1,5 +1,6 @@
-// Package evidence keeps what belongs to an event: for now a still of each
-// camera that watches the outlet where it happened.
+// Package evidence keeps what belongs to an event: of each camera that watches the
+// outlet where it happened, stills from before, at and after the breach and a clip
+// around it, and a manifest that names them all.
 //
 // # Files
 //
@@ -8,23 +9,54 @@
 // name ("incoming-…"), fsynced, renamed, and the directory fsynced, before any
 // row names it; whoever reads one has its hash checked first.
 //
-// # Stills
+// # Taking
 //
-// That a picture is wanted is written in the transaction that opens the event
-// ([Collector.Expect]), so it is wanted again after a restart. The [Collector]
-// takes the pictures of all cameras at once, each camera in its own time, and
-// tries again for up to Config.Deadline. Each picture is committed as soon as
-// it is in the vault; with the last of an event the outcome is told in the same
-// transaction. A picture bears its capture time and its distance from the
+// That pieces are wanted is written in the transaction that opens the event
+// ([Collector.Expect]), so they are wanted again after a restart. The moments are
+// counted from the breach; where its reading came later than the clip reaches back,
+// or bears a time that has not come, from when the gateway learnt of it. Each piece is
+// committed as soon as it is in the vault.
+//
+// A still is the nearest picture of those that the gateway still holds of the moment. Where
+// there is none, a still of the breach or after it is taken as soon as the
+// camera gives one, for up to Config.Deadline; of before the breach there is then none.
+// Clips begin at once and end with their time; what the gateway's stop or the
+// camera's silence took from one is told beside it. Wishes for the same camera and
+// nearly the same time share one piece.
+//
+// A piece bears its capture time, whose clock told it, and its distance from the
 // breach; where there is none the reason stands instead. What was still wanted
-// from before Config.Oldest, because the gateway was down, ends without a
-// picture.
+// from before Config.Oldest, because the gateway was down, ends without a picture.
+//
+// # Telling
+//
+// An event's evidence is told when the stills up to the breach are settled, and again,
+// complete, when all is; each in the transaction that commits it.
+//
+// # The manifest
+//
+// With the last piece a JSON document (type [Manifest]) is put into the vault, in the
+// canonical form of RFC 8785: names sorted, no white space, UTF-8. Format
+// "offsite-evidence/1"; fields may be added. An event without a single file has none.
+//
+// # Watermarks
+//
+// By Config.Watermark the words (site, camera, time, event) are a subtitle track of the clip
+// ("subtitle"), are besides burnt into a copy of each still ("burn"), or are left out ("none"). The
+// still itself is always kept as it came, and so is the picture of a clip. What is burnt
+// is ASCII, ids and the time: a font for Chinese would be larger than the program.
 //
 // # Table evidence, version 1
 //
-// One row for each event and camera; camera is empty where no camera watches
-// the outlet. Times are Unix milliseconds: breach_at by the reading's clock,
-// expected_at and captured_at by the gateway's. state is pending, attached or
-// none; reason is JSON {code, zh, en}. A row never changes once it has left
-// pending.
+// One row for each event, camera, kind and moment (milliseconds from the breach, zero for
+// clips); camera is empty where no camera watches the outlet. Times are Unix
+// milliseconds: breach_at by the reading's clock, expected_at and captured_at by
+// the gateway's. state is pending, attached or none; about is JSON (type details);
+// marked is the file of the burnt copy; reason is JSON {code, zh, en}, of an attached
+// piece what it lacks. A row never changes once it has left pending.
+//
+// # Table evidence_manifest, version 1
+//
+// One row for each event whose evidence is complete; sha256 is empty where it has no
+// manifest.
 package evidence

@@ -3,15 +3,12 @@ package evidence
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
-	"offsite/streams"
 )
 
 const (
@@ -19,6 +16,7 @@ const (
 	settleAtOne = 100                    // rows settled in one transaction
 	firstPause  = 500 * time.Millisecond // before a second try; doubles
 	rescan      = time.Minute            // finds what was expected by one who died before Wake
+	behind      = 200 * time.Millisecond // that a still after the breach is taken late, so that there is a picture behind it
 )
 
 // Reasons why there is no picture, besides those of the camera itself.
@@ -27,216 +25,147 @@ var (
 	gatewayDown = unavailable("no_picture_gateway_down", "没有图像：网关当时未运行，未能及时抓拍", "no picture: the gateway was down and could not take one in time")
 	tooSlow     = unavailable("no_picture_timeout", "没有图像：摄像机未在时限内给出图片", "no picture: the camera gave none in time")
 	empty       = unavailable("no_picture_empty", "没有图像：抓拍结果为空", "no picture: the still came out empty")
+	noClip      = unavailable("no_clip_silent", "没有录像：摄像机在这段时间内没有画面", "no clip: the camera sent nothing in this span")
 )
 
 func unavailable(code, zh, en string) *devices.Problem {
 	return &devices.Problem{Kind: devices.ErrUnavailable, Code: code, ZH: zh, EN: en}
 }
 
-// wanted is a picture that is pending.
+// wanted is a piece that is pending.
 type wanted struct {
 	id         int64
 	event      string
 	camera     string
+	kind       string
+	moment     time.Duration
+	breachAt   time.Time
 	expectedAt time.Time
 }
 
-// Tell hands on what became of an event's pictures, in the transaction that
-// settles the last of them. It may be called again for the same event.
+// anchor is the breach by the gateway's clock, or when the gateway learnt of it
+// where the pictures of the breach cannot be held any more.
+func (c *Collector) anchor(w wanted) time.Time {
+	if w.breachAt.After(w.expectedAt) || w.expectedAt.Sub(w.breachAt) > c.cfg.Before {
+		return w.expectedAt
+	}
+	return w.breachAt
+}
+
+// due is when a piece can be taken.
+func (c *Collector) due(w wanted) time.Time {
+	if w.kind == Clip || w.moment <= 0 {
+		return w.expectedAt
+	}
+	return c.anchor(w).Add(w.moment + behind)
+}
+
+// Tell hands on what became of an event's evidence, in the transaction that
+// settles it: once when the stills up to the breach are settled, unless that is all,
+// and once when it is complete. It may be called again for the same event.
 type Tell = func(ctx context.Context, tx *sql.Tx, r Result) error
 
-// Run takes pictures until ctx ends or the storage fails. No camera waits for
-// another; what is pending when Run begins is taken up again.
-func (c *Collector) Run(ctx context.Context, taker Taker, tell Tell) error {
+// Run takes pieces until ctx ends or the storage fails. No camera waits for
+// another; what is pending when Run begins is taken up again. Clips under way are
+// ended with what there is.
+func (c *Collector) Run(ctx context.Context, cameras Cameras, tell Tell) error {
+	if err := c.sealLeft(ctx, tell); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.assign(ctx, g, taker, tell) })
+	t := &taking{Collector: c, cameras: cameras, tell: tell, group: g, stills: map[string][]wanted{}, busy: map[string]bool{}, idle: make(chan string)}
+	g.Go(func() error { return t.assign(ctx) })
 	return g.Wait()
 }
 
-// assign gives each camera's pending pictures to one goroutine at a time.
-func (c *Collector) assign(ctx context.Context, g *errgroup.Group, taker Taker, tell Tell) error {
-	waiting, busy, idle := map[string][]wanted{}, map[string]bool{}, make(chan string)
+// taking is one Run.
+type taking struct {
+	*Collector
+	cameras Cameras
+	tell    Tell
+	group   *errgroup.Group
+
+	stills map[string][]wanted // by camera, what waits for its time or for the camera
+	busy   map[string]bool     // cameras of which stills are being taken
+	idle   chan string
+}
+
+// assign gives each camera's pending stills to one goroutine at a time, and each
+// clip to one of its own.
+func (t *taking) assign(ctx context.Context) error {
 	tick := time.NewTicker(rescan)
 	defer tick.Stop()
 	for last := int64(0); ; {
-		rows, err := c.pending(ctx, last)
+		rows, err := t.pending(ctx, last)
 		if err != nil {
 			return fmt.Errorf("read expected evidence: %w", err)
 		}
+		var clips []wanted
 		for _, w := range rows {
 			last = w.id
-			waiting[w.camera] = append(waiting[w.camera], w)
-		}
-		for camera, list := range waiting {
-			if busy[camera] {
-				continue
+			if w.kind == Clip {
+				clips = append(clips, w)
+			} else {
+				t.stills[w.camera] = append(t.stills[w.camera], w)
 			}
-			delete(waiting, camera)
-			busy[camera] = true
-			g.Go(func() error {
-				if err := c.serve(ctx, camera, list, taker, tell); err != nil {
-					return err
-				}
-				select {
-				case idle <- camera:
-				case <-ctx.Done():
-				}
-				return nil
-			})
 		}
+		for _, list := range t.spans(clips) {
+			t.group.Go(func() error { return t.film(ctx, list) })
+		}
+		next := t.begin(ctx)
 		if len(rows) == pendingPage {
 			continue
 		}
+		wait := time.NewTimer(next)
 		select {
-		case camera := <-idle:
-			delete(busy, camera)
-		case <-c.wake:
+		case camera := <-t.idle:
+			delete(t.busy, camera)
+		case <-t.wake:
 		case <-tick.C:
+		case <-wait.C:
 		case <-ctx.Done():
+			wait.Stop()
 			return context.Cause(ctx)
 		}
+		wait.Stop()
 	}
 }
 
-// serve settles the pictures wanted of one camera.
-func (c *Collector) serve(ctx context.Context, camera string, list []wanted, taker Taker, tell Tell) error {
-	if camera == "" {
-		return c.settle(ctx, list, outcome{why: noCamera}, tell)
-	}
-	var missed []wanted
-	list = slices.DeleteFunc(list, func(w wanted) bool {
-		old := time.Since(w.expectedAt) > c.cfg.Oldest
-		if old {
-			missed = append(missed, w)
+// begin starts on the stills that are due, and gives the time to the next one.
+func (t *taking) begin(ctx context.Context) time.Duration {
+	now, next := time.Now(), rescan
+	for camera, list := range t.stills {
+		if t.busy[camera] {
+			continue
 		}
-		return old
-	})
-	if err := c.settle(ctx, missed, outcome{why: gatewayDown}, tell); err != nil || len(list) == 0 {
-		return err
-	}
-	out, err := c.shoot(ctx, camera, taker)
-	if err != nil {
-		return err
-	}
-	if out.why != nil {
-		c.cfg.Log.WarnContext(ctx, "no picture for event", "event", list[0].event, "camera", camera, "err", out.why)
-	}
-	return c.settle(ctx, list, out, tell)
-}
-
-// outcome is a picture in the vault, or why there is none.
-type outcome struct {
-	still     streams.Still
-	sha       string
-	mediaType string
-	why       *devices.Problem
-}
-
-// shoot tries until there is a picture or the deadline has come. Its error is
-// that of ctx and nothing else.
-func (c *Collector) shoot(ctx context.Context, camera string, taker Taker) (outcome, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
-	defer cancel()
-	var why *devices.Problem
-	for pause := firstPause; ; pause *= 2 {
-		out := c.try(bounded, camera, taker)
-		if ctx.Err() != nil {
-			return outcome{}, context.Cause(ctx)
+		var due, later []wanted
+		for _, w := range list {
+			if left := t.due(w).Sub(now); left > 0 {
+				later = append(later, w)
+				next = min(next, left)
+			} else {
+				due = append(due, w)
+			}
 		}
-		if out.why == nil {
-			return out, nil
+		if t.stills[camera] = later; len(later) == 0 {
+			delete(t.stills, camera)
 		}
-		if why == nil || out.why != tooSlow { // the camera's own reason says more
-			why = out.why
+		if len(due) == 0 {
+			continue
 		}
-		if errors.Is(why, devices.ErrNotFound) {
-			return outcome{why: why}, nil
-		}
-		select {
-		case <-time.After(pause):
-		case <-bounded.Done():
-		}
-		switch {
-		case ctx.Err() != nil:
-			return outcome{}, context.Cause(ctx)
-		case bounded.Err() != nil:
-			return outcome{why: why}, nil
-		}
-	}
-}
-
-// try takes one picture and puts it into the vault.
-func (c *Collector) try(ctx context.Context, camera string, taker Taker) outcome {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Attempt)
-	defer cancel()
-	still, err := taker.Take(ctx, camera)
-	if p, ok := errors.AsType[*devices.Problem](err); ok {
-		return outcome{why: p}
-	}
-	if err != nil && ctx.Err() != nil {
-		return outcome{why: tooSlow}
-	}
-	if err != nil {
-		return outcome{why: devices.AllProblems(err)[0]}
-	}
-	out := outcome{still: still, mediaType: mediaJPEG}
-	data := still.JPEG
-	if len(data) == 0 {
-		out.mediaType, data = mediaMP4, still.Frame
-	}
-	if len(data) == 0 {
-		return outcome{why: empty}
-	}
-	if out.sha, err = c.vault.Put(data); err != nil {
-		return outcome{why: devices.AllProblems(err)[0]}
-	}
-	return out
-}
-
-// settle commits the outcome for every picture of the list, and tells of each
-// event of which it was the last.
-func (c *Collector) settle(ctx context.Context, list []wanted, out outcome, tell Tell) error {
-	ctx = context.WithoutCancel(ctx) // what is taken is kept, also when Run is ending
-	for part := range slices.Chunk(list, settleAtOne) {
-		err := c.db.Update(ctx, func(tx *sql.Tx) error {
-			for _, w := range part {
-				if err := settleOne(ctx, tx, w, out, tell); err != nil {
-					return fmt.Errorf("evidence of event %s: %w", w.event, err)
-				}
+		t.busy[camera] = true
+		t.group.Go(func() error {
+			if err := t.serve(ctx, camera, due); err != nil {
+				return err
+			}
+			select {
+			case t.idle <- camera:
+			case <-ctx.Done():
 			}
 			return nil
 		})
-		if err != nil {
-			return err
-		}
-		events := make([]string, len(part))
-		for i, w := range part {
-			events[i] = w.event
-		}
-		c.cfg.Told(events)
 	}
-	return nil
-}
-
-func settleOne(ctx context.Context, tx *sql.Tx, w wanted, out outcome, tell Tell) error {
-	var err error
-	if out.why != nil {
-		_, err = tx.ExecContext(ctx, sqlNone, w.id, out.why.Stored())
-	} else {
-		_, err = tx.ExecContext(ctx, sqlAttach, w.id, out.sha, out.mediaType, out.still.At.UnixMilli(), out.still.Step, out.still.Width, out.still.Height)
-	}
-	if err != nil {
-		return err
-	}
-	rows, err := queryItems(ctx, tx, sqlOfEvent, w.event)
-	if err != nil {
-		return err
-	}
-	r := resultOf(w.event, rows)
-	if r.State == Pending {
-		return nil
-	}
-	return tell(ctx, tx, r)
+	return next
 }
 
 // pending reads what is wanted beyond the row last.
@@ -249,12 +178,25 @@ func (c *Collector) pending(ctx context.Context, last int64) ([]wanted, error) {
 	var out []wanted
 	for rows.Next() {
 		var w wanted
-		var expected int64
-		if err := rows.Scan(&w.id, &w.event, &w.camera, &expected); err != nil {
+		var moment, breach, expected int64
+		if err := rows.Scan(&w.id, &w.event, &w.camera, &w.kind, &moment, &breach, &expected); err != nil {
 			return nil, err
 		}
-		w.expectedAt = time.UnixMilli(expected)
+		w.moment = time.Duration(moment) * time.Millisecond
+		w.breachAt, w.expectedAt = time.UnixMilli(breach), time.UnixMilli(expected)
 		out = append(out, w)
 	}
 	return out, rows.Err()
+}
+
+// parted takes out what was wanted too long ago.
+func (c *Collector) parted(list []wanted) (missed, rest []wanted) {
+	for _, w := range list {
+		if time.Since(w.expectedAt) > c.cfg.Oldest {
+			missed = append(missed, w)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	return missed, rest
 }

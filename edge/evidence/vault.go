@@ -22,10 +22,11 @@ const LargestFile = 64 << 20
 // incoming begins the names of files that are not whole yet.
 const incoming = "incoming-"
 
-// Kinds of pictures.
+// Kinds of files.
 const (
 	mediaJPEG = "image/jpeg"
 	mediaMP4  = "video/mp4"
+	mediaJSON = "application/json"
 )
 
 var hashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -163,7 +164,7 @@ func verify(f *os.File, sha string) error {
 }
 
 // MediaType tells by its first bytes what kind of file it is: image/jpeg,
-// video/mp4, else application/octet-stream, also for one that is not there.
+// video/mp4, application/json, else application/octet-stream, also for one that is not there.
 func (v *Vault) MediaType(sha string) string {
 	const unknown = "application/octet-stream"
 	if !hashPattern.MatchString(sha) {
@@ -183,6 +184,8 @@ func (v *Vault) MediaType(sha string) string {
 		return mediaJPEG
 	case bytes.Equal(head[4:8], []byte("ftyp")):
 		return mediaMP4
+	case head[0] == '{':
+		return mediaJSON
 	default:
 		return unknown
 	}

@@ -234,6 +234,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"getMyWalls": a.getMyWalls, "replaceMyWalls": a.replaceMyWalls,
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
 		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
+		"verifyEvidence": a.verifyEvidence, "getEvidencePackage": a.getEvidencePackage,
 		"getStill": a.getStill, "viewLive": a.viewLive, "openWHEP": a.openWHEP, "trickleWHEP": a.trickleWHEP, "closeWHEP": a.closeWHEP, "openHLS": a.openHLS, "getHLS": a.getHLS, "retryCamera": a.retryCamera,
 		"listRecordings": a.listRecordings, "getClip": a.getClip, "exportRecording": a.exportRecording,
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,

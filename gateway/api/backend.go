@@ -104,10 +104,16 @@ type Events interface {
 	Acknowledge(ctx context.Context, id, who, note string, at time.Time, also func(ctx context.Context, tx *sql.Tx) error) (breach.Event, error)
 }
 
-// Detail is an event with its pictures.
+// Detail is an event with its evidence.
 type Detail struct {
 	breach.Event
+	Evident
+}
+
+// Evident is what there is of an event's evidence so far.
+type Evident struct {
 	Pictures []Picture `json:"pictures"`
+	Manifest string    `json:"manifest,omitempty"` // SHA-256; empty before the evidence is complete, and where there is no file
 }
 
 // Letters are the messages of devices that could not be understood and wait for
@@ -132,7 +138,7 @@ type LetterFilter struct {
 // for what no event names, and a Problem of code "evidence_damaged" for content
 // that no longer has its hash.
 type Evidence interface {
-	Pictures(ctx context.Context, event string) ([]Picture, error)
+	Evident(ctx context.Context, event string) (Evident, error)
 	OpenBlob(ctx context.Context, sha256 string) (*Exhibit, error)
 }
 

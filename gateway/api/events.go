@@ -74,14 +74,14 @@ func (a *API) event(c echo.Context) (breach.Event, error) {
 }
 
 func (a *API) detail(c echo.Context, ev breach.Event) error {
-	pictures, err := a.Evidence.Pictures(c.Request().Context(), ev.ID)
+	evident, err := a.Evidence.Evident(c.Request().Context(), ev.ID)
 	if err != nil {
-		return fmt.Errorf("pictures of event %s: %w", ev.ID, err)
+		return fmt.Errorf("evidence of event %s: %w", ev.ID, err)
 	}
-	if pictures == nil {
-		pictures = []Picture{}
+	if evident.Pictures == nil {
+		evident.Pictures = []Picture{}
 	}
-	return c.JSON(http.StatusOK, Detail{Event: ev, Pictures: pictures})
+	return c.JSON(http.StatusOK, Detail{Event: ev, Evident: evident})
 }
 
 func (a *API) getEvent(c echo.Context) error {
@@ -166,6 +166,8 @@ func extension(contentType string) string {
 		return ".jpg"
 	case "video/mp4":
 		return ".mp4"
+	case "application/json":
+		return ".json"
 	default:
 		return ".bin"
 	}

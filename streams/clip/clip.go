@@ -68,6 +68,7 @@ type Clip struct {
 	First  *streams.Frame // its parameters, time and source of time are the clip's
 	Start  time.Time      // of the first frame
 	End    time.Time      // of the last frame and its duration
+	Clock  streams.Clock  // how the camera's clock stood against the gateway's
 	Frames int
 	Bytes  int64
 	Sets   int    // different parameter sets
@@ -100,7 +101,7 @@ func Record(ctx context.Context, feed *streams.Feed, from, to time.Time, out io.
 			break
 		}
 	}
-	r.clip.Broken = ctx.Err() != nil
+	r.clip.Broken, r.clip.Clock = ctx.Err() != nil, feed.State().Clock
 	return r.finish(to)
 }
 

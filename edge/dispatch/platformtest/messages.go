@@ -136,12 +136,7 @@ func (p *Platform) event(rec *record) answer {
 		case e.Step == dispatch.EventStepEvidence && last == 0:
 			return early("event %s: evidence before opened", e.ID)
 		case e.Step == dispatch.EventStepEvidence:
-			for _, item := range e.Evidence.Items {
-				if item.SHA256 != "" && p.state.blobs[item.SHA256] == nil {
-					p.note("event %s: evidence names blob %s, which is not there", e.ID, item.SHA256)
-					return refuse(http.StatusTooEarly, "blob_missing", "证据文件尚未上传", "a blob that it names has not come")
-				}
-			}
+			return p.evidence(rec.Gateway, e)
 		case e.Step == dispatch.EventStepOpened && e.Revision != 1:
 			return early("event %s: opened with revision %d", e.ID, e.Revision)
 		case e.Step != dispatch.EventStepOpened && last == 0:
@@ -156,6 +151,67 @@ func (p *Platform) event(rec *record) answer {
 		}
 		return ok(dispatch.Receipt{Accepted: 1})
 	})
+}
+
+// evidence holds a message of evidence to its blobs and to those before it.
+func (p *Platform) evidence(gateway string, e dispatch.Event) answer {
+	names := evidenceBlobs(e.Evidence)
+	for _, sum := range names {
+		if p.state.blobs[sum] == nil {
+			p.note("event %s: evidence names blob %s, which is not there", e.ID, sum)
+			return refuse(http.StatusTooEarly, "blob_missing", "证据文件尚未上传", "a blob that it names has not come")
+		}
+	}
+	for i := range p.state.events {
+		before := &p.state.events[i]
+		if before.Gateway != gateway || before.ID != e.ID || before.Step != dispatch.EventStepEvidence {
+			continue
+		}
+		if before.Evidence.Complete != nil && *before.Evidence.Complete {
+			p.note("event %s: evidence after it was complete", e.ID)
+		}
+		for _, sum := range evidenceBlobs(before.Evidence) {
+			if !slices.Contains(names, sum) {
+				p.note("event %s: evidence no longer names blob %s", e.ID, sum)
+			}
+		}
+	}
+	if complete := e.Evidence.Complete != nil && *e.Evidence.Complete; complete && len(names) > 0 {
+		p.checkManifest(e)
+	}
+	return ok(dispatch.Receipt{Accepted: 1})
+}
+
+// evidenceBlobs gives the hashes that a message of evidence names.
+func evidenceBlobs(e dispatch.Evidence) []string {
+	names := []string{e.Manifest}
+	for _, item := range e.Items {
+		names = append(names, item.SHA256, item.MarkedSHA256)
+	}
+	return slices.DeleteFunc(names, func(sum string) bool { return sum == "" })
+}
+
+// checkManifest notes what a manifest and the message that names it do not agree on.
+func (p *Platform) checkManifest(e dispatch.Event) {
+	var m struct {
+		Format string `json:"format"`
+		Event  struct {
+			ID string `json:"id"`
+		} `json:"event"`
+		Pieces []struct {
+			SHA256 string `json:"sha256"`
+			Size   int64  `json:"size"`
+		} `json:"pieces"`
+	}
+	if err := json.Unmarshal(p.state.blobs[e.Evidence.Manifest], &m); err != nil || m.Format != "offsite-evidence/1" || m.Event.ID != e.ID || len(m.Pieces) != len(e.Evidence.Items) {
+		p.note("event %s: manifest of %d pieces, message of %d: %v", e.ID, len(m.Pieces), len(e.Evidence.Items), err)
+		return
+	}
+	for i, piece := range m.Pieces {
+		if piece.SHA256 != e.Evidence.Items[i].SHA256 || piece.Size != int64(len(p.state.blobs[piece.SHA256])) {
+			p.note("event %s: piece %d of the manifest is not that of the message", e.ID, i)
+		}
+	}
 }
 
 func (p *Platform) result(rec *record) answer {

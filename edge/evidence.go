@@ -1,0 +1,88 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"offsite/devices"
+	"offsite/edge/evidence"
+)
+
+// EvidenceConfig says what is kept of an event's pictures.
+type EvidenceConfig struct {
+	Moments   []devices.Duration `yaml:"moments"`   // of stills, from the breach; default -5s, 0s, 5s
+	Before    devices.Duration   `yaml:"before"`    // that a clip begins before the breach; default 10s
+	After     devices.Duration   `yaml:"after"`     // that it ends after it; default 10s, 0s: no clips
+	Watermark string             `yaml:"watermark"` // subtitle, burn or none; default subtitle
+}
+
+func evidenceDefaults() EvidenceConfig {
+	seconds := func(n int) devices.Duration { return devices.Duration(time.Duration(n) * time.Second) }
+	return EvidenceConfig{
+		Moments: []devices.Duration{seconds(-5), 0, seconds(5)}, Before: seconds(10), After: seconds(10), Watermark: evidence.MarkSubtitle,
+	}
+}
+
+func (c *EvidenceConfig) validate(ps *devices.Problems, ring time.Duration) {
+	if n := len(c.Moments); n < 1 || n > 9 {
+		ps.Add(devices.Invalid("video.evidence.moments", "out_of_range", "请给出 1 至 9 个时刻", "give 1 to 9 moments"))
+	}
+	for _, m := range c.Moments {
+		if m.D() < -ring || m.D() > time.Minute {
+			ps.Add(devices.Invalid("video.evidence.moments", "out_of_range", "时刻须在 video.ring 之前与 1m 之后之间", "moments may be video.ring before the breach to 1m after it"))
+			break
+		}
+	}
+	if b := c.Before.D(); b < 0 || b > ring {
+		ps.Add(devices.Invalid("video.evidence.before", "out_of_range", "录像提前量须在 0s 与 video.ring 之间；请加大 video.ring", "0s to video.ring before the breach; raise video.ring"))
+	}
+	if a := c.After.D(); a < 0 || a > 5*time.Minute {
+		ps.Add(devices.Invalid("video.evidence.after", "out_of_range", "录像延后量须在 0s 与 5m 之间", "0s to 5m after the breach"))
+	}
+	switch c.Watermark {
+	case evidence.MarkSubtitle, evidence.MarkBurn, evidence.MarkNone:
+	default:
+		ps.Add(devices.Invalid("video.evidence.watermark", "not_one_of", "水印须为 subtitle、burn 或 none", "choose subtitle, burn or none"))
+	}
+}
+
+// collection is the configuration of the room of evidence.
+func (b *Box) collection() evidence.Config {
+	c := b.cfg.Video.Evidence
+	cfg := evidence.Config{
+		Before: max(c.Before.D(), time.Millisecond), After: c.After.D(), Watermark: c.Watermark, Version: b.version,
+		About: b.aboutEvent, Told: b.pictured, Log: b.logger,
+	}
+	if cfg.After == 0 {
+		cfg.After = -1
+	}
+	for _, m := range c.Moments {
+		cfg.Moments = append(cfg.Moments, m.D())
+	}
+	return cfg
+}
+
+// aboutEvent tells what a manifest and a watermark say of an event.
+func (b *Box) aboutEvent(ctx context.Context, id string) (evidence.Subject, error) {
+	ev, err := b.Events.Event(ctx, id)
+	if err != nil {
+		return evidence.Subject{}, err
+	}
+	s := evidence.Subject{
+		ID: ev.ID, Kind: ev.Kind, Site: ev.Site, Outlet: ev.Outlet, Point: ev.Point, Factor: ev.Factor,
+		Value: ev.Value, Unit: ev.Unit, Limit: ev.LimitValue, LimitID: ev.Limit, Level: ev.Level,
+		StartedAt: ev.StartedAt, ReceivedAt: ev.ReceivedAt, Cameras: map[string]string{},
+	}
+	if enrolled, _ := b.platform.Enrolled(); enrolled != "" {
+		offset := b.platform.Clock().OffsetMS
+		s.Offset = &offset
+	}
+	registered := b.Registry.Snapshot()
+	if site := registered.Sites[ev.Site]; site != nil {
+		s.SiteName = site.Name
+	}
+	for _, camera := range registered.CamerasOf(ev.Outlet) {
+		s.Cameras[camera.ID] = camera.Name
+	}
+	return s, nil
+}

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+)
+
+// filed is one file of an event's evidence under the name that people see.
+type filed struct{ sha, name string }
+
+// files gives the files of an event's evidence, the manifest first.
+func (e Evident) files() []filed {
+	var list []filed
+	add := func(sha, name string) {
+		if sha != "" && !slices.ContainsFunc(list, func(f filed) bool { return f.sha == sha }) {
+			list = append(list, filed{sha, name})
+		}
+	}
+	add(e.Manifest, "manifest.json")
+	for _, p := range e.Pictures {
+		name := p.Camera + "-clip"
+		if p.Kind == "still" {
+			name = p.Camera + "-" + moment(time.Duration(p.Moment))
+		}
+		add(p.Sha256, name+extension(p.ContentType))
+		add(p.Marked, name+"-marked.jpg")
+	}
+	return list
+}
+
+// moment names the moment of a still.
+func moment(d time.Duration) string {
+	switch {
+	case d < 0:
+		return fmt.Sprintf("%.1fs-before", -d.Seconds())
+	case d > 0:
+		return fmt.Sprintf("%.1fs-after", d.Seconds())
+	}
+	return "at"
+}
+
+// evidenceOf gives the event that the path names, if who asks may see it, and its
+// evidence.
+func (a *API) evidenceOf(c echo.Context) (string, Evident, error) {
+	ev, err := a.event(c)
+	if err != nil {
+		return "", Evident{}, err
+	}
+	e, err := a.Evidence.Evident(c.Request().Context(), ev.ID)
+	if err != nil {
+		return "", Evident{}, fmt.Errorf("evidence of event %s: %w", ev.ID, err)
+	}
+	return ev.ID, e, nil
+}
+
+func (a *API) verifyEvidence(c echo.Context) error {
+	id, e, err := a.evidenceOf(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	check := EvidenceCheck{CheckedAt: time.Now().UTC(), Whole: true, Files: []CheckedFile{}}
+	for _, f := range e.files() {
+		file := CheckedFile{Sha256: f.sha, Whole: true}
+		x, err := a.Evidence.OpenBlob(ctx, f.sha)
+		if err == nil {
+			err = x.Close()
+		}
+		if err != nil {
+			file.Whole, check.Whole = false, false
+			file.Problem = ProblemOf(devices.AllProblems(err)[0])
+		}
+		check.Files = append(check.Files, file)
+	}
+	result := "ok"
+	if !check.Whole {
+		result = "damaged"
+	}
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "evidence.verify", What: "event/" + id, Result: result})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return c.JSON(http.StatusOK, check)
+}
+
+func (a *API) getEvidencePackage(c echo.Context) error {
+	id, e, err := a.evidenceOf(c)
+	if err != nil {
+		return err
+	}
+	list := e.files()
+	if len(list) == 0 {
+		return &devices.Problem{Kind: devices.ErrNotFound, Code: "no_evidence", ZH: "该事件没有证据文件", EN: "this event has no evidence file"}
+	}
+	ctx := c.Request().Context()
+	var sums strings.Builder
+	for _, f := range list {
+		// Read through before anything is sent: what is damaged gets an answer.
+		x, err := a.Evidence.OpenBlob(ctx, f.sha)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(allowTime(c, x), x.Close()); err != nil {
+			return fmt.Errorf("evidence of event %s: %w", id, err)
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", f.sha, f.name)
+	}
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "evidence.export", What: "event/" + id, Detail: e.Manifest})); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	h := c.Response().Header()
+	h.Set("Content-Type", "application/zip")
+	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", id+".zip"))
+	c.Response().WriteHeader(http.StatusOK)
+	archive := zip.NewWriter(c.Response())
+	for _, f := range list {
+		if err := a.pack(ctx, archive, f); err != nil {
+			return err // the archive has no end and opens nowhere
+		}
+	}
+	w, err := archive.Create("SHA256SUMS")
+	if err == nil {
+		_, err = io.WriteString(w, sums.String())
+	}
+	return errors.Join(err, archive.Close())
+}
+
+// pack puts one file into the archive; pictures are compressed as they are.
+func (a *API) pack(ctx context.Context, archive *zip.Writer, f filed) error {
+	x, err := a.Evidence.OpenBlob(ctx, f.sha)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = x.Close() }()
+	w, err := archive.CreateHeader(&zip.FileHeader{Name: f.name, Method: zip.Store, Modified: x.Taken})
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, x)
+	return err
+}
