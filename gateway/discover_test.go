@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +124,7 @@ func TestListenAndAdopt(t *testing.T) {
 		return map[string]any{"name": name, "factor": o.Factor, "unit": o.Unit, "digits": o.Digits, "topic": o.Topic}
 	}
 	adopt := map[string]any{
-		"new_outlet": map[string]any{"site": "a", "name": "大厅", "kind": "ambient"}, "device": broker,
+		"new_outlet": map[string]any{"site": "a", "name": "大厅", "kind": "ambient"}, "devices": []any{broker},
 		"points": []any{entry(temperature, "温度"), entry(heard["senml sensors/ow"][0], "Outside temperature"), entry(temperature, "温度")},
 	}
 	var made api.AdoptResult
@@ -155,6 +157,25 @@ func TestListenAndAdopt(t *testing.T) {
 	b.call("POST", "/api/v1/devices:adopt", engineer, map[string]any{"outlet": "gate-a", "points": []any{further}}).want(201)
 	if b := b.registry.Snapshot().Bound("hall-sensors", time.Now()); len(b) != 3 {
 		t.Errorf("%d points at the device", len(b))
+	}
+	// Two announced devices become two; a fault of one keeps out both.
+	two := map[string]any{"outlet": "gate-a", "devices": []any{}, "points": []any{}}
+	for i, id := range []string{"north", "south"} {
+		dev := maps.Clone(broker)
+		dev["id"], dev["name"] = id, id
+		two["devices"] = append(two["devices"].([]any), dev)
+		e := entry(temperature, fmt.Sprint("T", i))
+		e["device"] = id
+		two["points"] = append(two["points"].([]any), e)
+	}
+	two["devices"].([]any)[1].(map[string]any)["name"] = ""
+	if a := b.call("POST", "/api/v1/devices:adopt", engineer, two).want(400); !strings.Contains(string(a.body), `"devices[1].name"`) {
+		t.Errorf("%s", a.body)
+	}
+	two["devices"].([]any)[1].(map[string]any)["name"] = "South"
+	b.call("POST", "/api/v1/devices:adopt", engineer, two).want(201)
+	if s := b.registry.Snapshot(); len(s.Bound("north", time.Now())) != 1 || len(s.Bound("south", time.Now())) != 1 {
+		t.Error("the two devices have not a point each")
 	}
 	further["device"] = "none"
 	b.call("POST", "/api/v1/devices:adopt", engineer, map[string]any{"points": []any{further}}).problem(400, "invalid")

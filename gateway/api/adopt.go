@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -10,6 +11,9 @@ import (
 	"offsite/devices"
 	"offsite/devices/registry"
 )
+
+// mostNewDevices is how many devices one request makes.
+const mostNewDevices = 50
 
 // add puts a thing where it belongs.
 func (r *AdoptResult) add(t devices.Thing) {
@@ -31,7 +35,7 @@ func (r *AdoptResult) field(t devices.Thing, name string) string {
 	case *devices.Outlet:
 		return "new_outlet." + name
 	case *devices.Device:
-		return "device." + name
+		return fmt.Sprintf("devices[%d].%s", len(r.Devices), name)
 	case *devices.Binding:
 		return fmt.Sprintf("points[%d].%s", len(r.Bindings), name)
 	default:
@@ -69,6 +73,9 @@ func (a *API) adoptDevice(c echo.Context) error {
 func (a *API) checkAdopt(who Principal, body *AdoptRequest) error {
 	var ps devices.Problems
 	s := a.Registry.Snapshot()
+	if len(body.Devices) > mostNewDevices {
+		ps.Add(devices.Invalid("devices", "too_many", "一次最多登记 50 台设备", "register at most 50 devices at once"))
+	}
 	if n := len(body.Points); n == 0 || n > mostBound {
 		ps.Add(devices.Invalid("points", "out_of_range", fmt.Sprintf("请选择 1 至 %d 个数值", mostBound), fmt.Sprintf("choose 1 to %d values", mostBound)))
 	}
@@ -81,16 +88,17 @@ func (a *API) checkAdopt(who Principal, body *AdoptRequest) error {
 	for i := range body.Points {
 		field, id := fmt.Sprintf("points[%d].device", i), body.Points[i].Device
 		switch dev := s.Devices[id]; {
-		case id == "" && body.Device == nil:
+		case id == "" && len(body.Devices) == 0:
 			ps.Add(devices.Invalid(field, "missing", "请选择设备，或填写一台新的", "choose a device, or describe a new one"))
-		case id != "" && (dev == nil || !sees(who, s, dev)):
+		case id == "" || slices.ContainsFunc(body.Devices, func(d devices.Device) bool { return d.ID == id }):
+		case dev == nil || !sees(who, s, dev):
 			ps.Add(devices.Invalid(field, "unknown_device", "没有该设备，或已停用；请刷新列表", "there is no such device, it may have been retired; refresh the list"))
 		}
 	}
 	return ps.Err()
 }
 
-// found registers the outlet, the device, and each point with its binding.
+// found registers the outlet, the devices, and each point with its binding.
 func (w *registering) found(body AdoptRequest) error {
 	outlet, made := body.Outlet, ""
 	if body.NewOutlet != nil {
@@ -103,15 +111,17 @@ func (w *registering) found(body AdoptRequest) error {
 		}
 		outlet = o.ID
 	}
-	if body.Device != nil {
-		d := *body.Device
+	for i := range body.Devices {
+		d := body.Devices[i]
 		if err := w.named(devices.KindDevice, &d.ID, d.Name); err != nil {
 			return err
 		}
 		if err := w.thing(&d); err != nil {
 			return err
 		}
-		made = d.ID
+		if made == "" {
+			made = d.ID
+		}
 	}
 	if len(w.ps) > 0 {
 		return nil // the points would only repeat it
@@ -126,7 +136,7 @@ func (w *registering) found(body AdoptRequest) error {
 }
 
 // value registers a point and its binding to the device of its entry, else to
-// the one that was made.
+// the first one that was made.
 func (w *registering) value(v *AdoptPoint, outlet, made string) error {
 	p := &devices.Point{Name: v.Name, Factor: v.Factor, Unit: v.Unit, Digits: v.Digits}
 	if v.ID != "" {

@@ -418,8 +418,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Register a device with points for what was found, all or nothing
-         * @description Makes the outlet if one is described, the device if one is described, and for each entry a point and its binding. Ids that
+         * Register devices with points for what was found, all or nothing
+         * @description Makes the outlet if one is described, the devices that are described, and for each entry a point and its binding. Ids that
          *     are left out are made from names and are free. An entry that names a registered device is bound to that one.
          *     Every thing that is made has its own row in the audit trail.
          */
@@ -1165,6 +1165,72 @@ export interface paths {
          *     503 with the reason when there is no picture, for example that the camera has been silent since a time.
          */
         get: operations["getStill"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /** What was recorded of a camera in an interval, and why some of it is missing */
+        get: operations["listRecordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/recordings:export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take an interval of a recording out, with its hash in the trail
+         * @description The bytes that the answer's address gives are hashed, the recording of the interval is held for 90 days, and who, why and the hash stand in the audit trail.
+         *     The address then gives the same bytes, in ranges if wanted.
+         */
+        post: operations["exportRecording"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/clip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * An interval of a recording as one MP4
+         * @description Its index stands first, so that it plays and seeks while it comes; ranges are served. It begins with the key frame at or before `from`, or the first one after it where `from`
+         *     was not recorded: X-Recording-From tells when that was. Times are true: where nothing was recorded the last picture stands. Where the codec changes the clip ends. The parts of one
+         *     clip are one act in the audit trail.
+         */
+        get: operations["getClip"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2224,10 +2290,10 @@ export interface components {
             new_outlet?: {
                 [key: string]: unknown;
             };
-            /** @description A Device to be made; its id may be left out */
-            device?: {
+            /** @description Devices to be made; ids may be left out */
+            devices?: {
                 [key: string]: unknown;
-            };
+            }[];
             points: components["schemas"]["AdoptPoint"][];
         };
         AdoptPoint: {
@@ -2237,7 +2303,7 @@ export interface components {
             factor: string;
             unit: string;
             digits?: number;
-            /** @description Id of a registered device; absent means the one to be made */
+            /** @description Id of a registered device, or of one of `devices`; absent means the first of those */
             device?: string;
             topic: components["schemas"]["Topic"];
             /** @description value = raw × scale; absent means 1 */
@@ -2643,6 +2709,13 @@ export interface components {
             pull?: "always" | "demand";
             /** @description http(s) address of the camera's own snapshot */
             still_url?: string;
+            /**
+             * @description What of the main stream is recorded: everything, or before, during and after each event of an outlet that it watches; absent: nothing
+             * @enum {string}
+             */
+            record?: "continuous" | "event";
+            /** @description How many days recordings are kept where space allows; absent: 30 at chemical sites, 15 at others */
+            record_days?: number;
             /** @description Ids of the outlets it watches */
             outlets?: string[];
             /** @description http(s) address of its ONVIF device service, at the host of `url`; absent: it is not steered and tells no events */
@@ -2666,6 +2739,80 @@ export interface components {
              * @description Acquisition stopped then
              */
             readonly retired_at?: string;
+        };
+        RecordingTimeline: {
+            /** @description Oldest first */
+            recorded: components["schemas"]["RecordingStretch"][];
+            /** @description What lies between them, up to now */
+            gaps: components["schemas"]["RecordingGap"][];
+            /** @description Of outlets that the camera watches */
+            events: components["schemas"]["RecordingMark"][];
+            /**
+             * Format: int64
+             * @description Of all that is kept of the camera
+             */
+            bytes: number;
+            /** @description That its recordings are kept where space allows */
+            days: number;
+            /**
+             * Format: date-time
+             * @description UTC day of the oldest recording; absent where there is none
+             */
+            oldest?: string;
+        };
+        RecordingStretch: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** Format: int64 */
+            bytes: number;
+        };
+        RecordingGap: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            why: components["schemas"]["FieldProblem"];
+        };
+        RecordingMark: {
+            /** @description Its id */
+            event: string;
+            /**
+             * Format: date-time
+             * @description When it began
+             */
+            at: string;
+        };
+        RecordingExportRequest: {
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: date-time
+             * @description At most six hours later
+             */
+            to: string;
+            /** @description Why, for the audit trail */
+            reason: string;
+        };
+        RecordingExport: {
+            id: string;
+            /**
+             * Format: date-time
+             * @description When its first picture was taken
+             */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** Format: int64 */
+            bytes: number;
+            /** @description Of all its bytes */
+            sha256: string;
+            gaps: components["schemas"]["RecordingGap"][];
+            /** @description For the file */
+            name: string;
+            /** @description Path and query that give the bytes */
+            url: string;
         };
         /** @description A bound that a point, or every point of a kind of outlet and factor, must keep */
         Limit: {
@@ -3483,7 +3630,7 @@ export interface components {
         Loss: {
             /** Format: int64 */
             id: number;
-            /** @description gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future */
+            /** @description gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over */
             kind: string;
             /** @description Such as device/pm-1, point/gate.pm10, store/influx */
             subject: string;
@@ -3798,6 +3945,10 @@ export interface components {
     };
     requestBodies: never;
     headers: {
+        /** @description When the first picture was taken */
+        RecordingFrom: string;
+        /** @description When the last picture ends */
+        RecordingTo: string;
         /** @description The version in quotes, for If-Match */
         ETag: string;
     };
@@ -5986,6 +6137,106 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRecordings: {
+        parameters: {
+            query: {
+                /** @description Beginning */
+                from: string;
+                /** @description End; at most 31 days later */
+                to: string;
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingTimeline"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    exportRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecordingExportRequest"];
+            };
+        };
+        responses: {
+            /** @description What may be downloaded now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingExport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getClip: {
+        parameters: {
+            query: {
+                /** @description Beginning */
+                from: string;
+                /** @description End, at most six hours later; not beyond what is recorded already, else later parts belong to another clip */
+                to: string;
+                /** @description To be saved rather than shown */
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It, whole */
+            200: {
+                headers: {
+                    "X-Recording-From": components["headers"]["RecordingFrom"];
+                    "X-Recording-To": components["headers"]["RecordingTo"];
+                    /** @description Another content has another one */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": string;
+                };
+            };
+            /** @description The range that was asked for */
+            206: {
+                headers: {
+                    "X-Recording-From": components["headers"]["RecordingFrom"];
+                    "X-Recording-To": components["headers"]["RecordingTo"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": string;
+                };
             };
             default: components["responses"]["Problem"];
         };

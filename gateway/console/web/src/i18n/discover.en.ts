@@ -57,6 +57,7 @@ export const discoverEn: Record<keyof typeof discoverZh, string> = {
   'discover.register.title': 'Register {n} values',
   'discover.device': 'Device',
   'discover.newDevice': '+ New device',
+  'discover.several': '{n} devices will be registered: {names}',
   'discover.deviceName': 'Name of the device',
   'discover.name': 'Name',
   'discover.factor': 'Factor',

@@ -56,6 +56,7 @@ export const discoverZh = {
   'discover.register.title': '登记 {n} 个数值',
   'discover.device': '设备',
   'discover.newDevice': '＋ 新设备',
+  'discover.several': '将登记 {n} 台设备：{names}',
   'discover.deviceName': '设备名称',
   'discover.name': '名称',
   'discover.factor': '因子',

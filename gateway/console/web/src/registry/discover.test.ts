@@ -21,17 +21,17 @@ test('what is ticked has a name for people and ids that are free', () => {
   const r = adoptOf(d, picked, lists, new Set())
   expect(r.points.map((p) => p.id)).toEqual(['temperature-2', 'temperature-3'])
   expect(r.outlet).toBe('gate')
-  expect(r.device).toMatchObject({ id: 'device-1', site: 'a', name: '大厅', driver: 'mqtt', endpoint: 'mqtt://10.0.0.1' })
-  expect(adoptOf(d, picked, lists, new Set(['device-1'])).device?.id).toBe('device-2')
+  expect(r.devices![0]).toMatchObject({ id: 'device-1', site: 'a', name: '大厅', driver: 'mqtt', endpoint: 'mqtt://10.0.0.1' })
+  expect(adoptOf(d, picked, lists, new Set(['device-1'])).devices![0]!.id).toBe('device-2')
 })
 
 test('a value of a registered device makes no new one', () => {
   const own = [pickOf(source({ name: 'offsite/pm-1/pm10', device: 'pm-1' }), offer('offsite/pm-1/pm10', ''))]
   const r = adoptOf({ ...draftOfDiscovery(), outlet: '+', outletName: '新点位', site: 'a' }, own, lists, new Set())
   expect(own[0]!.name).toBe('pm10')
-  expect(r.device).toBeUndefined()
+  expect(r.devices).toBeUndefined()
   expect(r.points[0]).toMatchObject({ device: 'pm-1', id: 'pm10' })
-  expect(r.new_outlet).toMatchObject({ id: 'outlet-1', site: 'a', name: '新点位' })
+  expect(r.new_outlet).toMatchObject({ id: 'outlet-1', site: 'a', name: '新点位', kind: 'other' })
 })
 
 test('the last will of a device comes along where all is its own', () => {
@@ -40,6 +40,18 @@ test('the last will of a device comes along where all is its own', () => {
   const d = { ...draftOfDiscovery(), outlet: 'gate', name: 'Hall' }
   const [one, two] = [pickOf(hall, offer('Inner temperature', 'a')), pickOf(source({}), offer('b', 'b'))]
   expect(one!.name).toBe('Inner temperature')
-  expect(adoptOf(d, [one!], lists, new Set()).device).toMatchObject({ mqtt: { status } })
-  expect(adoptOf(d, [one!, two!], lists, new Set()).device).not.toHaveProperty('mqtt')
+  expect(adoptOf(d, [one!], lists, new Set()).devices![0]).toMatchObject({ mqtt: { status } })
+  expect(adoptOf(d, [one!, two!], lists, new Set()).devices![0]).not.toHaveProperty('mqtt')
+})
+
+test('several that announce themselves are a device each, and the rest is one', () => {
+  const of = (name: string) => source({ kind: 'home_assistant', name, status: { topic: name + '/LWT' } })
+  const picked = [pickOf(of('Hall'), offer('T', 'a', 'hall/s')), pickOf(of('Yard'), offer('T', 'a', 'yard/s')), pickOf(source({}), offer('c', 'c', 'x/y')), pickOf(of('Hall'), offer('H', 'h', 'hall/s'))]
+  const r = adoptOf({ ...draftOfDiscovery(), outlet: 'gate', name: 'Rest' }, picked, lists, new Set())
+  expect(r.devices!.map((x) => x.name)).toEqual(['Hall', 'Yard', 'Rest'])
+  const [hall, yard, rest] = r.devices!.map((x) => x.id as string)
+  expect(new Set([hall, yard, rest]).size).toBe(3)
+  expect(r.points.map((p) => p.device)).toEqual([hall, yard, rest, hall])
+  expect(r.devices![0]).toMatchObject({ mqtt: { status: { topic: 'Hall/LWT' } } })
+  expect(r.devices![2]).not.toHaveProperty('mqtt')
 })

@@ -23,6 +23,8 @@ export interface Pick {
   /** Registered device that published it, on the gateway's own broker. */
   device?: string
   status?: Schemas['StatusTopic']
+  /** Name under which its device has announced itself. */
+  announced?: string
 }
 
 /** Tells two offers apart. */
@@ -33,12 +35,12 @@ const lastWord = (name: string) => name.split(/[.:/]/).filter(Boolean).pop() ?? 
 
 export const pickOf = (s: Source, o: Offer): Pick => ({
   key: keyOf(s, o), name: s.kind === 'home_assistant' ? o.name : lastWord(o.topic.path ? o.name : s.name),
-  factor: o.factor, unit: o.unit, digits: o.digits, topic: o.topic, value: o.value, device: s.device, status: s.status,
+  factor: o.factor, unit: o.unit, digits: o.digits, topic: o.topic, value: o.value, device: s.device, status: s.status, announced: s.kind === 'home_assistant' ? s.name : undefined,
 })
 
 export const draftOfDiscovery = (): Draft => ({
   where: '', address: '', framing: 'modbus', tls: '', username: '', password: '', filter: '', first: '1', last: '32', timeout: '500ms', table: 'holding', register: '0', baud: '9600', parity: 'none',
-  device: '', name: '', outlet: '', outletName: '', site: '', picked: '[]', '~request': '',
+  device: '', name: '', outlet: '', outletName: '', outletKind: 'other', site: '', picked: '[]', '~request': '',
 })
 
 /** An address as it was typed, with the scheme that was chosen. */
@@ -62,29 +64,46 @@ export function deviceOf(where: Where, d: Draft, site: string): Record<string, u
   return device
 }
 
+/**
+ * The devices that the ticked values make. Where several have announced
+ * themselves each is one of its own, and the rest is one together; else all are one.
+ */
+export function newDevices(d: Draft, picked: Pick[]): { name: string; picks: Pick[] }[] {
+  const free = picked.filter((p) => !p.device)
+  const announced = [...new Set(free.flatMap((p) => p.announced ?? []))]
+  const given = String(d.name).trim()
+  if (announced.length < 2) return free.length ? [{ name: given, picks: free }] : []
+  const list = announced.map((name) => ({ name, picks: free.filter((p) => p.announced === name) }))
+  const rest = free.filter((p) => !p.announced)
+  return rest.length ? [...list, { name: given, picks: rest }] : list
+}
+
 /** What to send to register what was ticked. The ids are chosen here, so that what was sent and not answered is found again. */
 export function adoptOf(d: Draft, picked: Pick[], lists: Parameters<typeof suggestId>[2], refused: ReadonlySet<string>): Schemas['AdoptRequest'] {
   const request: Schemas['AdoptRequest'] = { points: [] }
+  const owners = new Map<Pick, string>()
   let { outlet, site } = { outlet: String(d.outlet), site: String(d.site) }
   if (outlet === newOutlet) {
     outlet = suggestId('outlets', { name: d.outletName! }, lists, refused)
-    request.new_outlet = { id: outlet, site, name: String(d.outletName).trim(), kind: 'other' }
+    request.new_outlet = { id: outlet, site, name: String(d.outletName).trim(), kind: String(d.outletKind) }
   } else {
     request.outlet = outlet
     site = lists.outlets.find((o) => o.id === outlet)?.site ?? site
   }
-  const [first] = picked
-  if (!d.device && picked.some((p) => !p.device)) {
-    const status = first?.status && picked.every((p) => JSON.stringify(p.status) === JSON.stringify(first.status)) ? { mqtt: { status: first.status } } : {}
-    const name = String(d.name).trim()
-    request.device = { ...deviceOf('mqtt', d, site), ...status, id: suggestId('devices', { name }, lists, refused), name }
-  }
   const taken = new Set(refused)
+  for (const { name, picks } of d.device ? [] : newDevices(d, picked)) {
+    const [first] = picks
+    const status = first?.status && picks.every((p) => JSON.stringify(p.status) === JSON.stringify(first.status)) ? { mqtt: { status: first.status } } : {}
+    const id = suggestId('devices', { name }, lists, taken)
+    taken.add(id)
+    request.devices = [...(request.devices ?? []), { ...deviceOf('mqtt', d, site), ...status, id, name }]
+    for (const p of picks) owners.set(p, id)
+  }
   for (const p of picked) {
     const id = suggestId('points', { '~outlet': outlet, name: p.name, factor: p.factor }, lists, taken)
     taken.add(id)
     const { name, factor, unit, digits, topic } = p
-    const device = p.device || String(d.device)
+    const device = p.device || String(d.device) || owners.get(p)
     request.points.push({ id, name, factor, unit, digits, topic, ...(device ? { device } : {}) })
   }
   return request

@@ -46,7 +46,7 @@ const packet = (d: Draft) => d['~driver'] === 'hj212'
 const one = (d: Draft) => d['~applies'] !== 'manyPoints'
 const many = (d: Draft) => d['~applies'] === 'manyPoints'
 
-const outletKinds = ['dust', 'noise', 'waste_water', 'flue_gas', 'tank', 'gas_area', 'ambient', 'other'] as const
+export const outletKinds = ['dust', 'noise', 'waste_water', 'flue_gas', 'tank', 'gas_area', 'ambient', 'other'] as const
 const factors = ['a34001', 'a34002', 'a34004', 'Leq', 'level', 'pressure', 'temperature', 'lel', 'w01018', 'w21003'] as const
 
 /** The fields of each kind, in the order in which people know them. */
