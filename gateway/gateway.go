@@ -42,6 +42,7 @@ type Config struct {
 	Certificate string           `yaml:"certificate"` // PEM file; default a self-signed one in the state directory
 	Key         string           `yaml:"key"`         // PEM file
 	Idle        devices.Duration `yaml:"idle"`        // a session ends after this long without a request; default 15m
+	RTSP        RTSP             `yaml:"rtsp"`
 }
 
 // Validate tells every fault at once, each with its key path.
@@ -61,6 +62,7 @@ func (c *Config) Validate() error {
 	if i := c.Idle.D(); i != 0 && (i < time.Minute || i > 24*time.Hour) {
 		ps.Add(devices.Invalid("gateway.idle", "out_of_range", "空闲时限须在 1m 与 24h 之间", "end idle sessions after 1m to 24h"))
 	}
+	c.RTSP.check(&ps)
 	return ps.Err()
 }
 
@@ -69,7 +71,7 @@ func checkLoopback(address string) *devices.Problem {
 	if err != nil {
 		return devices.Invalid("gateway.http", "bad_address", "监听地址须形如 127.0.0.1:8080", `write an address like "127.0.0.1:8080"`)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !isLoopback(host) {
 		return devices.Invalid("gateway.http", "plain_off_loopback",
 			"不加密的 HTTP 只能监听本机回环地址，例如 127.0.0.1:8080；对外请用 gateway.listen（HTTPS）",
 			"plain HTTP listens on loopback alone, such as 127.0.0.1:8080; for others use gateway.listen (HTTPS)")
@@ -80,6 +82,7 @@ func checkLoopback(address string) *devices.Problem {
 // Parts is what the Server is given besides its configuration.
 type Parts struct {
 	Backend  api.Backend // without Accounts and Hub, which the Server adds
+	Feeds    feeds       // of the cameras that RTSP hands on
 	Accounts *accounts.Accounts
 	State    string               // directory of the self-signed certificate
 	Console  fs.FS                // index.html at its root; nil: a note instead of the console
@@ -92,6 +95,7 @@ type Parts struct {
 type Server struct {
 	cfg      Config
 	accounts *accounts.Accounts
+	feeds    feeds
 	api      *api.API
 	hub      *live.Hub
 	echo     *echo.Echo
@@ -111,6 +115,7 @@ const DefaultListen = "127.0.0.1:8443"
 // Addresses says where a running Server listens; what it does not is empty.
 type Addresses struct {
 	HTTPS, HTTP string // "127.0.0.1:8443"
+	RTSP, RTSPS string
 }
 
 // URL is the address to open, HTTPS first.
@@ -137,7 +142,7 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 	if parts.Metrics == nil {
 		parts.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, accounts: parts.Accounts, hub: live.New(parts.Live), cross: http.NewCrossOriginProtection(), log: parts.Log}
+	s := &Server{cfg: cfg, accounts: parts.Accounts, feeds: parts.Feeds, hub: live.New(parts.Live), cross: http.NewCrossOriginProtection(), log: parts.Log}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if parts.Backend.Templates == nil {
 		var err error
@@ -148,7 +153,7 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 	parts.Backend.Accounts = people{parts.Accounts}
 	parts.Backend.Hub = hub{s.hub}
 	s.api = api.New(parts.Backend, parts.Log)
-	if cfg.Listen != "" {
+	if cfg.Listen != "" || cfg.RTSP.TLS != "" {
 		certificate, err := s.certificate(parts.State)
 		if err != nil {
 			return nil, err
@@ -169,12 +174,9 @@ const mostConnections = 1024
 func (s *Server) Run(ctx context.Context, ready func(Addresses)) error {
 	var at Addresses
 	var servers []func() error
-	var stops []*http.Server
-	for _, l := range []struct {
-		address string
-		tls     *tls.Config
-		bound   *string
-	}{{s.cfg.Listen, s.tls, &at.HTTPS}, {s.cfg.HTTP, nil, &at.HTTP}} {
+	g, gctx := errgroup.WithContext(ctx)
+	doors, stops := s.doors(gctx, &at)
+	for _, l := range doors {
 		if l.address == "" {
 			continue
 		}
@@ -183,22 +185,13 @@ func (s *Server) Run(ctx context.Context, ready func(Addresses)) error {
 			return notListening(l.address, err)
 		}
 		*l.bound = listener.Addr().String()
-		srv := s.server()
-		srv.TLSConfig = l.tls
-		stops = append(stops, srv)
 		listener = netutil.LimitListener(listener, mostConnections)
 		defer func() { _ = listener.Close() }()
-		servers = append(servers, func() error {
-			if l.tls != nil {
-				return srv.ServeTLS(listener, "", "")
-			}
-			return srv.Serve(listener)
-		})
+		servers = append(servers, func() error { return l.serve(listener) })
 	}
 	if ready != nil {
 		ready(at)
 	}
-	g, gctx := errgroup.WithContext(ctx)
 	for _, serve := range servers {
 		g.Go(serve)
 	}
@@ -215,6 +208,25 @@ func (s *Server) Run(ctx context.Context, ready func(Addresses)) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// door is a place to listen at.
+type door struct {
+	address string  // empty: closed
+	bound   *string // where the address goes that is listened at
+	serve   func(net.Listener) error
+}
+
+// doors gives those of the configuration, and the servers to shut down.
+func (s *Server) doors(ctx context.Context, at *Addresses) ([]door, []*http.Server) {
+	encrypted, plain := s.server(), s.server()
+	encrypted.TLSConfig = s.tls
+	return []door{
+		{s.cfg.Listen, &at.HTTPS, func(l net.Listener) error { return encrypted.ServeTLS(l, "", "") }},
+		{s.cfg.HTTP, &at.HTTP, plain.Serve},
+		{s.cfg.RTSP.Listen, &at.RTSP, func(l net.Listener) error { return s.rtspServer(s.cfg.RTSP.UDP, nil).Serve(ctx, l) }},
+		{s.cfg.RTSP.TLS, &at.RTSPS, func(l net.Listener) error { return s.rtspServer("", s.tls).Serve(ctx, l) }},
+	}, []*http.Server{encrypted, plain}
 }
 
 func (s *Server) server() *http.Server {
@@ -240,8 +252,8 @@ func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {
 func notListening(address string, err error) *devices.Problem {
 	return &devices.Problem{
 		Kind: devices.ErrUnavailable, Code: "not_listening",
-		ZH: fmt.Sprintf("无法监听 %s，可能已被占用；请更换 gateway.listen 或 gateway.http", address),
-		EN: fmt.Sprintf("cannot listen on %s, it may be in use; choose another gateway.listen or gateway.http", address), Cause: err,
+		ZH: fmt.Sprintf("无法监听 %s，可能已被占用；请更换 gateway.listen、gateway.http 或 gateway.rtsp", address),
+		EN: fmt.Sprintf("cannot listen on %s, it may be in use; choose another gateway.listen, gateway.http or gateway.rtsp", address), Cause: err,
 	}
 }
 

@@ -119,7 +119,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 		backend.Prober, backend.Lookout = probers(box, buses, brokers), box.Cameras
 		backend.Writers = map[string]api.Writer{devices.DriverModbus: buses}
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
-			Backend: backend, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box, sessions), Log: log,
+			Backend: backend, Feeds: box.Cameras, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box, sessions), Log: log,
 		})
 	}
 	if err != nil {

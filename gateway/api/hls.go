@@ -156,9 +156,18 @@ func (a *API) getHLS(c echo.Context) error {
 }
 
 // mayPlay says whether the one who opened p may still see its camera.
-func (a *API) mayPlay(p playback) bool {
-	_, err := visible(p.who, a.Registry.Snapshot(), devices.KindCamera, p.camera)
-	return err == nil && p.who.Holds()
+func (a *API) mayPlay(p playback) bool { return a.MayView(p.who, p.camera) == nil }
+
+// MayView says why who may not see a camera now: that there is none for them is
+// of kind ErrNotFound.
+func (a *API) MayView(who Principal, camera string) error {
+	if _, err := visible(who, a.Registry.Snapshot(), devices.KindCamera, camera); err != nil {
+		return err
+	}
+	if !who.Holds() {
+		return &devices.Problem{Kind: ErrForbidden, Code: "right_ended", ZH: "权限已失效", EN: "the right to see it has ended"}
+	}
+	return nil
 }
 
 // watchPlaybacks ends those that nobody reads or whose rights are gone, and all

@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+	"offsite/streams"
+	"offsite/streams/rtsp"
+)
+
+// RTSP is where cameras are handed on to other video systems; nowhere by default.
+// They show the secret of a token as their password; its rights are theirs.
+type RTSP struct {
+	Listen   string `yaml:"listen"`   // rtsp://, where password and pictures are not encrypted: on loopback, or Insecure
+	TLS      string `yaml:"tls"`      // rtsps://, with the gateway's certificate
+	UDP      string `yaml:"udp"`      // even port for pictures over UDP beside Listen, "127.0.0.1:8000"; the next one belongs to it
+	Insecure bool   `yaml:"insecure"` // Listen may be off loopback
+}
+
+func (c *RTSP) check(ps *devices.Problems) {
+	for _, f := range []struct{ field, address, example string }{
+		{"gateway.rtsp.listen", c.Listen, "127.0.0.1:8554"}, {"gateway.rtsp.tls", c.TLS, "0.0.0.0:8322"}, {"gateway.rtsp.udp", c.UDP, "127.0.0.1:8000"},
+	} {
+		if _, _, err := net.SplitHostPort(f.address); f.address != "" && err != nil {
+			ps.Add(devices.Invalid(f.field, "bad_address", "监听地址须形如 "+f.example, "write an address like "+f.example))
+		}
+	}
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !c.Insecure && !isLoopback(host) {
+		ps.Add(devices.Invalid("gateway.rtsp.listen", "plain_off_loopback",
+			"不加密的 RTSP 只能监听本机回环地址；对外请用 gateway.rtsp.tls（RTSPS），确需明文时请设 gateway.rtsp.insecure: true",
+			"plain RTSP listens on loopback alone; for others use gateway.rtsp.tls (RTSPS), or where it must be plain set gateway.rtsp.insecure: true"))
+	}
+	if _, port, err := net.SplitHostPort(c.UDP); err == nil {
+		if n, err := strconv.Atoi(port); err != nil || n%2 != 0 || c.Listen == "" {
+			ps.Add(devices.Invalid("gateway.rtsp.udp", "bad_port", "须为偶数端口，并须填写 gateway.rtsp.listen", "choose an even port, and give gateway.rtsp.listen"))
+		}
+	}
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// feeds give the pictures of a camera's profile.
+type feeds interface {
+	Feed(camera string, profile devices.Profile) (*streams.Feed, error)
+}
+
+// rtspServer hands cameras on; certificate is nil for plain RTSP.
+func (s *Server) rtspServer(udp string, certificate *tls.Config) *rtsp.Server {
+	return rtsp.NewServer(rtsp.ServerConfig{UDP: udp, TLS: certificate, Desk: s, Log: s.log})
+}
+
+// Admit lets in who shows a token's secret, to the cameras of its sites. Each
+// visit is in the trail, with its end.
+func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
+	id, err := s.accounts.ByBearer(ask.Password)
+	if err != nil {
+		return rtsp.Visit{}, fmt.Errorf("%w: %w", rtsp.ErrNoPassword, err)
+	}
+	who := principal(id, ask.From)
+	who.Holds = func() bool { return s.accounts.Holds(id) }
+	if err := s.api.MayView(who, ask.Camera); err != nil {
+		return rtsp.Visit{}, err
+	}
+	feed, err := s.feeds.Feed(ask.Camera, ask.Profile)
+	if err != nil {
+		return rtsp.Visit{}, err
+	}
+	row := func(act, detail string) audit.Entry {
+		return audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: act, What: "camera/" + ask.Camera, Result: "ok", Detail: detail}
+	}
+	return rtsp.Visit{
+		Feed:  feed,
+		Holds: func() bool { return s.api.MayView(who, ask.Camera) == nil },
+		Begin: func(ctx context.Context) error {
+			if err := s.api.Audit.Record(ctx, row("live.rtsp", string(ask.Profile))); err != nil {
+				return fmt.Errorf("audit: %w", err)
+			}
+			return nil
+		},
+		End: func(sum rtsp.Tally) {
+			detail := fmt.Sprintf("%s, %d s, %d bytes, %d lost", ask.Profile, int(sum.Lasted.Seconds()), sum.Bytes, sum.Lost)
+			if err := s.api.Audit.Record(context.WithoutCancel(s.closing), row("live.rtsp.end", detail)); err != nil {
+				s.log.Error("end of an RTSP reader not in the trail", "camera", ask.Camera, "err", err)
+			}
+		},
+	}, nil
+}

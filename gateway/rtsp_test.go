@@ -1,0 +1,114 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"testing"
+	"time"
+
+	"offsite/devices"
+	"offsite/gateway"
+	"offsite/gateway/accounts"
+	"offsite/streams"
+	"offsite/streams/rtsp"
+	"offsite/streams/rtsp/rtsptest"
+)
+
+func TestRTSPIsCheckedBeforeItListens(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		cfg  gateway.RTSP
+		want string
+	}{
+		{"off", gateway.RTSP{}, ""},
+		{"loopback", gateway.RTSP{Listen: "127.0.0.1:8554", UDP: "127.0.0.1:8000"}, ""},
+		{"encrypted for all", gateway.RTSP{TLS: "0.0.0.0:8322"}, ""},
+		{"plain for all by wish", gateway.RTSP{Listen: "0.0.0.0:8554", Insecure: true}, ""},
+		{"plain for all", gateway.RTSP{Listen: "0.0.0.0:8554"}, "plain_off_loopback"},
+		{"no port", gateway.RTSP{TLS: "0.0.0.0"}, "bad_address"},
+		{"odd port", gateway.RTSP{Listen: "127.0.0.1:8554", UDP: "127.0.0.1:8001"}, "bad_port"},
+		{"UDP alone", gateway.RTSP{UDP: "127.0.0.1:8000"}, "bad_port"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := gateway.Config{RTSP: tt.cfg}
+			code := ""
+			if ps := devices.AllProblems(cfg.Validate()); len(ps) > 0 {
+				code = ps[0].Code
+			}
+			if code != tt.want {
+				t.Errorf("code %q, want %q", code, tt.want)
+			}
+		})
+	}
+}
+
+// oneFeed is of the camera cam-a.
+type oneFeed struct{ feed *streams.Feed }
+
+func (f oneFeed) Feed(string, devices.Profile) (*streams.Feed, error) { return f.feed, nil }
+
+// pulled gives the feed of a camera that shows the demo.
+func pulled(t *testing.T) *streams.Feed {
+	t.Helper()
+	camera, err := rtsptest.Listen(rtsptest.Config{})
+	must(t, err)
+	source, err := rtsp.Open(devices.Camera{ID: "cam", Site: "a", Name: "门", URL: camera.URL("cam")}, rtsp.Config{})
+	must(t, err)
+	feed := streams.NewFeed(streams.FeedConfig{})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 2)
+	go func() { ended <- camera.Run(ctx) }()
+	go func() { ended <- source.Run(ctx, feed) }()
+	t.Cleanup(func() { cancel(); <-ended; <-ended })
+	return feed
+}
+
+// TestFFmpegReadsACameraByAToken goes the whole way, encrypted and not.
+func TestFFmpegReadsACameraByAToken(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	parts := b.parts()
+	parts.Feeds = oneFeed{pulled(t)}
+	s, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0", RTSP: gateway.RTSP{Listen: "127.0.0.1:0", TLS: "127.0.0.1:0"}}, parts)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan gateway.Addresses, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx, func(a gateway.Addresses) { ready <- a }) }()
+	at := <-ready
+	only := b.token(accounts.Integrator, "b")
+	good := b.token(accounts.Integrator, "a")
+	tests := []struct {
+		name, url string
+		plays     bool
+	}{
+		{"plain", "rtsp://nvr:" + good + "@" + at.RTSP + "/cam-a", true},
+		{"encrypted", "rtsps://nvr:" + good + "@" + at.RTSPS + "/cam-a/sub", true},
+		{"of another site", "rtsp://nvr:" + only + "@" + at.RTSP + "/cam-a", false},
+		{"no token", "rtsp://" + at.RTSP + "/cam-a", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			out, err := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-rtsp_transport", "tcp", "-i", tt.url,
+				"-frames:v", "3", "-fps_mode", "passthrough", "-f", "null", "-").CombinedOutput()
+			if plays := err == nil && len(out) == 0; plays != tt.plays {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("run ended with %v", err)
+	}
+	if begun, over := b.acts("live.rtsp"), b.acts("live.rtsp.end"); len(begun) != 2 || len(over) != 2 || begun[0].Detail != "sub" || begun[1].Detail != "main" {
+		t.Errorf("the trail has %+v and %+v", begun, over)
+	}
+}
