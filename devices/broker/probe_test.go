@@ -11,22 +11,8 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/mqtttest"
+	"offsite/devices/probetest"
 )
-
-// outline gives a word for each step: its name, and how it went.
-func outline(steps []devices.Step) (list []string) {
-	for _, s := range steps {
-		word := " failed"
-		if s.OK {
-			word = ""
-		}
-		if s.Skipped {
-			word = " skipped"
-		}
-		list = append(list, s.Name+word)
-	}
-	return list
-}
 
 // form is an unsaved form of a client of the embedded broker.
 func form(id string, places ...devices.Topic) (devices.Device, []devices.Bound) {
@@ -54,7 +40,7 @@ func TestProbeOfAClient(t *testing.T) {
 	b := start(t, s)
 	at := devices.Topic{Topic: "offsite/dev-1/p"}
 	before := probe(t, b, 5*time.Second, "dev-1", at)
-	if diff := cmp.Diff([]string{"setup", "sign_in failed", "message failed"}, outline(before)); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sign_in failed", "message failed"}, probetest.Outline(before)); diff != "" {
 		t.Error(diff)
 	}
 	if w := before[0]; !strings.Contains(w.EN, "server "+b.Addr().String()+" (without TLS), user name dev-1") || !strings.Contains(w.EN, "offsite/dev-1/p") || !strings.Contains(w.CureEN, "broker.listen") {
@@ -68,7 +54,7 @@ func TestProbeOfAClient(t *testing.T) {
 	s.AwaitDeliveries(t, 1)
 	// The form has a binding more than what is registered: it is read from the sample.
 	now := probe(t, b, 5*time.Second, "dev-1", at, devices.Topic{Topic: "offsite/dev-1/new", Path: "a.b"})
-	if diff := cmp.Diff([]string{"setup", "sign_in", "message", "values"}, outline(now)); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sign_in", "message", "values"}, probetest.Outline(now)); diff != "" {
 		t.Fatal(diff)
 	}
 	if !strings.Contains(now[1].EN, "from 127.0.0.1:") || !strings.Contains(now[2].EN, `offsite/dev-1/new at `) {
@@ -93,7 +79,7 @@ func TestProbeTellsWhyAClientIsAway(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	unsaved := probe(t, b, 5*time.Second, "dev-9")
-	if diff := cmp.Diff([]string{"setup", "sign_in skipped"}, outline(unsaved)); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sign_in skipped"}, probetest.Outline(unsaved)); diff != "" {
 		t.Error(diff)
 	}
 	silent := mqtttest.NewShelf()
@@ -101,14 +87,14 @@ func TestProbeTellsWhyAClientIsAway(t *testing.T) {
 	signIn(t, quiet, 4, "dev-1")
 	silent.AwaitReport(t, "dev-1", "")
 	steps := probe(t, quiet, 1200*time.Millisecond, "dev-1", devices.Topic{Topic: "offsite/dev-1/p"})
-	if diff := cmp.Diff([]string{"setup", "sign_in", "message failed"}, outline(steps)); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sign_in", "message failed"}, probetest.Outline(steps)); diff != "" {
 		t.Error(diff)
 	}
 	still, err := New(Config{Address: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"setup failed"}, outline(probe(t, still, time.Second, "dev-1"))); diff != "" {
+	if diff := cmp.Diff([]string{"setup failed"}, probetest.Outline(probe(t, still, time.Second, "dev-1"))); diff != "" {
 		t.Error(diff)
 	}
 }

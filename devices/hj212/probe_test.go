@@ -10,22 +10,8 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/hj212"
+	"offsite/devices/probetest"
 )
-
-// outline gives a word for each step: its name, and how it went.
-func outline(steps []devices.Step) (list []string) {
-	for _, s := range steps {
-		word := " failed"
-		if s.OK {
-			word = ""
-		}
-		if s.Skipped {
-			word = " skipped"
-		}
-		list = append(list, s.Name+word)
-	}
-	return list
-}
 
 func probe(t *testing.T, p devices.Prober, c hj212.Client) []devices.Step {
 	t.Helper()
@@ -44,7 +30,7 @@ func probe(t *testing.T, p devices.Prober, c hj212.Client) []devices.Step {
 func TestProbeOfALogger(t *testing.T) {
 	h := host(t, newDisk(), hj212.Config{}, plant("plc-1", "M1", "w01018"))
 	away := probe(t, h, plant("", "M1", "w01018"))
-	if diff := cmp.Diff([]string{"setup", "sign_in failed", "message failed"}, outline(away)); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sign_in failed", "message failed"}, probetest.Outline(away)); diff != "" {
 		t.Error(diff)
 	}
 	if s := away[0]; !strings.Contains(s.EN, h.Addr().String()) || !strings.Contains(s.EN, "MN M1") {
@@ -57,7 +43,7 @@ func TestProbeOfALogger(t *testing.T) {
 	}
 	// The form has a factor more than what is registered, and one that does not come.
 	steps := probe(t, h, plant("", "M1", "w01018", "w21003"))
-	if diff := cmp.Diff([]string{"setup", "sign_in", "message", "values failed"}, outline(steps)); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sign_in", "message", "values failed"}, probetest.Outline(steps)); diff != "" {
 		t.Fatal(diff)
 	}
 	if !strings.Contains(steps[1].EN, "from 127.0.0.1:") || !strings.Contains(steps[2].EN, "w01018-Rtd=24.5") || strings.Contains(steps[2].EN, pw) {
@@ -78,7 +64,7 @@ func TestProbeTellsWhyALoggerIsAway(t *testing.T) {
 	if s := wrong[1]; s.OK || !strings.Contains(s.EN, "PW is wrong (") || !strings.Contains(s.EN, "127.0.0.1:") || s.CureEN == "" {
 		t.Errorf("%+v", s)
 	}
-	if diff := cmp.Diff([]string{"setup", "sign_in skipped"}, outline(probe(t, h, plant("", "M7")))); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sign_in skipped"}, probetest.Outline(probe(t, h, plant("", "M7")))); diff != "" {
 		t.Error(diff)
 	}
 	stranger := dial(t, h)
@@ -87,7 +73,7 @@ func TestProbeTellsWhyALoggerIsAway(t *testing.T) {
 	if s := probe(t, h, plant("", "M7"))[1]; s.OK || s.Skipped || !strings.Contains(s.EN, "M7 is registered") && !strings.Contains(s.EN, "no data logger with MN") {
 		t.Errorf("%+v", s)
 	}
-	if diff := cmp.Diff([]string{"setup failed"}, outline(probe(t, hj212.Absent{}, plant("", "M1")))); diff != "" {
+	if diff := cmp.Diff([]string{"setup failed"}, probetest.Outline(probe(t, hj212.Absent{}, plant("", "M1")))); diff != "" {
 		t.Error(diff)
 	}
 }

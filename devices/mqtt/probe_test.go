@@ -15,22 +15,8 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/broker"
+	"offsite/devices/probetest"
 )
-
-// outline gives a word for each step: its name, and how it went.
-func outline(steps []devices.Step) (list []string) {
-	for _, s := range steps {
-		word := " failed"
-		if s.OK {
-			word = ""
-		}
-		if s.Skipped {
-			word = " skipped"
-		}
-		list = append(list, s.Name+word)
-	}
-	return list
-}
 
 // try probes with little patience.
 func try(t *testing.T, dev devices.Device, bounds []devices.Bound, change ...func(*Config)) []devices.Step {
@@ -78,7 +64,7 @@ func TestProbeHearsAndDecodes(t *testing.T) {
 	l.Publish("plant/dust", `{"pm10":35.5}`, 0, 0)
 	l.Publish("plant/level", "12", 0, 0, func(pk *wire.Packet) { pk.FixedHeader.Retain = true })
 	got := <-steps
-	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe", "message", "values failed"}, outline(got)); diff != "" {
+	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe", "message", "values failed"}, probetest.Outline(got)); diff != "" {
 		t.Fatal(diff)
 	}
 	if m := got[4]; !strings.Contains(m.EN, "2 messages came; the last (kept by the broker from earlier) on plant/level: 12") {
@@ -99,13 +85,13 @@ func TestProbeHearsAndDecodes(t *testing.T) {
 func TestProbeOfAnEmbeddedBroker(t *testing.T) {
 	b := startBroker(t)
 	none := try(t, unsaved(b.Addr().String()), nil)
-	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe skipped"}, outline(none)); diff != "" {
+	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe skipped"}, probetest.Outline(none)); diff != "" {
 		t.Error(diff)
 	}
 	wrong := unsaved(b.Addr().String())
 	wrong.Password = "no-password-of-ours"
 	steps := try(t, wrong, nil)
-	if diff := cmp.Diff([]string{"address", "connect", "sign_in failed"}, outline(steps)); diff != "" || steps[2].CureEN != "correct user name and password" {
+	if diff := cmp.Diff([]string{"address", "connect", "sign_in failed"}, probetest.Outline(steps)); diff != "" || steps[2].CureEN != "correct user name and password" {
 		t.Errorf("%s %+v", diff, steps)
 	}
 }
@@ -128,7 +114,7 @@ func TestProbeWhereSubscriptionsAreRefused(t *testing.T) {
 	}
 	l.Publish("open/p", "7", 0, 0)
 	got := <-steps
-	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe failed", "message", "values failed"}, outline(got)); diff != "" {
+	if diff := cmp.Diff([]string{"address", "connect", "sign_in", "subscribe failed", "message", "values failed"}, probetest.Outline(got)); diff != "" {
 		t.Fatal(diff)
 	}
 	if s := got[3]; !strings.Contains(s.EN, "secret/p") || strings.Contains(s.EN, "open/p") || s.CureEN == "" {
@@ -229,7 +215,7 @@ func TestProbeTellsWhatFailed(t *testing.T) {
 					tt.change(c)
 				}
 			})
-			if diff := cmp.Diff(tt.want, outline(steps)); diff != "" {
+			if diff := cmp.Diff(tt.want, probetest.Outline(steps)); diff != "" {
 				t.Fatal(diff, steps)
 			}
 			if last := steps[len(steps)-1]; !strings.Contains(last.EN+"; "+last.CureEN, tt.words) || (!last.OK && !last.Skipped && last.CureZH == "") {

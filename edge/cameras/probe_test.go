@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/devices"
+	"offsite/devices/probetest"
 	"offsite/streams"
 	"offsite/streams/rtsp/rtsptest"
 	"offsite/streams/snapshot"
@@ -73,21 +74,6 @@ func feeds() *Feeds {
 	})
 }
 
-// outline gives a word for each step: its name, and how it went.
-func outline(steps []devices.Step) (list []string) {
-	for _, s := range steps {
-		word := " failed"
-		if s.OK {
-			word = ""
-		}
-		if s.Skipped {
-			word = " skipped"
-		}
-		list = append(list, s.Name+word)
-	}
-	return list
-}
-
 func probed(t *testing.T, f *Feeds, cam devices.Camera) *streams.Trial {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -105,7 +91,7 @@ func TestProbeSeesTheStream(t *testing.T) {
 	}
 	at := playing(t, "admin", "camera-pass")
 	seen := probed(t, feeds(), devices.Camera{URL: at, Username: "admin", Password: "camera-pass"})
-	if diff := cmp.Diff([]string{"address", "connect", "describe", "video", "still"}, outline(seen.Steps)); diff != "" {
+	if diff := cmp.Diff([]string{"address", "connect", "describe", "video", "still"}, probetest.Outline(seen.Steps)); diff != "" {
 		t.Fatal(diff, seen.Steps)
 	}
 	v := seen.Video
@@ -144,7 +130,7 @@ func TestProbeTellsWhatFailed(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			seen := probed(t, feeds(), tt.cam)
-			if diff := cmp.Diff(tt.want, outline(seen.Steps)); diff != "" {
+			if diff := cmp.Diff(tt.want, probetest.Outline(seen.Steps)); diff != "" {
 				t.Fatal(diff, seen.Steps)
 			}
 			last := seen.Steps[len(seen.Steps)-1]
@@ -182,15 +168,15 @@ func TestProbeDoesNotConnectAgain(t *testing.T) {
 	}
 	before := f.Status()[0].Connections
 	seen := probed(t, f, devices.Camera{URL: at, Username: "admin", Password: "camera-pass"})
-	if got := outline(seen.Steps); got[0] != "connect" || got[1] != "video" || !strings.Contains(seen.Steps[0].EN, "does not connect again") {
+	if got := probetest.Outline(seen.Steps); got[0] != "connect" || got[1] != "video" || !strings.Contains(seen.Steps[0].EN, "does not connect again") {
 		t.Errorf("%v", got)
 	}
 	if seen.Video.Width != 160 || f.Status()[0].Connections != before {
 		t.Errorf("%+v, %d connections", seen.Video, f.Status()[0].Connections)
 	}
 	stranger := probed(t, f, devices.Camera{URL: at, Username: "admin", Password: "guessed-word"})
-	if stranger.Still != nil || stranger.Video != nil || !strings.Contains(strings.Join(outline(stranger.Steps), " "), "describe failed") {
-		t.Errorf("whoever does not know the password sees the feed: %v", outline(stranger.Steps))
+	if stranger.Still != nil || stranger.Video != nil || !strings.Contains(strings.Join(probetest.Outline(stranger.Steps), " "), "describe failed") {
+		t.Errorf("whoever does not know the password sees the feed: %v", probetest.Outline(stranger.Steps))
 	}
 }
 
@@ -199,11 +185,11 @@ func TestProbeOfAStillAddress(t *testing.T) {
 	broken := httptest.NewServer(http.NotFoundHandler())
 	defer broken.Close()
 	seen := probed(t, feeds(), devices.Camera{URL: at, StillURL: broken.URL})
-	if got := strings.Join(outline(seen.Steps), " "); !strings.Contains(got, "still_address failed still") && !strings.Contains(got, "still skipped") {
+	if got := strings.Join(probetest.Outline(seen.Steps), " "); !strings.Contains(got, "still_address failed still") && !strings.Contains(got, "still skipped") {
 		t.Errorf("%v", got)
 	}
 	seen = probed(t, feeds(), devices.Camera{URL: at, StillURL: "http://169.254.169.254/latest/meta-data"})
-	if got := strings.Join(outline(seen.Steps), " "); !strings.Contains(got, "still_address failed") {
+	if got := strings.Join(probetest.Outline(seen.Steps), " "); !strings.Contains(got, "still_address failed") {
 		t.Errorf("%v", got)
 	}
 }
