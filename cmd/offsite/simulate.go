@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"offsite/cmd/offsite/demo"
 	"offsite/edge/dispatch/platformtest"
 )
@@ -35,6 +37,7 @@ func (c *simulatePLC) Run(ctx context.Context, s streamsOut) error {
 type simulateCamera struct {
 	Addr     string `help:"Listen here." default:"127.0.0.1:8554"`
 	Count    int    `help:"How many cameras." default:"1"`
+	ONVIF    string `help:"Also be a recorder by ONVIF here, whose channels they are; they turn." placeholder:"ADDR"`
 	User     string `help:"Ask for this user."`
 	Password string `help:"And this password." env:"OFFSITE_CAMERA_PASSWORD"`
 }
@@ -48,7 +51,18 @@ func (c *simulateCamera) Run(ctx context.Context, s streamsOut) error {
 	for _, a := range addresses {
 		fmt.Fprintln(s.out, a)
 	}
-	return server.Run(ctx)
+	if c.ONVIF == "" {
+		return server.Run(ctx)
+	}
+	control, err := demo.Control(c.ONVIF, addresses, c.User, c.Password)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, control.URL())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Run(ctx) })
+	g.Go(func() error { return control.Run(ctx) })
+	return g.Wait()
 }
 
 type simulateSensor struct {

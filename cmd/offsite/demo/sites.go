@@ -37,6 +37,7 @@ const (
 type peers struct {
 	modbus  string   // host:port
 	cameras []string // rtsp addresses
+	control string   // their ONVIF service
 }
 
 // things gives all that the demo registers, in an order in which each finds
@@ -138,7 +139,7 @@ func cameras(p peers) []devices.Thing {
 	for i, address := range p.cameras {
 		c := &devices.Camera{
 			ID: fmt.Sprintf("cam-%d", i+1), Site: siteConstruction, Name: fmt.Sprintf("大门 %d 号摄像机", i/2+1),
-			URL: address, Outlets: []string{outletDust, outletNoise},
+			URL: address, Outlets: []string{outletDust, outletNoise}, ONVIF: p.control, Source: fmt.Sprintf("source-%d", i+1),
 		}
 		if i%2 == 1 {
 			c.Site, c.Name, c.Outlets = siteTanks, fmt.Sprintf("储罐区 %d 号摄像机", i/2+1), []string{outletTank, outletGas}

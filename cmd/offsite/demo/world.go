@@ -8,6 +8,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math"
+	"net/url"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +17,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/hj212"
 	"offsite/devices/modbus/modbustest"
+	"offsite/streams/onvif/onviftest"
 	"offsite/streams/rtsp/rtsptest"
 )
 
@@ -54,6 +57,26 @@ func Cameras(addr string, n int, user, password string) (*rtsptest.Server, []str
 	return server, addresses, nil
 }
 
+// Control is a recorder by ONVIF whose channels are the cameras at addresses on
+// this machine, all of which turn.
+func Control(addr string, addresses []string, user, password string) (*onviftest.Device, error) {
+	cfg := onviftest.Config{Addr: addr, Username: user, Password: password, Name: "Offsite demo"}
+	for i, a := range addresses {
+		u, err := url.Parse(a)
+		if err != nil {
+			return nil, fmt.Errorf("camera %s: %w", a, err)
+		}
+		if cfg.RTSP, err = strconv.Atoi(u.Port()); err != nil {
+			return nil, fmt.Errorf("camera %s: %w", a, err)
+		}
+		cfg.Profiles = append(cfg.Profiles, onviftest.Profile{
+			Token: fmt.Sprintf("profile-%d", i+1), Name: fmt.Sprintf("摄像机 %d", i+1), Source: fmt.Sprintf("source-%d", i+1),
+			Codec: "H264", Width: 640, Height: 360, Rate: 25, PTZ: true, Stream: u.Path,
+		})
+	}
+	return onviftest.Listen(cfg)
+}
+
 // Size is how much the demo shows.
 type Size struct {
 	Sensors int           // MQTT instruments
@@ -67,6 +90,7 @@ type World struct {
 	password devices.Secret // of the MQTT instruments and the data logger, new each time
 	plc      *modbustest.Slave
 	cameras  *rtsptest.Server
+	control  *onviftest.Device
 	peers    peers
 }
 
@@ -82,6 +106,10 @@ func NewWorld(ctx context.Context, size Size) (*World, error) {
 		if w.cameras, w.peers.cameras, err = Cameras("", size.Cameras, "", ""); err != nil {
 			return nil, err
 		}
+		if w.control, err = Control("", w.peers.cameras, "", ""); err != nil {
+			return nil, err
+		}
+		w.peers.control = w.control.URL()
 	}
 	return w, nil
 }
@@ -97,6 +125,7 @@ func (w *World) Run(ctx context.Context, broker, loggers string) error {
 	g.Go(func() error { return w.plc.Run(ctx) })
 	if w.cameras != nil {
 		g.Go(func() error { return w.cameras.Run(ctx) })
+		g.Go(func() error { return w.control.Run(ctx) })
 	}
 	g.Go(func() error {
 		return DataLogger(ctx, loggers, Logger{MN: demoMN, PW: w.password.Reveal(), Version: hj212.Version2017, Period: max(w.size.Period, time.Second)})

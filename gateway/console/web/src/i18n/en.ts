@@ -2,6 +2,7 @@ import { discoverEn } from './discover.en'
 import { commandEn } from './command.en'
 import { fieldEn } from './field.en'
 import { lettersEn } from './letters.en'
+import { steerEn } from './steer.en'
 import { officeEn } from './office.en'
 import { wallEn } from './wall.en'
 import type { Key } from './zh-CN'
@@ -11,6 +12,7 @@ export const en: Record<Key, string> = {
   ...commandEn,
   ...fieldEn,
   ...lettersEn,
+  ...steerEn,
   ...officeEn,
   ...wallEn,
   'app.name': 'Off-site supervision gateway',
@@ -346,6 +348,10 @@ export const en: Record<Key, string> = {
   'field.pull': 'When to pull the picture',
   'field.pullHint': 'As usual: always where an outlet with limits is watched, otherwise while somebody looks',
   'field.transport': 'Transport',
+  'field.onvif': 'ONVIF address',
+  'field.onvifHint': 'By which the camera is turned and tells what it recognises; empty if none',
+  'field.alerts': 'Events that it recognises',
+  'field.alertsHint': 'smoke, fire, intrusion, line_crossing, motion, tamper; with commas',
   'field.still_url': 'Snapshot address',
   'field.still_urlHint': 'The camera’s own http(s) snapshot address; empty if none',
   'field.outlets': 'Outlets it watches',

@@ -2,6 +2,7 @@ import { discoverZh } from './discover.zh-CN'
 import { commandZh } from './command.zh-CN'
 import { fieldZh } from './field.zh-CN'
 import { lettersZh } from './letters.zh-CN'
+import { steerZh } from './steer.zh-CN'
 import { officeZh } from './office.zh-CN'
 import { wallZh } from './wall.zh-CN'
 
@@ -11,6 +12,7 @@ export const zhCN = {
   ...commandZh,
   ...fieldZh,
   ...lettersZh,
+  ...steerZh,
   ...officeZh,
   ...wallZh,
   'app.name': '非现场监管网关',
@@ -346,6 +348,10 @@ export const zhCN = {
   'field.pull': '何时取流',
   'field.pullHint': '默认：所看点位设有限值时始终取流，否则有人观看时才取',
   'field.transport': '传输',
+  'field.onvif': 'ONVIF 地址',
+  'field.onvifHint': '用于云台控制和接收摄像机识别的事件，没有则留空',
+  'field.alerts': '摄像机识别的事件',
+  'field.alertsHint': 'smoke 烟雾、fire 明火、intrusion 入侵、line_crossing 越线、motion 移动、tamper 遮挡；用逗号分隔',
   'field.still_url': '抓拍地址',
   'field.still_urlHint': '摄像机自己的 http(s) 抓拍地址，没有则留空',
   'field.outlets': '看向的监测点位',

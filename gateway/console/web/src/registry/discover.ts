@@ -8,7 +8,7 @@ export type Source = Schemas['Source']
 type Offer = Schemas['SourceOffer']
 
 /** Where to look. */
-export const wheres = ['mqtt', 'broker', 'modbus'] as const
+export const wheres = ['mqtt', 'broker', 'modbus', 'onvif'] as const
 export type Where = (typeof wheres)[number]
 
 /** A value that was ticked, as it will be registered. */

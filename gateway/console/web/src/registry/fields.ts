@@ -162,6 +162,8 @@ export const fields: Record<Kind, Field[]> = {
     { path: 'fingerprint', label: 'field.fingerprint', hint: 'field.fingerprintHint', kind: 'text', more: true },
     { path: 'pull', label: 'field.pull', hint: 'field.pullHint', kind: 'select', choices: ['always', 'demand'], empty: 'option.usual', more: true },
     { path: 'still_url', label: 'field.still_url', hint: 'field.still_urlHint', kind: 'text', more: true },
+    { path: 'onvif', label: 'field.onvif', hint: 'field.onvifHint', kind: 'text', more: true },
+    { path: 'alerts', label: 'field.alerts', hint: 'field.alertsHint', kind: 'marks', more: true },
   ],
   limits: [
     { path: '~applies', label: 'field.appliesTo', kind: 'select', choices: ['onePoint', 'manyPoints'], required: true, aside: true },
