@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/registry"
+	"offsite/devices/registry/table"
 	"offsite/gateway/api"
 )
 
@@ -116,7 +116,7 @@ func readAll(name string) ([]byte, error) {
 		defer func() { _ = f.Close() }()
 		in = f
 	}
-	text, err := io.ReadAll(io.LimitReader(in, registry.MaxTable+1))
+	text, err := io.ReadAll(io.LimitReader(in, table.Max+1))
 	if err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
 	}

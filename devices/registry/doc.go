@@ -28,18 +28,4 @@
 //
 // Both are only added to: a program may read the rows of an older one, never
 // the reverse (package state refuses it).
-//
-// # CSV
-//
-// A table file holds things of one kind, a row each, RFC 4180 with commas or
-// semicolons, in UTF-8 with or without its mark or in GB18030. The first line
-// names the columns: the paths of the API's JSON ("modbus.unit"), in any order;
-// columns of somebody's own notes begin with "#". A row makes the thing of its
-// id or replaces it; what has no column stays as it is, an empty cell empties
-// its field, but an empty secret stays. Lists stand in one cell: items apart by
-// "|", the fields of an item by ":", a backslash before these two and itself,
-// `\-` for an empty text. Times are RFC 3339 or Beijing time without a zone.
-// Secrets are read and never written. Text that a spreadsheet would run as a
-// formula is written with an apostrophe before it, which is taken away again;
-// numbers are not.
 package registry

@@ -60,6 +60,9 @@ func (e *Edit) Snapshot() *Snapshot {
 // none. It must not be changed.
 func (e *Edit) Get(kind devices.Kind, id string) devices.Thing { return e.things[kind][id] }
 
+// Broken says that a write has failed, so that nothing of the edit can be kept.
+func (e *Edit) Broken() bool { return e.broken != nil }
+
 func (e *Edit) changed() bool { return e.revision != e.base.Revision }
 
 // Create registers t and fills in its Meta and, if it is empty, its id. It

@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"offsite/devices"
@@ -85,6 +87,16 @@ func password(t devices.Thing) *devices.Secret {
 	default:
 		return nil
 	}
+}
+
+// Same says that fresh would change nothing of old.
+func Same(old, fresh devices.Thing) bool {
+	if !maps.Equal(secretsOf(old), secretsOf(fresh)) {
+		return false
+	}
+	a, errA := encode(old)
+	b, errB := encode(fresh)
+	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
 // secrets are the secrets of one thing by field.

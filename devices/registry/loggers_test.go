@@ -112,32 +112,3 @@ func TestTheKeyOfALoggerIsSealedKeptAndEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-
-func TestLoggersInTables(t *testing.T) {
-	r, err := registry.Open(t.Context(), openState(t, t.TempDir()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	yard(t, r)
-	d := dataLogger("logger", "M1")
-	d.HJ212.SM4Key, d.HJ212.ST, d.HJ212.Tolerant = "canary-sm4-key-1", []string{"31", "32"}, true
-	create(t, r, d, factor("pm10", "gate.pm10", "logger", "a34002", "hour", ""))
-	before := r.Snapshot()
-	for _, kind := range []devices.Kind{devices.KindDevice, devices.KindBinding} {
-		text := write(t, before, kind, registry.TableForm{})
-		if bytes.Contains([]byte(text), []byte("canary")) || !bytes.Contains([]byte(text), []byte("logger")) {
-			t.Errorf("table %s", text)
-		}
-		take(t, r, kind, text, registry.Import{})
-	}
-	if diff := cmp.Diff(before.Devices["logger"], r.Snapshot().Devices["logger"]); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff(before.Bindings["pm10"], r.Snapshot().Bindings["pm10"]); diff != "" {
-		t.Error(diff)
-	}
-	take(t, r, devices.KindDevice, "id,site,name,driver,hj212.mn,hj212.tolerant\nlogger-2,north,二号,hj212,M2,true\n", registry.Import{})
-	if got := r.Snapshot().Devices["logger-2"]; got == nil || got.HJ212 == nil || got.HJ212.MN != "M2" || !got.HJ212.Tolerant {
-		t.Errorf("imported %+v", got)
-	}
-}

@@ -15,6 +15,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/registry"
+	"offsite/devices/registry/registrytest"
 	"offsite/devices/state"
 )
 
@@ -51,61 +52,22 @@ func open(t testing.TB) *registry.Registry {
 	return r
 }
 
-// The yard: two sites, each with things of every kind.
-func entity(id string) *devices.Entity {
-	return &devices.Entity{ID: id, Name: "某公司", USCC: "91350100M000100Y43", Region: "330106"}
-}
+// The things of these tests.
+var (
+	entity = registrytest.Entity
+	site   = registrytest.Site
+	outlet = registrytest.Outlet
+	point  = registrytest.Point
+	plc    = registrytest.PLC
+	sensor = registrytest.Sensor
+	camera = registrytest.Camera
+	limit  = registrytest.Limit
+	bind   = registrytest.Bind
+	word   = registrytest.Word
+	create = registrytest.Create
+)
 
-func site(id string) *devices.Site {
-	return &devices.Site{ID: id, Name: "工地", SiteKind: "construction"}
-}
-
-func outlet(id, site string) *devices.Outlet {
-	return &devices.Outlet{ID: id, Site: site, Name: "扬尘", OutletKind: "dust"}
-}
-
-func point(id string) *devices.Point {
-	return &devices.Point{ID: id, Name: "PM10", Factor: "a34002", Unit: "ug/m3"}
-}
-
-func plc(id, site string) *devices.Device {
-	return &devices.Device{ID: id, Site: site, Name: "PLC", Driver: devices.DriverModbus, Endpoint: "modbus://10.0.0.2:502", Modbus: &devices.ModbusSettings{Unit: 1}}
-}
-
-func sensor(id, site string) *devices.Device {
-	return &devices.Device{ID: id, Site: site, Name: "扬尘仪", Driver: devices.DriverBroker, Password: "canary-sensor-pw"}
-}
-
-func camera(id, site string, outlets ...string) *devices.Camera {
-	return &devices.Camera{ID: id, Site: site, Name: "球机", URL: "rtsp://10.0.0.3/1", Username: "admin", Password: "canary-camera-pw", Outlets: outlets}
-}
-
-func limit(id, point string) *devices.Limit {
-	return &devices.Limit{ID: id, Point: point, Level: "H", Value: 120, Unit: "ug/m3", Averaging: devices.AveragingInstant}
-}
-
-func bind(id, point, device string, r *devices.Register) *devices.Binding {
-	return &devices.Binding{ID: id, Point: point, Device: device, Register: r}
-}
-
-func word(address uint16, kind string) *devices.Register {
-	return &devices.Register{Table: "holding", Address: address, Type: kind}
-}
-
-func create(t testing.TB, r *registry.Registry, things ...devices.Thing) {
-	t.Helper()
-	if err := r.Update(t.Context(), func(e *registry.Edit) error {
-		for _, thing := range things {
-			if err := e.Create(thing); err != nil {
-				return fmt.Errorf("%s %s: %w", thing.Kind(), thing.Key(), err)
-			}
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
-
+// yard registers two sites, each with things of every kind.
 func yard(t testing.TB, r *registry.Registry) {
 	t.Helper()
 	s := site("north")

@@ -13,7 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
-	"offsite/devices/registry"
+	"offsite/devices/registry/table"
 	"offsite/timeseries"
 )
 
@@ -189,11 +189,11 @@ func (a *API) readingsTable(c echo.Context, r *Readings, sp span) error {
 	}
 	var t strings.Builder
 	t.WriteString("\ufeff") // or spreadsheets take the unit for another encoding
-	place := registry.Cell(r.Point) + "," + registry.Cell(r.Unit)
+	place := table.Cell(r.Point) + "," + table.Cell(r.Unit)
 	if r.Windows == nil {
 		t.WriteString("point,unit,at,value,quality,mark\r\n")
 		for _, s := range *r.Samples {
-			fmt.Fprintf(&t, "%s,%s,%s,%s,%s\r\n", place, beijingTime(s.At), number(&s.Value), s.Quality, registry.Cell(s.Mark))
+			fmt.Fprintf(&t, "%s,%s,%s,%s,%s\r\n", place, beijingTime(s.At), number(&s.Value), s.Quality, table.Cell(s.Mark))
 		}
 	} else {
 		fmt.Fprintf(&t, "point,unit,start,window,count,%s\r\n", strings.Join(slices.DeleteFunc(slices.Clone(sp.fns), isCount), ","))

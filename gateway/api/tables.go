@@ -17,6 +17,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/registry"
+	"offsite/devices/registry/table"
 	"offsite/edge/audit"
 )
 
@@ -55,14 +56,14 @@ func (a *API) importThings(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	table, err := registry.ReadTable(k.kind, body, form)
+	rows, err := table.Read(k.kind, body, form)
 	if err != nil {
 		return err
 	}
 	how.May = func(s *registry.Snapshot, t devices.Thing, isNew bool) *devices.Problem {
 		return mayChange(Who(c), s, t, isNew)
 	}
-	how.Also = func(ctx context.Context, e *registry.Edit, done *registry.Imported) error {
+	how.Also = func(ctx context.Context, e *registry.Edit, done *table.Outcome) error {
 		sum := sha256.Sum256(body)
 		return a.Audit.Append(ctx, e.Tx(), by(c, audit.Entry{
 			Act: "table.import", What: fmt.Sprintf("%s: %d created, %d replaced", k.path, done.Created, done.Replaced), After: hex.EncodeToString(sum[:]),
@@ -70,7 +71,7 @@ func (a *API) importThings(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), longestImport)
 	defer cancel()
-	done, err := a.Registry.Import(ctx, table, how)
+	done, err := rows.Import(ctx, a.Registry, how)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil {
 		return devices.Invalid("", "too_slow", "文件一分钟内未能处理完，未作更改；请分成几个文件", "the table took more than a minute, nothing was changed; split it")
 	}
@@ -80,11 +81,11 @@ func (a *API) importThings(c echo.Context) error {
 	return c.JSON(http.StatusOK, importResult(done))
 }
 
-func importQuery(c echo.Context) (how registry.Import, form registry.TableForm, err error) {
+func importQuery(c echo.Context) (how table.How, form table.Form, err error) {
 	q := query{c: c}
 	how.DryRun = q.yes("dry_run")
 	how.ByRow = q.oneOf("mode", "file", "row") == "row"
-	form.Encoding = q.oneOf("encoding", "", registry.UTF8, registry.GB18030)
+	form.Encoding = q.oneOf("encoding", "", table.UTF8, table.GB18030)
 	q.known("dry_run", "encoding", "mode")
 	return how, form, q.ps.Err()
 }
@@ -108,7 +109,7 @@ func readTable(c echo.Context) ([]byte, error) {
 	if kind, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); err != nil || kind != "text/csv" {
 		return nil, &devices.Problem{Kind: ErrMediaType, Code: "not_csv", ZH: "请求体须为 text/csv", EN: "send the body as text/csv"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, registry.MaxTable))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, table.Max))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -119,7 +120,7 @@ func readTable(c echo.Context) ([]byte, error) {
 	return body, nil
 }
 
-func importResult(done registry.Imported) ImportResult {
+func importResult(done table.Outcome) ImportResult {
 	r := ImportResult{
 		Stored: done.Stored, Rows: done.Rows, Created: done.Created, Replaced: done.Replaced, Unchanged: done.Unchanged,
 		Faults: make([]TableFault, 0, len(done.Faults)), MoreFaults: done.More,
@@ -137,7 +138,7 @@ func (a *API) exportThings(c echo.Context) error {
 		return err
 	}
 	q := query{c: c}
-	form := registry.TableForm{Encoding: q.oneOf("encoding", registry.UTF8, registry.GB18030), Semicolon: q.oneOf("separator", "comma", "semicolon") == "semicolon"}
+	form := table.Form{Encoding: q.oneOf("encoding", table.UTF8, table.GB18030), Semicolon: q.oneOf("separator", "comma", "semicolon") == "semicolon"}
 	q.known("encoding", "separator", "site")
 	if err := q.ps.Err(); err != nil {
 		return err
@@ -150,7 +151,7 @@ func (a *API) exportThings(c echo.Context) error {
 		}
 	}
 	var text strings.Builder
-	if err := registry.WriteTable(&text, k.kind, things, form); err != nil {
+	if err := table.Write(&text, k.kind, things, form); err != nil {
 		return err
 	}
 	if err := a.Audit.Record(c.Request().Context(), by(c, audit.Entry{Act: "table.export", What: fmt.Sprintf("%s: %d", k.path, len(things))})); err != nil {

@@ -1,4 +1,4 @@
-package registry_test
+package table_test
 
 import (
 	"bytes"
@@ -17,31 +17,63 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/registry"
+	"offsite/devices/registry/registrytest"
+	"offsite/devices/registry/table"
+	"offsite/devices/state"
 )
 
-// table reads text as a table of a kind.
-func table(t testing.TB, kind devices.Kind, text string) *registry.Table {
+func open(t testing.TB) *registry.Registry {
 	t.Helper()
-	tab, err := registry.ReadTable(kind, []byte(text), registry.TableForm{})
+	db, err := state.Open(t.Context(), state.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	r, err := registry.Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The things of these tests.
+var (
+	entity = registrytest.Entity
+	site   = registrytest.Site
+	outlet = registrytest.Outlet
+	point  = registrytest.Point
+	plc    = registrytest.PLC
+	sensor = registrytest.Sensor
+	camera = registrytest.Camera
+	limit  = registrytest.Limit
+	bind   = registrytest.Bind
+	word   = registrytest.Word
+	create = registrytest.Create
+)
+
+// read reads text as a table of a kind.
+func read(t testing.TB, kind devices.Kind, text string) *table.Rows {
+	t.Helper()
+	tab, err := table.Read(kind, []byte(text), table.Form{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tab
 }
 
-func take(t testing.TB, r *registry.Registry, kind devices.Kind, text string, how registry.Import) registry.Imported {
+func take(t testing.TB, r *registry.Registry, kind devices.Kind, text string, how table.How) table.Outcome {
 	t.Helper()
-	got, err := r.Import(t.Context(), table(t, kind, text), how)
+	got, err := read(t, kind, text).Import(t.Context(), r, how)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return got
 }
 
-func write(t testing.TB, s *registry.Snapshot, kind devices.Kind, form registry.TableForm) string {
+func write(t testing.TB, s *registry.Snapshot, kind devices.Kind, form table.Form) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := registry.WriteTable(&b, kind, s.List(kind), form); err != nil {
+	if err := table.Write(&b, kind, s.List(kind), form); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -53,8 +85,8 @@ func TestImportCreatesReplacesAndLeavesAlone(t *testing.T) {
 	text := "id,site,name,driver,endpoint,period,modbus.unit,password\n" +
 		"plc-1,s1,控制器,modbus,modbus://10.0.0.5:502,5s,3,canary-pw\n" +
 		"sensor-1,s1,\"扬尘仪, 北门\",broker,,,,\n"
-	got := take(t, r, devices.KindDevice, text, registry.Import{})
-	if diff := cmp.Diff(registry.Imported{Rows: 2, Created: 2, Stored: true}, got); diff != "" {
+	got := take(t, r, devices.KindDevice, text, table.How{})
+	if diff := cmp.Diff(table.Outcome{Rows: 2, Created: 2, Stored: true}, got); diff != "" {
 		t.Fatal(diff)
 	}
 	d := r.Snapshot().Devices["plc-1"]
@@ -62,16 +94,16 @@ func TestImportCreatesReplacesAndLeavesAlone(t *testing.T) {
 		t.Errorf("%+v %+v", d, d.Modbus)
 	}
 	revision := r.Snapshot().Revision
-	got = take(t, r, devices.KindDevice, text, registry.Import{})
-	if diff := cmp.Diff(registry.Imported{Rows: 2, Unchanged: 2}, got); diff != "" || r.Snapshot().Revision != revision {
+	got = take(t, r, devices.KindDevice, text, table.How{})
+	if diff := cmp.Diff(table.Outcome{Rows: 2, Unchanged: 2}, got); diff != "" || r.Snapshot().Revision != revision {
 		t.Errorf("again: %s", diff)
 	}
-	got = take(t, r, devices.KindDevice, "id,name\nplc-1,新控制器\n", registry.Import{})
+	got = take(t, r, devices.KindDevice, "id,name\nplc-1,新控制器\n", table.How{})
 	d = r.Snapshot().Devices["plc-1"]
 	if got.Replaced != 1 || d.Name != "新控制器" || d.Modbus.Unit != 3 || d.Password.Reveal() != "canary-pw" || d.Version != 2 {
 		t.Errorf("%+v: %+v", got, d)
 	}
-	got = take(t, r, devices.KindDevice, "id,modbus.unit\nplc-1,0\n", registry.Import{})
+	got = take(t, r, devices.KindDevice, "id,modbus.unit\nplc-1,0\n", table.How{})
 	if d = r.Snapshot().Devices["plc-1"]; got.Replaced != 1 || d.Modbus == nil || d.Modbus.Unit != 0 {
 		t.Errorf("unit 0: %+v %+v", got, d.Modbus)
 	}
@@ -91,7 +123,7 @@ func TestEveryFaultIsToldAtOnce(t *testing.T) {
 		"L7,o1.p1,H,abc,instant,,\r\n"
 	for _, byRow := range []bool{false, true} {
 		t.Run(fmt.Sprintf("by row %v", byRow), func(t *testing.T) {
-			got := take(t, r, devices.KindLimit, text, registry.Import{ByRow: byRow})
+			got := take(t, r, devices.KindLimit, text, table.How{ByRow: byRow})
 			var spots []string
 			for _, f := range got.Faults {
 				spots = append(spots, fmt.Sprintf("%d:%d %s %s", f.Line, f.Column, f.Name, f.Problem.Code))
@@ -110,7 +142,7 @@ func TestEveryFaultIsToldAtOnce(t *testing.T) {
 			}
 		})
 	}
-	got := take(t, r, devices.KindLimit, "id,point,level,value,averaging,deadband\nl2,o1.px,HIGH,7,instant,-1\n", registry.Import{})
+	got := take(t, r, devices.KindLimit, "id,point,level,value,averaging,deadband\nl2,o1.px,HIGH,7,instant,-1\n", table.How{})
 	var codes []string
 	for _, f := range got.Faults {
 		codes = append(codes, fmt.Sprintf("%d %s", f.Column, f.Problem.Code))
@@ -122,11 +154,11 @@ func TestEveryFaultIsToldAtOnce(t *testing.T) {
 
 func TestDryRunChangesNothing(t *testing.T) {
 	r := open(t)
-	also := func(context.Context, *registry.Edit, *registry.Imported) error {
+	also := func(context.Context, *registry.Edit, *table.Outcome) error {
 		t.Error("the act was recorded although nothing happened")
 		return nil
 	}
-	got := take(t, r, devices.KindSite, "id;name;kind\nS1;a;plant\ns2;b;plant\n", registry.Import{DryRun: true, Also: also})
+	got := take(t, r, devices.KindSite, "id;name;kind\nS1;a;plant\ns2;b;plant\n", table.How{DryRun: true, Also: also})
 	if got.Created != 1 || len(got.Faults) != 1 || got.Stored || len(r.Snapshot().Sites) != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -135,8 +167,8 @@ func TestDryRunChangesNothing(t *testing.T) {
 func TestWhatGoesAlongStandsOrFallsWithIt(t *testing.T) {
 	r := open(t)
 	refused := errors.New("the trail is closed")
-	_, err := r.Import(t.Context(), table(t, devices.KindSite, "id,name,kind\ns1,a,plant\n"), registry.Import{
-		Also: func(context.Context, *registry.Edit, *registry.Imported) error { return refused },
+	_, err := read(t, devices.KindSite, "id,name,kind\ns1,a,plant\n").Import(t.Context(), r, table.How{
+		Also: func(context.Context, *registry.Edit, *table.Outcome) error { return refused },
 	})
 	if !errors.Is(err, refused) || len(r.Snapshot().Sites) != 0 {
 		t.Errorf("%v, %v", err, r.Snapshot().Sites)
@@ -152,7 +184,7 @@ func TestMayKeepsOtherSitesOut(t *testing.T) {
 		}
 		return devices.Invalid("id", "unknown_site", "没有", "none")
 	}
-	got := take(t, r, devices.KindPoint, "id,name,factor,unit\noa.p,x,f,u\nob.q,x,f,u\nob.p,y,f,u\n", registry.Import{ByRow: true, May: may})
+	got := take(t, r, devices.KindPoint, "id,name,factor,unit\noa.p,x,f,u\nob.q,x,f,u\nob.p,y,f,u\n", table.How{ByRow: true, May: may})
 	if got.Created != 1 || len(got.Faults) != 2 || r.Snapshot().Points["ob.p"].Name != "PM10" {
 		t.Errorf("%+v", got)
 	}
@@ -162,7 +194,7 @@ func TestBindingsMaySwapTheirPlaces(t *testing.T) {
 	r := open(t)
 	create(t, r, site("s"), outlet("o", "s"), point("o.a"), point("o.b"), plc("plc", "s"),
 		bind("ba", "o.a", "plc", word(0, "int32")), bind("bb", "o.b", "plc", word(10, "int32")))
-	got := take(t, r, devices.KindBinding, "id,register.address\nba,9\nbb,20\n", registry.Import{})
+	got := take(t, r, devices.KindBinding, "id,register.address\nba,9\nbb,20\n", table.How{})
 	if got.Replaced != 2 || len(got.Faults) != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -188,7 +220,7 @@ func TestEncodingsAndLineEnds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := open(t)
-			got := take(t, r, devices.KindSite, tt.text, registry.Import{})
+			got := take(t, r, devices.KindSite, tt.text, table.How{})
 			if got.Created != 1 || len(got.Faults) > 0 || r.Snapshot().Sites["s1"].Name != "某厂" {
 				t.Errorf("%+v, %+v", got, r.Snapshot().Sites["s1"])
 			}
@@ -200,24 +232,24 @@ func TestFilesThatAreNoTables(t *testing.T) {
 	many := "id" + strings.Repeat(",#", 200) + "\n"
 	tests := []struct {
 		name, text string
-		form       registry.TableForm
+		form       table.Form
 		code       string
 	}{
-		{"empty", "", registry.TableForm{}, "empty"},
-		{"UTF-16", "\xff\xfei\x00d\x00", registry.TableForm{}, "bad_encoding"},
-		{"workbook", "PK\x03\x04...", registry.TableForm{}, "bad_encoding"},
-		{"neither", "id,name\ns1,\xff\xff\n", registry.TableForm{}, "bad_encoding"},
-		{"GB18030 where UTF-8 is stated", "id,name\ns1,\xb3\xa7\n", registry.TableForm{Encoding: registry.UTF8}, "bad_encoding"},
-		{"no id", "name,kind\nx,plant\n", registry.TableForm{}, "missing"},
-		{"unknown column", "id,naam\n", registry.TableForm{}, "unknown_column"},
-		{"column twice", "id,name,Name\n", registry.TableForm{}, "named_twice"},
-		{"too many columns", many, registry.TableForm{}, "too_many"},
-		{"too many rows", "id\n" + strings.Repeat("x\n", 50_001), registry.TableForm{}, "too_many"},
-		{"too large", strings.Repeat("x", registry.MaxTable+1), registry.TableForm{}, "too_large"},
+		{"empty", "", table.Form{}, "empty"},
+		{"UTF-16", "\xff\xfei\x00d\x00", table.Form{}, "bad_encoding"},
+		{"workbook", "PK\x03\x04...", table.Form{}, "bad_encoding"},
+		{"neither", "id,name\ns1,\xff\xff\n", table.Form{}, "bad_encoding"},
+		{"GB18030 where UTF-8 is stated", "id,name\ns1,\xb3\xa7\n", table.Form{Encoding: table.UTF8}, "bad_encoding"},
+		{"no id", "name,kind\nx,plant\n", table.Form{}, "missing"},
+		{"unknown column", "id,naam\n", table.Form{}, "unknown_column"},
+		{"column twice", "id,name,Name\n", table.Form{}, "named_twice"},
+		{"too many columns", many, table.Form{}, "too_many"},
+		{"too many rows", "id\n" + strings.Repeat("x\n", 50_001), table.Form{}, "too_many"},
+		{"too large", strings.Repeat("x", table.Max+1), table.Form{}, "too_large"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := registry.ReadTable(devices.KindSite, []byte(tt.text), tt.form)
+			_, err := table.Read(devices.KindSite, []byte(tt.text), tt.form)
 			ps := devices.AllProblems(err)
 			if len(ps) == 0 || ps[0].Code != tt.code {
 				t.Errorf("%v, want %s", err, tt.code)
@@ -228,7 +260,7 @@ func TestFilesThatAreNoTables(t *testing.T) {
 
 func TestFaultsAreBounded(t *testing.T) {
 	r := open(t)
-	got := take(t, r, devices.KindSite, "id,name,kind\n"+strings.Repeat("X,n,plant\n", 3000), registry.Import{})
+	got := take(t, r, devices.KindSite, "id,name,kind\n"+strings.Repeat("X,n,plant\n", 3000), table.How{})
 	if len(got.Faults) != 1000 || got.More != 2000 {
 		t.Errorf("%d faults and %d more", len(got.Faults), got.More)
 	}
@@ -241,7 +273,7 @@ func TestFormulasAreDefusedAndComeBack(t *testing.T) {
 			s := site("s1")
 			s.Name, s.Address = name, "\t=x"
 			create(t, r, s)
-			text := write(t, r.Snapshot(), devices.KindSite, registry.TableForm{})
+			text := write(t, r.Snapshot(), devices.KindSite, table.Form{})
 			rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "\ufeff"))).ReadAll()
 			if err != nil {
 				t.Fatal(err)
@@ -252,7 +284,7 @@ func TestFormulasAreDefusedAndComeBack(t *testing.T) {
 				}
 			}
 			fresh := open(t)
-			if got := take(t, fresh, devices.KindSite, text, registry.Import{}); got.Created != 1 {
+			if got := take(t, fresh, devices.KindSite, text, table.How{}); got.Created != 1 {
 				t.Fatalf("%+v", got)
 			}
 			if diff := cmp.Diff(s, fresh.Snapshot().Sites["s1"], cmpopts.IgnoreFields(devices.Site{}, "Meta")); diff != "" {
@@ -266,21 +298,47 @@ func TestSecretsAreNotExported(t *testing.T) {
 	r := open(t)
 	create(t, r, site("s1"), sensor("d1", "s1"), outlet("o1", "s1"), camera("c1", "s1", "o1"))
 	for _, kind := range registry.Kinds() {
-		if text := write(t, r.Snapshot(), kind, registry.TableForm{}); strings.Contains(text, "canary") || strings.Contains(text, "password") || strings.Contains(text, "redacted") {
+		if text := write(t, r.Snapshot(), kind, table.Form{}); strings.Contains(text, "canary") || strings.Contains(text, "password") || strings.Contains(text, "redacted") {
 			t.Errorf("%s: %s", kind, text)
 		}
 	}
-	got := take(t, r, devices.KindDevice, write(t, r.Snapshot(), devices.KindDevice, registry.TableForm{}), registry.Import{})
+	got := take(t, r, devices.KindDevice, write(t, r.Snapshot(), devices.KindDevice, table.Form{}), table.How{})
 	if got.Unchanged != 1 || r.Snapshot().Devices["d1"].Password.Reveal() != "canary-sensor-pw" {
 		t.Errorf("%+v", got)
 	}
-	got = take(t, r, devices.KindCamera, "id,password\nc1,canary-new\n", registry.Import{})
+	got = take(t, r, devices.KindCamera, "id,password\nc1,canary-new\n", table.How{})
 	if got.Replaced != 1 || r.Snapshot().Cameras["c1"].Password.Reveal() != "canary-new" {
 		t.Errorf("%+v", got)
 	}
 }
 
 // anyText is what nobody expects in a name or an address.
+func TestLoggersInTables(t *testing.T) {
+	r := open(t)
+	create(t, r, site("north"), outlet("gate", "north"), point("gate.pm10"))
+	d := &devices.Device{ID: "logger", Site: "north", Name: "数采仪", Driver: devices.DriverHJ212, Password: "123456", HJ212: &devices.HJ212Settings{MN: "M1"}}
+	d.HJ212.SM4Key, d.HJ212.ST, d.HJ212.Tolerant = "canary-sm4-key-1", []string{"31", "32"}, true
+	create(t, r, d, &devices.Binding{ID: "pm10", Point: "gate.pm10", Device: "logger", Factor: &devices.FactorPlace{Code: "a34002", Kind: "hour"}})
+	before := r.Snapshot()
+	for _, kind := range []devices.Kind{devices.KindDevice, devices.KindBinding} {
+		text := write(t, before, kind, table.Form{})
+		if bytes.Contains([]byte(text), []byte("canary")) || !bytes.Contains([]byte(text), []byte("logger")) {
+			t.Errorf("table %s", text)
+		}
+		take(t, r, kind, text, table.How{})
+	}
+	if diff := cmp.Diff(before.Devices["logger"], r.Snapshot().Devices["logger"]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(before.Bindings["pm10"], r.Snapshot().Bindings["pm10"]); diff != "" {
+		t.Error(diff)
+	}
+	take(t, r, devices.KindDevice, "id,site,name,driver,hj212.mn,hj212.tolerant\nlogger-2,north,二号,hj212,M2,true\n", table.How{})
+	if got := r.Snapshot().Devices["logger-2"]; got == nil || got.HJ212 == nil || got.HJ212.MN != "M2" || !got.HJ212.Tolerant {
+		t.Errorf("imported %+v", got)
+	}
+}
+
 func anyText(t *rapid.T, label string) string {
 	return rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.SampledFrom([]rune("=+-@'\",;|:\\\t\r\n 厂a1")), 0, 8, -1)).Draw(t, label)
 }
@@ -339,22 +397,22 @@ func TestExportIsValidImport(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r, fresh := open(t), open(t)
 		create(t, r, world(rt)...)
-		form := registry.TableForm{Encoding: rapid.SampledFrom([]string{"", registry.UTF8, registry.GB18030}).Draw(rt, "encoding"), Semicolon: rapid.Bool().Draw(rt, "semicolon")}
+		form := table.Form{Encoding: rapid.SampledFrom([]string{"", table.UTF8, table.GB18030}).Draw(rt, "encoding"), Semicolon: rapid.Bool().Draw(rt, "semicolon")}
 		for _, kind := range registry.Kinds() {
 			var b bytes.Buffer
-			if err := registry.WriteTable(&b, kind, r.Snapshot().List(kind), form); err != nil {
-				if form.Encoding == registry.GB18030 && devices.AllProblems(err)[0].Code == "not_gb18030" {
+			if err := table.Write(&b, kind, r.Snapshot().List(kind), form); err != nil {
+				if form.Encoding == table.GB18030 && devices.AllProblems(err)[0].Code == "not_gb18030" {
 					rt.Skip("a character that GB18030 does not have")
 				}
 				rt.Fatal(err)
 			}
 			text := b.String()
 			for _, into := range []*registry.Registry{fresh, r} {
-				tab, err := registry.ReadTable(kind, []byte(text), form)
+				tab, err := table.Read(kind, []byte(text), form)
 				if err != nil {
 					rt.Fatalf("%s: %v\n%q", kind, err, text)
 				}
-				got, err := into.Import(t.Context(), tab, registry.Import{})
+				got, err := tab.Import(t.Context(), into, table.How{})
 				if err != nil || len(got.Faults) > 0 {
 					rt.Fatalf("%s: %v, %+v\n%q", kind, err, got, text)
 				}
@@ -384,11 +442,11 @@ func FuzzTable(f *testing.F) {
 	create(f, r, entity("e1"), site("s1"), site("s"), outlet("o", "s"), point("o.p"), plc("d", "s"), bind("b", "o.p", "d", word(0, "int16")), camera("c", "s", "o"), limit("l", "o.p"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, kind := range registry.Kinds() {
-			tab, err := registry.ReadTable(kind, text, registry.TableForm{})
+			tab, err := table.Read(kind, text, table.Form{})
 			if err != nil {
 				continue
 			}
-			got, err := r.Import(t.Context(), tab, registry.Import{DryRun: true})
+			got, err := tab.Import(t.Context(), r, table.How{DryRun: true})
 			if err != nil {
 				t.Fatalf("%s: %v", kind, err)
 			}
@@ -445,7 +503,7 @@ func seconds(b *testing.B, r *registry.Registry, kind devices.Kind) float64 {
 		}
 	}
 	began := time.Now()
-	if got := take(b, r, kind, text.String(), registry.Import{}); got.Created != 10_000 {
+	if got := take(b, r, kind, text.String(), table.How{}); got.Created != 10_000 {
 		b.Fatalf("%+v", got.Faults[:min(3, len(got.Faults))])
 	}
 	return time.Since(began).Seconds()

@@ -1,4 +1,17 @@
-package registry
+// Package table writes registered things as CSV tables and takes them over again.
+//
+// A table file holds things of one kind, a row each, RFC 4180 with commas or
+// semicolons, in UTF-8 with or without its mark or in GB18030. The first line
+// names the columns: the paths of the API's JSON ("modbus.unit"), in any order;
+// columns of somebody's own notes begin with "#". A row makes the thing of its
+// id or replaces it; what has no column stays as it is, an empty cell empties
+// its field, but an empty secret stays. Lists stand in one cell: items apart by
+// "|", the fields of an item by ":", a backslash before these two and itself,
+// `\-` for an empty text. Times are RFC 3339 or Beijing time without a zone.
+// Secrets are read and never written. Text that a spreadsheet would run as a
+// formula is written with an apostrophe before it, which is taken away again;
+// numbers are not.
+package table
 
 import (
 	"bytes"
@@ -14,7 +27,7 @@ import (
 
 // Bounds of one table. What has more is no table that somebody wrote.
 const (
-	MaxTable    = 16 << 20 // bytes
+	Max         = 16 << 20 // bytes
 	mostRows    = 50_000
 	mostColumns = 128
 	longestCell = 64 << 10 // bytes
@@ -26,9 +39,9 @@ const (
 	GB18030 = "gb18030"
 )
 
-// TableForm is how a table is written. The zero TableForm is what spreadsheets
+// Form is how a table is written. The zero Form is what spreadsheets
 // open without asking: UTF-8 with its mark, and commas.
-type TableForm struct {
+type Form struct {
 	Encoding  string // UTF8, GB18030; empty means UTF8, and at reading what fits
 	Semicolon bool   // between cells, not commas; at reading what the first line has is taken
 }
@@ -36,10 +49,10 @@ type TableForm struct {
 // bom marks UTF-8 for spreadsheets.
 const bom = "\ufeff"
 
-// WriteTable writes things, all of one kind, as a table that ReadTable takes.
+// Write writes things, all of one kind, as a table that Read takes.
 // Secrets are left out. It returns a Problem of code not_gb18030 when the
 // encoding cannot hold the text.
-func WriteTable(w io.Writer, kind devices.Kind, things []devices.Thing, form TableForm) error {
+func Write(w io.Writer, kind devices.Kind, things []devices.Thing, form Form) error {
 	var b bytes.Buffer
 	b.WriteString(bom)
 	all := columns(kind)
@@ -94,7 +107,7 @@ func toGB18030(text []byte) ([]byte, *devices.Problem) {
 	}
 }
 
-func (f TableForm) separator() byte {
+func (f Form) separator() byte {
 	if f.Semicolon {
 		return ';'
 	}
@@ -147,7 +160,7 @@ func refuse(text string) string {
 // decodeTable gives the text of a file. Text that is no UTF-8 is GB18030.
 func decodeTable(data []byte, encoding string) (string, *devices.Problem) {
 	switch {
-	case len(data) > MaxTable:
+	case len(data) > Max:
 		return "", devices.Invalid("", "too_large", "文件不得超过 16 MiB，请分成几个文件", "a table has at most 16 MiB; split it")
 	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}):
 		return "", devices.Invalid("", "bad_encoding", "文件为 UTF-16；请另存为“CSV UTF-8”", `the file is UTF-16; save it as "CSV UTF-8"`)

@@ -1,9 +1,6 @@
-package registry
+package table
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -11,6 +8,7 @@ import (
 	"strings"
 
 	"offsite/devices"
+	"offsite/devices/registry"
 )
 
 // Fault is what is wrong with one cell or row of a table.
@@ -39,8 +37,8 @@ func (f Fault) place() Fault {
 	return f
 }
 
-// Table is a CSV file that was read: rows of one kind.
-type Table struct {
+// Rows are a CSV file that was read: rows of one kind.
+type Rows struct {
 	kind   devices.Kind
 	header []*column // nil: the column is to be left alone
 	rows   []record
@@ -63,18 +61,18 @@ func (f *faults) add(fault Fault) {
 	f.list = append(f.list, fault.place())
 }
 
-// ReadTable reads a table of one kind. It returns a Problem when nothing can
+// Read reads a table of one kind. It returns a Problem when nothing can
 // be made of the whole file; faults of single rows are told by Import together
 // with all others.
-func ReadTable(kind devices.Kind, data []byte, form TableForm) (*Table, error) {
-	if New(kind) == nil {
-		return nil, notFound(kind, "")
+func Read(kind devices.Kind, data []byte, form Form) (*Rows, error) {
+	if registry.New(kind) == nil {
+		return nil, devices.Invalid("kind", "unknown_kind", "没有这类对象："+string(kind), "there are no things of kind "+string(kind))
 	}
 	text, p := decodeTable(data, form.Encoding)
 	if p != nil {
 		return nil, p
 	}
-	t := &Table{kind: kind}
+	t := &Rows{kind: kind}
 	s := newScanner(text)
 	head, fault, ok := s.next()
 	switch {
@@ -105,7 +103,7 @@ func ReadTable(kind devices.Kind, data []byte, form TableForm) (*Table, error) {
 }
 
 // name finds the columns that the first line names. All its faults are told.
-func (t *Table) name(head record) error {
+func (t *Rows) name(head record) error {
 	all := columns(t.kind)
 	var ps devices.Problems
 	for i, cell := range head.cells {
@@ -151,180 +149,9 @@ func clip(text string) string {
 }
 
 // Len is the number of rows that hold anything.
-func (t *Table) Len() int { return len(t.rows) }
+func (t *Rows) Len() int { return len(t.rows) }
 
-// Import says how a table is taken over.
-type Import struct {
-	DryRun bool // tell what would happen and change nothing
-	ByRow  bool // take the good rows although others are bad; else one fault keeps out all
-
-	// May says why a thing may not become or be changed from what it is, nil
-	// for nothing wrong. nil: everything may.
-	May func(s *Snapshot, t devices.Thing, isNew bool) *devices.Problem
-
-	// Also runs in the same transaction when something was changed.
-	Also func(ctx context.Context, e *Edit, r *Imported) error
-}
-
-// Imported is what became of a table.
-type Imported struct {
-	Rows, Created, Replaced, Unchanged int
-	Faults                             []Fault // by line, at most 1,000
-	More                               int     // faults beyond those
-	Stored                             bool    // at least one thing was changed, for good
-}
-
-var errNotTaken = errors.New("not taken over")
-
-// Import registers what the rows of t hold: new ids are created, known ones
-// replaced, where a column that the file does not have keeps its value, and a
-// secret that is left empty stays. An error means that nothing was decided
-// about the rows; their faults are in the result.
-func (r *Registry) Import(ctx context.Context, t *Table, how Import) (Imported, error) {
-	var done Imported
-	err := r.Update(ctx, func(e *Edit) error {
-		w := &importing{table: t, how: how, edit: e, base: e.Snapshot(), lines: map[string]int{}}
-		if err := w.rows(ctx); err != nil {
-			return err
-		}
-		done = w.result()
-		if how.DryRun || (!how.ByRow && len(done.Faults) > 0) {
-			return errNotTaken
-		}
-		done.Stored = done.Created+done.Replaced > 0
-		if done.Stored && how.Also != nil {
-			return how.Also(ctx, e, &done)
-		}
-		return nil
-	})
-	if errors.Is(err, errNotTaken) {
-		return done, nil
-	}
-	if err != nil {
-		return Imported{}, err
-	}
-	return done, nil
-}
-
-// importing is one run over the rows of a table.
-type importing struct {
-	table                        *Table
-	how                          Import
-	edit                         *Edit
-	base                         *Snapshot
-	lines                        map[string]int // where an id stood first
-	created, replaced, unchanged int
-	bad                          map[int][]Fault // by row
-}
-
-// rows takes over every row. Those at fault are tried again once others have
-// changed: two bindings may swap their registers.
-func (w *importing) rows(ctx context.Context) error {
-	w.bad = map[int][]Fault{}
-	waiting := make([]int, len(w.table.rows))
-	for i := range waiting {
-		waiting[i] = i
-	}
-	const mostRounds = 3
-	for range mostRounds {
-		var again []int
-		for _, i := range waiting {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			faults, err := w.row(i)
-			if err != nil {
-				return err
-			}
-			if delete(w.bad, i); len(faults) > 0 {
-				w.bad[i] = faults
-				again = append(again, i)
-			}
-		}
-		if len(again) == 0 || len(again) == len(waiting) {
-			return nil
-		}
-		waiting = again
-	}
-	return nil
-}
-
-// row takes over one row, or tells its faults. An error is the database's.
-func (w *importing) row(i int) ([]Fault, error) {
-	r := w.table.rows[i]
-	var found []Fault
-	id := w.table.idOf(r)
-	if first, twice := w.lines[id]; twice && id != "" && first != r.line {
-		p := devices.Invalid("id", "named_twice", fmt.Sprintf("编号已在第 %d 行出现", first), fmt.Sprintf("the id stands on line %d already", first))
-		return []Fault{w.table.fault(r, p)}, nil
-	}
-	w.lines[id] = r.line
-	old := w.edit.Get(w.table.kind, id)
-	fresh, found, err := w.table.thing(r, old)
-	if err != nil || len(found) > 0 {
-		return found, err
-	}
-	if old != nil && same(old, fresh) {
-		w.unchanged++
-		return nil, nil
-	}
-	if p := w.may(old, fresh); p != nil {
-		return []Fault{w.table.fault(r, p)}, nil
-	}
-	if old == nil {
-		err = w.edit.Create(fresh)
-	} else {
-		err = w.edit.Replace(fresh, old.Life().Version)
-	}
-	if err != nil {
-		if w.edit.broken != nil || !decided(err) {
-			return nil, err
-		}
-		for _, p := range devices.AllProblems(err) {
-			found = append(found, w.table.fault(r, p))
-		}
-		return found, nil
-	}
-	if old == nil {
-		w.created++
-	} else {
-		w.replaced++
-	}
-	return nil, nil
-}
-
-// decided says that err is about the row, not about the database.
-func decided(err error) bool {
-	return errors.Is(err, devices.ErrInvalid) || errors.Is(err, devices.ErrConflict) || errors.Is(err, devices.ErrNotFound)
-}
-
-func (w *importing) may(old, fresh devices.Thing) *devices.Problem {
-	if w.how.May == nil {
-		return nil
-	}
-	if old != nil {
-		if p := w.how.May(w.base, old, false); p != nil {
-			return p
-		}
-	}
-	return w.how.May(w.base, fresh, old == nil)
-}
-
-func (w *importing) result() Imported {
-	told := w.table.faults
-	told.list = slices.Clone(told.list)
-	for i := range w.table.rows {
-		for _, f := range w.bad[i] {
-			told.add(f)
-		}
-	}
-	slices.SortStableFunc(told.list, func(a, b Fault) int { return a.Line - b.Line })
-	return Imported{
-		Rows: len(w.table.rows), Created: w.created, Replaced: w.replaced, Unchanged: w.unchanged, Faults: told.list, More: told.more,
-	}
-}
-
-func (t *Table) idOf(r record) string {
+func (t *Rows) idOf(r record) string {
 	for i, c := range t.header {
 		if c != nil && c.name == "id" && i < len(r.cells) {
 			return strings.TrimSpace(refuse(r.cells[i]))
@@ -334,7 +161,7 @@ func (t *Table) idOf(r record) string {
 }
 
 // fault places a Problem of a thing at the cell that it comes from.
-func (t *Table) fault(r record, p *devices.Problem) Fault {
+func (t *Rows) fault(r record, p *devices.Problem) Fault {
 	f := Fault{Line: r.line, Name: p.Field, Problem: p}
 	best := 0
 	for i, c := range t.header {
@@ -346,11 +173,11 @@ func (t *Table) fault(r record, p *devices.Problem) Fault {
 }
 
 // thing makes what a row says, over a copy of old if there is one.
-func (t *Table) thing(r record, old devices.Thing) (devices.Thing, []Fault, error) {
-	fresh := New(t.kind)
+func (t *Rows) thing(r record, old devices.Thing) (devices.Thing, []Fault, error) {
+	fresh := registry.New(t.kind)
 	if old != nil {
 		var err error
-		if fresh, err = Clone(old); err != nil {
+		if fresh, err = registry.Clone(old); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -396,7 +223,7 @@ func (c *column) set(thing reflect.Value, text string) *devices.Problem {
 }
 
 // forgotten tells the numbers that a row must give and leaves empty.
-func (t *Table) forgotten(r record, thing reflect.Value) (found []Fault) {
+func (t *Rows) forgotten(r record, thing reflect.Value) (found []Fault) {
 	for i, c := range t.header {
 		if c != nil && c.needed && strings.TrimSpace(r.cells[i]) == "" && c.find(thing, false).IsValid() && t.wants(r, c) {
 			p := devices.Invalid(c.name, "missing", "请填写；0 也须写明", "give it; 0 must be written too")
@@ -407,7 +234,7 @@ func (t *Table) forgotten(r record, thing reflect.Value) (found []Fault) {
 }
 
 // wants says whether the row says anything about the group that c lies in.
-func (t *Table) wants(r record, c *column) bool {
+func (t *Rows) wants(r record, c *column) bool {
 	dot := strings.IndexByte(c.name, '.')
 	if dot < 0 {
 		return true
@@ -422,7 +249,7 @@ func (t *Table) wants(r record, c *column) bool {
 
 // dropEmptyGroups takes away groups of which every cell is empty. One that held
 // nothing before stays as it was.
-func (t *Table) dropEmptyGroups(r record, thing reflect.Value, old devices.Thing) {
+func (t *Rows) dropEmptyGroups(r record, thing reflect.Value, old devices.Thing) {
 	said := map[string]bool{}
 	groups := map[string]*column{}
 	for i, c := range t.header {
@@ -453,14 +280,4 @@ func (t *Table) dropEmptyGroups(r record, thing reflect.Value, old devices.Thing
 		}
 		f.SetZero()
 	}
-}
-
-// same says that fresh would change nothing of old.
-func same(old, fresh devices.Thing) bool {
-	if !maps.Equal(secretsOf(old), secretsOf(fresh)) {
-		return false
-	}
-	a, errA := encode(old)
-	b, errB := encode(fresh)
-	return errA == nil && errB == nil && bytes.Equal(a, b)
 }

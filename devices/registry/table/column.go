@@ -1,4 +1,4 @@
-package registry
+package table
 
 import (
 	"encoding"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/registry"
 )
 
 // column is one field of a kind, as a table shows it.
@@ -30,7 +31,7 @@ var neededNumbers = []string{"value", "register.address", "modbus.unit"}
 // columns are the fields of a kind in the order of its struct, so that a field
 // that is added there has its column.
 func columns(kind devices.Kind) []column {
-	thing := New(kind)
+	thing := registry.New(kind)
 	if thing == nil {
 		return nil
 	}
@@ -274,11 +275,14 @@ func setScalar(v reflect.Value, text string) *devices.Problem {
 	return nil
 }
 
+// beijing is the zone of times that name none.
+var beijing = time.FixedZone("UTC+8", 8*60*60)
+
 func setTime(v reflect.Value, text string) *devices.Problem {
 	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04", "2006/1/2 15:04:05", "2006/1/2 15:04", time.DateOnly, "2006/1/2"} {
 		// Spreadsheets drop the zone; people here mean Beijing.
 		if t, err := time.ParseInLocation(layout, strings.TrimSpace(text), beijing); err == nil {
-			v.Set(reflect.ValueOf(instant(t)))
+			v.Set(reflect.ValueOf(t.UTC().Truncate(time.Millisecond)))
 			return nil
 		}
 	}
