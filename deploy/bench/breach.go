@@ -68,18 +68,21 @@ type demoProcess struct {
 	cmd    *exec.Cmd
 	dir    string
 	box    peers.Offsite // its API and broker
+	link   string        // signs a browser in, once
 	events chan demoEvent
 }
 
 type demoEvent struct {
-	Event  string `json:"event"`
-	Point  string `json:"point"`
-	API    string `json:"api"`
-	Token  string `json:"token"`
-	Broker string `json:"broker"`
+	Event   string `json:"event"`
+	Point   string `json:"point"`
+	API     string `json:"api"`
+	Token   string `json:"token"`
+	Broker  string `json:"broker"`
+	Console string `json:"console"`
 }
 
-func startDemo(ctx context.Context) (*demoProcess, error) {
+// startDemo builds the gateway and runs its demo with further flags.
+func startDemo(ctx context.Context, flags ...string) (*demoProcess, error) {
 	dir, err := os.MkdirTemp("", "offsite-bench-")
 	if err != nil {
 		return nil, err
@@ -89,7 +92,7 @@ func startDemo(ctx context.Context) (*demoProcess, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	d.cmd = exec.CommandContext(ctx, binary, "demo", "--json", "--state", dir+"/state")
+	d.cmd = exec.CommandContext(ctx, binary, append([]string{"demo", "--json", "--state", dir + "/state"}, flags...)...) //nolint:gosec // just built
 	d.cmd.Stderr = os.Stderr
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := d.cmd.StdoutPipe()
@@ -116,6 +119,7 @@ func startDemo(ctx context.Context) (*demoProcess, error) {
 		return nil, errors.New("the demo did not start")
 	}
 	d.box = peers.Offsite{API: ready.API, Token: ready.Token, Broker: ready.Broker}
+	d.link = ready.Console
 	return d, nil
 }
 

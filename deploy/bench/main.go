@@ -35,6 +35,7 @@ func measurements() []measurement {
 		{"modbus-silent", "the same, one unit of each shared connection never answers", benchModbusSilent},
 		{"pull", "cameras pulled at once, 1080p at 2 Mbit/s", pull},
 		{"viewers", "one camera watched by 20 and by 200 over WebSocket: cost of a picture to a viewer", viewers},
+		{"wall", "16 cameras on the console's wall in Chromium: stalls, dropped pictures, growth", wall},
 		{"still", "JPEG from the cached key frame: embedded decoder, ffmpeg child, and kept ones made smaller", still},
 	}
 }

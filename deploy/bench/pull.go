@@ -30,12 +30,13 @@ func pull(ctx context.Context, args []string) error {
 	n := flags.Int("n", 20, "cameras")
 	seconds := flags.Float64("seconds", 40, "measured time; the ring of 30 s fills in it")
 	transport := flags.String("transport", "tcp", "tcp or udp")
-	serve := flags.String("serve", "", "run the cameras with this clip (used by the measurement itself)")
+	serve := flags.String("serve", "", "run the cameras with this clip (used by the measurements themselves)")
+	rate := flags.Int("rate", 25, "pictures a second of that clip")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *serve != "" {
-		return serveCameras(ctx, *serve, *n)
+		return serveCameras(ctx, *serve, *n, *rate)
 	}
 	clip, remove, err := cameraClip(ctx)
 	if err != nil {
@@ -110,6 +111,12 @@ func measurePull(ctx context.Context, feeds []*streams.Feed, length time.Duratio
 // cameraClip encodes 10 s of 1080p at 25 pictures a second and 2 Mbit/s with a
 // key frame every two seconds, as cameras send it.
 func cameraClip(ctx context.Context) (path string, remove func(), err error) {
+	return encodeClip(ctx, "1920x1080", 25, "2M")
+}
+
+// encodeClip encodes 10 s of H.264 with a key frame every two seconds, as
+// cameras send it.
+func encodeClip(ctx context.Context, size string, rate int, bits string) (path string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "offsite-bench-")
 	if err != nil {
 		return "", nil, err
@@ -117,9 +124,9 @@ func cameraClip(ctx context.Context) (path string, remove func(), err error) {
 	remove = func() { _ = os.RemoveAll(dir) }
 	path = filepath.Join(dir, "clip.h264")
 	said, err := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", //nolint:gosec // a file of our own
-		"-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25:duration=10", "-vf", "noise=alls=8:allf=t",
-		"-c:v", "libx264", "-profile:v", "main", "-preset", "ultrafast", "-bf", "0", "-g", "50", "-sc_threshold", "0", "-pix_fmt", "yuv420p",
-		"-b:v", "2M", "-maxrate", "2M", "-bufsize", "2M", "-f", "h264", path).CombinedOutput()
+		"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=10", size, rate), "-vf", "noise=alls=8:allf=t",
+		"-c:v", "libx264", "-profile:v", "main", "-preset", "ultrafast", "-bf", "0", "-g", strconv.Itoa(2*rate), "-sc_threshold", "0", "-pix_fmt", "yuv420p",
+		"-b:v", bits, "-maxrate", bits, "-bufsize", bits, "-f", "h264", path).CombinedOutput()
 	if err != nil {
 		remove()
 		return "", nil, fmt.Errorf("encode the clip: %w: %s", err, said)
@@ -128,12 +135,12 @@ func cameraClip(ctx context.Context) (path string, remove func(), err error) {
 }
 
 // startCameras runs n cameras in a child process and gives their host:port.
-func startCameras(ctx context.Context, clip string, n int) (addr string, stop func(), err error) {
+func startCameras(ctx context.Context, clip string, n, rate int) (addr string, stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "pull", "-serve", clip, "-n", strconv.Itoa(n)) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, self, "pull", "-serve", clip, "-n", strconv.Itoa(n), "-rate", strconv.Itoa(rate)) //nolint:gosec // this program
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -159,12 +166,12 @@ func startCameras(ctx context.Context, clip string, n int) (addr string, stop fu
 }
 
 // serveCameras is the child: cameras until standard input ends.
-func serveCameras(ctx context.Context, path string, n int) error {
+func serveCameras(ctx context.Context, path string, n, rate int) error {
 	data, err := os.ReadFile(path) //nolint:gosec // the parent's file
 	if err != nil {
 		return err
 	}
-	clip, err := rtsptest.NewClip(streams.H264, data, 25)
+	clip, err := rtsptest.NewClip(streams.H264, data, float64(rate))
 	if err != nil {
 		return err
 	}

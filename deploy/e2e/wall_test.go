@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestWall has somebody on duty at the wall of pictures.
+func TestWall(t *testing.T) {
+	chromium := needBrowser(t)
+	d := startDemo(t)
+	var got struct {
+		Address, Label, Frame, Badge, Muted, Chosen, Elsewhere, Event string
+		Tour                                                          struct {
+			Pages []string
+			Grey  int
+		}
+		WhileMuted int
+		Enlarged   struct {
+			Opened []string
+			Videos int
+		}
+		Wide int
+	}
+	browse(t, "duty.mjs", map[string]any{"chromium": chromium, "url": d.Console}, &got)
+	if got.Address != "/wall?name=值班" || got.Elsewhere != "值班" || got.Wide != 360 {
+		t.Errorf("kept as %q, at the other desk %q, %d pixels wide", got.Address, got.Elsewhere, got.Wide)
+	}
+	if len(got.Tour.Pages) < 3 || got.Tour.Grey > 0 {
+		t.Errorf("the tour showed %q, %d times without a picture", got.Tour.Pages, got.Tour.Grey)
+	}
+	if !strings.Contains(got.Label, "报警中，未确认") || !strings.Contains(got.Badge, "高报") || !strings.Contains(got.Frame, "rgb(255, 47, 58)") {
+		t.Errorf("the alarm reads %q, its badge %q, its frame is %q", got.Label, got.Badge, got.Frame)
+	}
+	if !strings.Contains(got.Muted, "静音中，9:5") && !strings.Contains(got.Muted, "静音中，10:00") || got.WhileMuted != 0 {
+		t.Errorf("the mute reads %q, and %d tones sounded in it", got.Muted, got.WhileMuted)
+	}
+	main := slices.ContainsFunc(got.Enlarged.Opened, func(s string) bool { return strings.Contains(s, "profile=main") })
+	if !main || got.Enlarged.Videos != 1 || !strings.HasPrefix(got.Chosen, "第 2 格") {
+		t.Errorf("enlarged: opened %q, %d pictures stream; afterwards the keyboard is at %q", got.Enlarged.Opened, got.Enlarged.Videos, got.Chosen)
+	}
+	if !strings.HasPrefix(got.Event, "/events/") {
+		t.Errorf("the alarm leads to %q", got.Event)
+	}
+}
+
+// TestWallKeepsPlaying watches 16 cameras on the console's wall for 20 seconds,
+// as `go run ./deploy/bench wall` does for ten minutes: the measurement itself
+// fails where a picture stands still or the page grows.
+func TestWallKeepsPlaying(t *testing.T) {
+	needBrowser(t)
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is absent: install it to make the wall's clip")
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "run", "offsite/deploy/bench", "wall", "-minutes", "0.33").CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`bench=wall n=16 .* frames=(\d+) dropped=(\d+) `).FindSubmatch(out)
+	if found == nil {
+		t.Fatal("no figures were printed")
+	}
+	frames, _ := strconv.Atoi(string(found[1])) // the expression takes digits alone
+	if least := 16 * 20 * 10 / 2; frames < least {
+		t.Errorf("%d pictures, want at least %d", frames, least)
+	}
+}
