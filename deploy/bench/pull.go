@@ -43,7 +43,7 @@ func pull(ctx context.Context, args []string) error {
 		return err
 	}
 	defer remove()
-	addr, stop, err := startCameras(ctx, clip, *n)
+	addr, stop, err := startCameras(ctx, clip, *n, 25)
 	if err != nil {
 		return err
 	}
@@ -108,8 +108,7 @@ func measurePull(ctx context.Context, feeds []*streams.Feed, length time.Duratio
 	return nil
 }
 
-// cameraClip encodes 10 s of 1080p at 25 pictures a second and 2 Mbit/s with a
-// key frame every two seconds, as cameras send it.
+// cameraClip encodes 10 s of 1080p at 25 pictures a second and 2 Mbit/s.
 func cameraClip(ctx context.Context) (path string, remove func(), err error) {
 	return encodeClip(ctx, "1920x1080", 25, "2M")
 }
