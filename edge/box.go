@@ -33,6 +33,7 @@ import (
 	"offsite/edge/outbox"
 	"offsite/edge/ptz"
 	"offsite/edge/recordings"
+	"offsite/edge/relay"
 	"offsite/edge/upkeep"
 	"offsite/streams"
 	"offsite/streams/onvif"
@@ -62,9 +63,9 @@ type Box struct {
 	Live       *Live
 	Board      *field.Board
 	Cameras    *cameras.Feeds
+	PTZ        *ptz.Room
 	Recordings *recordings.Recordings
 	WebRTC     *whep.Server
-	PTZ        *ptz.Room
 
 	cfg         Config
 	version     string
@@ -79,6 +80,8 @@ type Box struct {
 	upkeep      *upkeep.Book
 	health      *health.Tracker
 	platform    *dispatch.Client
+	relay       *relay.Relay                    // of pictures that go out
+	hosts       *relay.Hosts                    // whereto
 	recording   chan struct{}                   // closed when the log can first be written
 	undelivered atomic.Int32                    // tries to deliver since the last that succeeded
 	contact     atomic.Pointer[dispatch.Report] // the platform's last coming or going
@@ -167,12 +170,12 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 		return err
 	}
 	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
+	b.WebRTC = whep.New(b.cfg.Video.WebRTC, b.logger)
 	control := onvif.Config{Dial: b.guard.Dial}
 	b.PTZ = ptz.New(ptz.By(b.Registry, control, b.logger))
-	b.WebRTC = whep.New(b.cfg.Video.WebRTC, b.logger)
 	b.Cameras = cameras.New(cameras.Config{
-		WebRTC: b.WebRTC,
 		ONVIF:  control,
+		WebRTC: b.WebRTC,
 		RTSP:   rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
 		Taker: snapshot.New(snapshot.Config{
 			FFmpeg: b.cfg.Video.FFmpeg, Decoder: b.cfg.Video.Decoder, Log: b.logger, Dial: b.guard.Dial,
@@ -188,6 +191,9 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 		return err
 	}
 	if err = b.openLoggers(); err != nil {
+		return err
+	}
+	if err = b.openRelay(); err != nil {
 		return err
 	}
 	b.platform, err = b.openPlatform(ctx)
@@ -224,6 +230,7 @@ func (b *Box) Run(ctx context.Context) error {
 	keep("evidence", 10*time.Second, func(ctx context.Context) error { return b.Evidence.Run(ctx, b.Cameras, b.tellEvidence) })
 	keep("recordings", 30*time.Second, b.Recordings.Run)
 	keep("outbox", 10*time.Second, func(ctx context.Context) error { return b.Outbox.Run(ctx, b.deliver) })
+	keep("relay", 5*time.Second, b.relay.Run)
 	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })
 	g.Go(func() error { return b.clerk.Run(later) })
 	g.Go(func() error { return b.health.Run(later) })

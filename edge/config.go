@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -71,6 +72,8 @@ type VideoConfig struct {
 // PlatformConfig sets up the connection to the supervision platform.
 type PlatformConfig struct {
 	CA         string           `yaml:"ca"`          // PEM file of the platform's own authority, if it has one
+	Push       PushConfig       `yaml:"push"`        // of pictures, to media servers
+	Pull       string           `yaml:"pull"`        // the gateway's address as the platform reaches it, such as https://gw.example.cn:8443; empty: it does not
 	StartDelay devices.Duration `yaml:"start_delay"` // a fleet's gateways wait up to this long before they send after a start; default 0s
 }
 
@@ -108,6 +111,7 @@ func Defaults() Config {
 		Clock:     ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
 		Recording: recordingDefaults(),
 		Video:     VideoConfig{Ring: devices.Duration(15 * time.Second), Evidence: evidenceDefaults(), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
+		Platform:  PlatformConfig{Push: pushDefaults()},
 	}
 }
 
@@ -127,8 +131,8 @@ func (c *Config) Validate() error {
 	if r := c.Video.Ring.D(); r < time.Second || r > 5*time.Minute {
 		ps.Add(devices.Invalid("video.ring", "out_of_range", "视频缓存须在 1s 与 5m 之间", "keep 1s to 5m of video"))
 	}
-	c.Recording.validate(&ps)
 	c.Video.Evidence.validate(&ps, c.Video.Ring.D())
+	c.Recording.validate(&ps)
 	if d := c.Video.Decoder; d != snapshot.Auto && d != snapshot.Sandbox {
 		ps.Add(devices.Invalid("video.decoder", "not_one_of", "解码方式须为 auto 或 sandbox", "choose auto or sandbox"))
 	}
@@ -212,6 +216,10 @@ func (c *PlatformConfig) validate(ps *devices.Problems) {
 	if d := c.StartDelay.D(); d < 0 || d > time.Hour {
 		ps.Add(devices.Invalid("platform.start_delay", "out_of_range", "启动延迟须在 0s 与 1h 之间", "delay the start by 0s to 1h"))
 	}
+	if u, err := url.Parse(c.Pull); err != nil || c.Pull != "" && (u.Scheme != "https" || u.Host == "") {
+		ps.Add(devices.Invalid("platform.pull", "bad_address", "地址须形如 https://gw.example.cn:8443", `write an address like "https://gw.example.cn:8443"`))
+	}
+	c.Push.validate(ps)
 	_, problem := c.tls()
 	ps.Add(problem)
 }

@@ -27,6 +27,7 @@ import (
 const (
 	messageEvent    = "event"
 	messageEvidence = "evidence"
+	messageStream   = "stream" // the end of one
 )
 
 // openPlatform opens the client of the supervision platform. It is idle until
@@ -238,6 +239,9 @@ func (b *Box) handOver(ctx context.Context, m outbox.Message) dispatch.Answer {
 		if a := b.platform.PutBlob(ctx, sha, open); a.Class != dispatch.Done {
 			return a
 		}
+	}
+	if m.Kind == messageStream {
+		return b.platform.PostStreamEnd(ctx, m.Key, m.Body)
 	}
 	return b.platform.PostEvent(ctx, m.Key, m.Body)
 }

@@ -46,6 +46,9 @@ func (s platformSite) Status() dispatch.Heartbeat {
 		}
 	}
 	h.Maintenance, h.Stale = s.maintained(registered), s.stale()
+	for _, stream := range s.relay.List() {
+		h.Streams = append(h.Streams, stream.ID)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if depth, err := s.Outbox.Depth(ctx); err == nil {
@@ -185,6 +188,18 @@ func (s platformSite) Execute(ctx context.Context, c dispatch.Command) (dispatch
 		return s.takeSnapshot(ctx, c)
 	case dispatch.CommandTypeReadingRead:
 		return s.readNow(ctx, c)
+	case dispatch.CommandTypeStreamOpen:
+		return s.openStream(ctx, c)
+	case dispatch.CommandTypeStreamRenew:
+		return s.renewStream(ctx, c)
+	case dispatch.CommandTypeStreamClose:
+		return s.closeStream(ctx, c)
+	case dispatch.CommandTypeRecordingQuery:
+		return s.queryRecording(ctx, c)
+	case dispatch.CommandTypeRecordingExport:
+		return s.exportRecording(ctx, c)
+	case dispatch.CommandTypePTZMove:
+		return s.moveCamera(ctx, c)
 	default:
 		return dispatch.Result{}, &devices.Problem{
 			Code: "command_unknown", ZH: "网关不执行该指令：" + string(c.Type), EN: "this gateway does not carry out " + string(c.Type),

@@ -85,6 +85,11 @@ func (c *Client) PostAct(ctx context.Context, key string, body []byte) Answer {
 	return c.post(ctx, "/v1/acts", key, body)
 }
 
+// PostStreamEnd sends one StreamEnd.
+func (c *Client) PostStreamEnd(ctx context.Context, key string, body []byte) Answer {
+	return c.post(ctx, "/v1/streams", key, body)
+}
+
 func (c *Client) post(ctx context.Context, path, key string, body []byte) Answer {
 	var receipt Receipt
 	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: path, key: key, body: body, into: &receipt})

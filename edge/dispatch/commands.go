@@ -256,11 +256,14 @@ func subject(cmd Command) string {
 	var args struct {
 		Camera string   `json:"camera"`
 		Points []string `json:"points"`
+		Stream string   `json:"stream"`
 	}
 	_ = json.Unmarshal(cmd.Args, &args) // arguments of another form name no subject
 	switch {
 	case args.Camera != "":
 		return "camera/" + clip(args.Camera, 64)
+	case args.Stream != "":
+		return "stream/" + clip(args.Stream, 128)
 	case len(args.Points) == 1:
 		return "point/" + clip(args.Points[0], 130)
 	case len(args.Points) > 1:
@@ -356,7 +359,10 @@ func statusOf(p *devices.Problem) int {
 // act is the record 监管行为 of what an officer saw, nil for commands by which
 // nobody looks at anything.
 func (c *Client) act(cmd Command, result Result) []byte {
-	kinds := map[CommandType]ActKind{CommandTypeSnapshotTake: ActKindRemoteView, CommandTypeReadingRead: ActKindRemoteCheck}
+	kinds := map[CommandType]ActKind{
+		CommandTypeSnapshotTake: ActKindRemoteView, CommandTypeStreamOpen: ActKindRemoteView, CommandTypeRecordingExport: ActKindRemoteView,
+		CommandTypePTZMove: ActKindRemoteView, CommandTypeReadingRead: ActKindRemoteCheck,
+	}
 	kind, ok := kinds[cmd.Type]
 	if !ok || cmd.Officer.ID == "" || cmd.Officer.Name == "" {
 		return nil

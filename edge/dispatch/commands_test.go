@@ -53,7 +53,7 @@ func TestCommandsAreRefused(t *testing.T) {
 		{name: "another gateway", change: func(c *dispatch.Command) { c.Gateway = "gw-other" }, want: "wrong_gateway"},
 		{name: "no officer", change: func(c *dispatch.Command) { c.Officer = dispatch.Officer{} }, want: "officer_missing", ledger: true},
 		{name: "no purpose", change: func(c *dispatch.Command) { c.Purpose = " " }, want: "purpose_missing", ledger: true},
-		{name: "not on the list", change: func(c *dispatch.Command) { c.Type = dispatch.CommandTypePTZMove }, want: "not_allowed", ledger: true},
+		{name: "not on the list", change: func(c *dispatch.Command) { c.Type = dispatch.CommandTypeLimitSet }, want: "not_allowed", ledger: true},
 		{name: "no such type", change: func(c *dispatch.Command) { c.Type = "gateway.explode" }, want: "not_allowed", ledger: true},
 	}
 	for _, tt := range tests {
@@ -277,7 +277,7 @@ func TestReceive(t *testing.T) {
 	if status, result, err := p.PushSigned(t.Context(), client, url, stale); err != nil || status != 401 || result.Problem.Code != "body_changed" {
 		t.Errorf("forged: %d %v %+v", status, err, result)
 	}
-	c.ID, c.Type = "c-2", dispatch.CommandTypeStreamOpen
+	c.ID, c.Type = "c-2", dispatch.CommandTypeLimitSet
 	if status, result, err := p.Push(t.Context(), client, url, c); err != nil || status != 200 || result.Status != dispatch.ResultStatusRefused {
 		t.Errorf("not allowed: %d %v %+v", status, err, result)
 	}

@@ -17,7 +17,7 @@ type Config struct {
 	Version   string        // of the software, told to the platform
 	TLS       *tls.Config   // nil means the system's authorities
 	Insecure  bool          // allow plain HTTP to other hosts than loopback
-	Allow     []CommandType // commands that are executed; nil means the four that are in use
+	Allow     []CommandType // commands that are executed; nil means those in use
 	Heartbeat time.Duration // between two heartbeats; zero means 30 s
 	PollWait  time.Duration // of the long poll, whole seconds up to 60; zero means 30 s
 	MaxPause  time.Duration // longest rest of a loop after failures; zero means 1 min
@@ -44,6 +44,15 @@ type Timeouts struct {
 // blobRate is what a blob's transfer is given at the least, in bytes a second.
 const blobRate = 16_000
 
+// InUse are the commands that the contract does not mark as later.
+func InUse() []CommandType {
+	return []CommandType{
+		CommandTypeSnapshotTake, CommandTypeReadingRead, CommandTypeResourcesSync, CommandTypeSubscriptionSet,
+		CommandTypeStreamOpen, CommandTypeStreamRenew, CommandTypeStreamClose,
+		CommandTypeRecordingQuery, CommandTypeRecordingExport, CommandTypePTZMove,
+	}
+}
+
 func (c *Config) setDefaults() {
 	positive := func(d *time.Duration, otherwise time.Duration) {
 		if *d <= 0 {
@@ -61,7 +70,7 @@ func (c *Config) setDefaults() {
 	positive(&c.Keep, 30*24*time.Hour)
 	c.PollWait = min(c.PollWait.Round(time.Second), time.Minute)
 	if c.Allow == nil {
-		c.Allow = []CommandType{CommandTypeSnapshotTake, CommandTypeReadingRead, CommandTypeResourcesSync, CommandTypeSubscriptionSet}
+		c.Allow = InUse()
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{Timeout: c.Timeouts.Dial}).DialContext

@@ -185,6 +185,22 @@ const (
 	RotationReasonSuspected RotationReason = "suspected"
 )
 
+// Defines values for StreamDataCodec.
+const (
+	StreamDataCodecH264 StreamDataCodec = "h264"
+	StreamDataCodecH265 StreamDataCodec = "h265"
+)
+
+// Defines values for StreamEndReason.
+const (
+	StreamEndReasonCameraLost StreamEndReason = "camera_lost"
+	StreamEndReasonClosed     StreamEndReason = "closed"
+	StreamEndReasonExpired    StreamEndReason = "expired"
+	StreamEndReasonPeerGone   StreamEndReason = "peer_gone"
+	StreamEndReasonStopped    StreamEndReason = "stopped"
+	StreamEndReasonUploadFull StreamEndReason = "upload_full"
+)
+
 // Defines values for StreamOpenArgsProfile.
 const (
 	StreamOpenArgsProfileMain StreamOpenArgsProfile = "main"
@@ -353,8 +369,8 @@ type Command struct {
 	// Purpose 事由 / purpose
 	Purpose string `json:"purpose"`
 
-	// Type 指令：抓拍、取数、目录重报、订阅；其余预留。
-	// Those in use are snapshot.take, reading.read, resources.sync and subscription.set; see x-commands for arguments and results.
+	// Type 指令：抓拍、取数、目录重报、订阅、视频推流、录像查询与导出、云台；其余预留。
+	// Those marked x-status later are not yet in use; see x-commands for arguments and results.
 	Type CommandType `json:"type"`
 }
 
@@ -363,8 +379,8 @@ type CommandPoll struct {
 	Commands []SignedCommand `json:"commands"`
 }
 
-// CommandType 指令：抓拍、取数、目录重报、订阅；其余预留。
-// Those in use are snapshot.take, reading.read, resources.sync and subscription.set; see x-commands for arguments and results.
+// CommandType 指令：抓拍、取数、目录重报、订阅、视频推流、录像查询与导出、云台；其余预留。
+// Those marked x-status later are not yet in use; see x-commands for arguments and results.
 type CommandType string
 
 // Enrolled defines model for Enrolled.
@@ -591,6 +607,9 @@ type Heartbeat struct {
 	// State 正常、部分异常、故障
 	State HeartbeatState `json:"state"`
 
+	// Streams 正在推送的视频 / streams that are being pushed now
+	Streams []MessageID `json:"streams,omitempty,omitzero"`
+
 	// Time 时间，RFC 3339，+08:00 / time
 	Time    Time   `json:"time"`
 	Version string `json:"version"`
@@ -694,14 +713,31 @@ type OnlineCount struct {
 	Total  int `json:"total"`
 }
 
-// PTZArgs defines model for PTZArgs.
+// PTZArgs 转到预置位，或按方向转动一段时间 / go to a preset, or turn for a while
 type PTZArgs struct {
 	// Camera 编号 / id
-	Camera ID      `json:"camera"`
-	Pan    float32 `json:"pan,omitempty,omitzero"`
-	Preset string  `json:"preset,omitempty,omitzero"`
-	Tilt   float32 `json:"tilt,omitempty,omitzero"`
-	Zoom   float32 `json:"zoom,omitempty,omitzero"`
+	Camera ID `json:"camera"`
+
+	// Pan 向右为正 / right is positive
+	Pan float64 `json:"pan,omitempty,omitzero"`
+
+	// Preset 预置位 / a preset
+	Preset string `json:"preset,omitempty,omitzero"`
+
+	// Seconds 时长，缺省 1 / how long; 1 if absent
+	Seconds float64 `json:"seconds,omitempty,omitzero"`
+
+	// Tilt 向上为正 / up is positive
+	Tilt float64 `json:"tilt,omitempty,omitzero"`
+
+	// Zoom 拉近为正 / in is positive
+	Zoom float64 `json:"zoom,omitempty,omitzero"`
+}
+
+// PTZData defines model for PTZData.
+type PTZData struct {
+	// Camera 编号 / id
+	Camera ID `json:"camera"`
 }
 
 // PointID 测点编号“点位.测点” / point id "outlet.point"
@@ -827,6 +863,51 @@ type RecordingArgs struct {
 	To Time `json:"to"`
 }
 
+// RecordingData defines model for RecordingData.
+type RecordingData struct {
+	// Camera 编号 / id
+	Camera ID `json:"camera"`
+
+	// Gaps 其间的缺口及原因 / the gaps between them, each with its reason
+	Gaps []RecordingStretch `json:"gaps,omitempty,omitzero"`
+
+	// Stretches 有录像的时段，按时间 / stretches that were recorded, by time
+	Stretches []RecordingStretch `json:"stretches"`
+}
+
+// RecordingExport defines model for RecordingExport.
+type RecordingExport struct {
+	Bytes int64 `json:"bytes"`
+
+	// Camera 编号 / id
+	Camera ID `json:"camera"`
+
+	// From 时间，RFC 3339，+08:00 / time
+	From      Time   `json:"from"`
+	MediaType string `json:"media_type"`
+
+	// SHA256 SHA-256, 64 hex digits
+	SHA256 SHA256 `json:"sha256"`
+
+	// To 时间，RFC 3339，+08:00 / time
+	To Time `json:"to"`
+}
+
+// RecordingStretch defines model for RecordingStretch.
+type RecordingStretch struct {
+	Bytes int64 `json:"bytes,omitempty,omitzero"`
+
+	// From 时间，RFC 3339，+08:00 / time
+	From Time `json:"from"`
+
+	// Reason 缺口原因 / of a gap
+	Reason   string `json:"reason,omitempty,omitzero"`
+	ReasonZh string `json:"reason_zh,omitempty,omitzero"`
+
+	// To 时间，RFC 3339，+08:00 / time
+	To Time `json:"to"`
+}
+
 // Refusal 逐条拒收 / one record of a batch that was refused
 type Refusal struct {
 	Code string `json:"code"`
@@ -947,22 +1028,79 @@ type SnapshotData struct {
 // StreamArgs defines model for StreamArgs.
 type StreamArgs struct {
 	// Stream 消息编号 / id of a message
-	Stream     MessageID `json:"stream"`
-	TTLSeconds int       `json:"ttl_seconds,omitempty,omitzero"`
+	Stream MessageID `json:"stream"`
+
+	// TTLSeconds stream.renew：从现在起的时长，缺省 300 / from now on; 300 if absent
+	TTLSeconds int `json:"ttl_seconds,omitempty,omitzero"`
 }
 
 // StreamData defines model for StreamData.
 type StreamData struct {
-	Codec        string `json:"codec,omitempty,omitzero"`
-	EndReason    string `json:"end_reason,omitempty,omitzero"`
-	FirstFrameMS int64  `json:"first_frame_ms,omitempty,omitzero"`
-	PullURL      string `json:"pull_url,omitempty,omitzero"`
+	// Camera 编号 / id
+	Camera ID              `json:"camera"`
+	Codec  StreamDataCodec `json:"codec,omitempty,omitzero"`
+
+	// ExpiresAt 时间，RFC 3339，+08:00 / time
+	ExpiresAt Time `json:"expires_at,omitempty,omitzero"`
+
+	// FirstFrameMS 从受理到首帧发出 / from the taking of the command to the first frame on its way
+	FirstFrameMS *int64 `json:"first_frame_ms,omitempty"`
+	Height       int    `json:"height,omitempty,omitzero"`
+
+	// PullURL 拉流地址 / where the pictures can be fetched
+	PullURL string `json:"pull_url,omitempty,omitzero"`
+
+	// Stream 消息编号 / id of a message
+	Stream MessageID `json:"stream,omitempty,omitzero"`
+	Width  int       `json:"width,omitempty,omitzero"`
+}
+
+// StreamDataCodec defines model for StreamData.Codec.
+type StreamDataCodec string
+
+// StreamEnd 一路推流的始末 / how a stream went
+type StreamEnd struct {
+	Bytes int64 `json:"bytes,omitempty,omitzero"`
+
+	// Camera 编号 / id
+	Camera ID     `json:"camera"`
+	Codec  string `json:"codec,omitempty,omitzero"`
+
+	// EndedAt 时间，RFC 3339，+08:00 / time
+	EndedAt      Time   `json:"ended_at"`
+	FirstFrameMS *int64 `json:"first_frame_ms,omitempty"`
+
+	// Frames 已发帧数 / frames sent
+	Frames int64 `json:"frames,omitempty,omitzero"`
+
+	// LeftOut 因上行限额未发的帧数 / frames left out for the upload cap
+	LeftOut int64 `json:"left_out,omitempty,omitzero"`
+
+	// Lost 因发送不及丢弃的帧数 / frames lost because the way was too slow
+	Lost int64 `json:"lost,omitempty,omitzero"`
+
+	// OpenedAt 时间，RFC 3339，+08:00 / time
+	OpenedAt Time `json:"opened_at"`
+
+	// Problem 错误说明 / what is wrong and what cures it (RFC 9457)
+	Problem ProblemBody `json:"problem,omitempty,omitzero"`
+
+	// Reason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止。
+	// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops.
+	Reason StreamEndReason `json:"reason"`
 
 	// Stream 消息编号 / id of a message
 	Stream MessageID `json:"stream"`
 }
 
-// StreamOpenArgs defines model for StreamOpenArgs.
+// StreamEndReason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止。
+// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops.
+type StreamEndReason string
+
+// StreamOpenArgs 网关将一路视频推送到 push_url：https（WHIP）、rtsps 或 rtsp（ANNOUNCE/RECORD，TCP）。主机须在网关的允许名单内，每次连接时复核。
+// 不写 push_url 时，网关若可从外部访问，给出 pull_url。
+// The gateway pushes pictures to push_url: https (WHIP), rtsps or rtsp (ANNOUNCE and RECORD over TCP). The host must be on the
+// gateway's allow-list, which is looked at again for each connection. Without push_url a gateway that can be reached answers with pull_url.
 type StreamOpenArgs struct {
 	// Camera 编号 / id
 	Camera ID `json:"camera"`
@@ -971,9 +1109,17 @@ type StreamOpenArgs struct {
 	From    Time                  `json:"from,omitempty,omitzero"`
 	Profile StreamOpenArgsProfile `json:"profile"`
 
+	// PushToken WHIP 的 Bearer 令牌，或 RTSP 密码；不记录 / bearer token of WHIP or password of RTSP; never recorded
+	PushToken string `json:"push_token,omitempty,omitzero"`
+
 	// PushURL WHIP 或 RTSP 推流地址，须在允许名单 / WHIP or RTSP address on the allow-list
-	PushURL    string `json:"push_url,omitempty,omitzero"`
-	TTLSeconds int    `json:"ttl_seconds"`
+	PushURL string `json:"push_url,omitempty,omitzero"`
+
+	// PushUser RTSP 用户名 / user of RTSP
+	PushUser string `json:"push_user,omitempty,omitzero"`
+
+	// TTLSeconds 时长，缺省 300 / how long; 300 if absent
+	TTLSeconds int `json:"ttl_seconds,omitempty,omitzero"`
 }
 
 // StreamOpenArgsProfile defines model for StreamOpenArgs.Profile.

@@ -21,6 +21,7 @@ const (
 	PlainLoggers = "hj212_insecure" // plain HJ 212 off loopback
 	WebRTC       = "webrtc"         // the ports of WebRTC are not listened on
 	Recording    = "recording"      // cameras are not recorded, or recordings were deleted early
+	Watched      = "watched"        // the platform watches cameras
 	Platform     = "platform"       // the platform is away or refuses
 	Delivery     = "delivery"       // messages to the platform do not arrive although it is there
 	Outbox       = "outbox"         // messages to the platform are held or were given up
@@ -28,7 +29,7 @@ const (
 
 // Names are all of them.
 var Names = [...]string{
-	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Recording, Platform, Delivery, Outbox,
+	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Recording, Watched, Platform, Delivery, Outbox,
 }
 
 // Notice is something about the gateway itself that people must see while it holds.

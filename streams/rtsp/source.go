@@ -179,31 +179,34 @@ func (s *Source) client(p *puller, udp bool) *gortsplib.Client {
 	}
 	return &gortsplib.Client{
 		Scheme:      "rtsp",
-		Host:        s.address(),
+		Host:        hostPort((*url.URL)(s.url)),
 		Transport:   &transport,
 		ReadTimeout: s.cfg.Timeout, WriteTimeout: s.cfg.Timeout,
-		UserAgent:         "offsite",
-		DialContext:       s.dial,
+		UserAgent: "offsite",
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return s.dial(ctx, network, address, func() { p.warn(floods(s.cfg.Rate)) })
+		},
 		OnPacketsLost:     p.packetsLost,
 		OnDecodeError:     p.decodeError,
 		OnTransportSwitch: func(error) {}, // never: the transport is fixed
 	}
 }
 
-// address is the camera's host and port.
-func (s *Source) address() string {
-	port := s.url.Port()
+// hostPort is where an address is connected to.
+func hostPort(u *url.URL) string {
+	port := u.Port()
 	switch {
 	case port != "":
-	case s.url.Scheme == "rtsps":
+	case u.Scheme == "rtsps":
 		port = "322"
 	default:
 		port = "554"
 	}
-	return net.JoinHostPort(s.url.Hostname(), port)
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
-func (s *Source) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// dial connects to the camera; braked is called whenever it sends too much.
+func (s *Source) dial(ctx context.Context, network, address string, braked func()) (net.Conn, error) {
 	conn, err := s.cfg.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -213,5 +216,7 @@ func (s *Source) dial(ctx context.Context, network, address string) (net.Conn, e
 			return nil, err
 		}
 	}
-	return newWire(conn, s.url.Hostname(), s.cfg.Rate), nil
+	w := newWire(conn, s.url.Hostname(), s.cfg.Rate)
+	w.braked = braked
+	return w, nil
 }

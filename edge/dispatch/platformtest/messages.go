@@ -51,6 +51,8 @@ func (p *Platform) handle(rec *record) answer {
 		return p.blob(rec)
 	case "postEvent":
 		return p.event(rec)
+	case "postStreamEnd":
+		return p.streamEnd(rec)
 	case "postAct", "postClueAction", "postAggregates":
 		return ok(dispatch.Receipt{Accepted: 1})
 	case "commandResult":
@@ -214,6 +216,19 @@ func (p *Platform) checkManifest(e dispatch.Event) {
 	}
 }
 
+// streamEnd takes the end of a stream that was opened by command, once.
+func (p *Platform) streamEnd(rec *record) answer {
+	var e dispatch.StreamEnd
+	return decoded(rec.Body, &e, func() answer {
+		for _, before := range p.state.streams {
+			if before.Stream == e.Stream {
+				p.note("stream %s: ended twice", e.Stream)
+			}
+		}
+		return ok(dispatch.Receipt{Accepted: 1})
+	})
+}
+
 func (p *Platform) result(rec *record) answer {
 	var r dispatch.Result
 	return decoded(rec.Body, &r, func() answer {
@@ -293,6 +308,10 @@ func (p *Platform) apply(rec record) *Event {
 		var a dispatch.Act
 		_ = json.Unmarshal(rec.Body, &a)
 		p.state.acts = append(p.state.acts, a)
+	case "postStreamEnd":
+		var e dispatch.StreamEnd
+		_ = json.Unmarshal(rec.Body, &e)
+		p.state.streams = append(p.state.streams, e)
 	case "commandResult":
 		var r dispatch.Result
 		_ = json.Unmarshal(rec.Body, &r)

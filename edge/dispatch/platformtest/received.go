@@ -26,6 +26,7 @@ type received struct {
 	revisions    map[string]int // newest revision by event
 	effects      map[string]int
 	acts         []dispatch.Act
+	streams      []dispatch.StreamEnd
 	violations   []string
 	askResync    bool
 	askRotation  bool
@@ -117,6 +118,13 @@ func (p *Platform) Acts() []dispatch.Act {
 	return slices.Clone(p.state.acts)
 }
 
+// Streams gives how each stream went that is over, in order.
+func (p *Platform) Streams() []dispatch.StreamEnd {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.state.streams)
+}
+
 // Violations gives every broken rule of the contract, in order.
 func (p *Platform) Violations() []string {
 	p.mu.Lock()
@@ -158,7 +166,7 @@ func (p *Platform) serveReceived(w http.ResponseWriter, r *http.Request, what st
 	shown := map[string]func() any{
 		"events": func() any { return some(p.Events()) }, "resources": func() any { return p.Resources() },
 		"readings": func() any { return p.Readings() }, "gateways": func() any { return p.Heartbeats() },
-		"acts": func() any { return some(p.Acts()) }, "violations": func() any { return some(p.Violations()) },
+		"acts": func() any { return some(p.Acts()) }, "streams": func() any { return some(p.Streams()) }, "violations": func() any { return some(p.Violations()) },
 	}
 	show, known := shown[what]
 	if !known {

@@ -1,0 +1,150 @@
+package edge
+
+import (
+	"context"
+	"database/sql"
+	"io"
+	"time"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+	"offsite/edge/dispatch"
+	"offsite/edge/evidence"
+	"offsite/edge/ptz"
+	"offsite/edge/recordings"
+	"offsite/streams/onvif"
+)
+
+// queryRecording tells what was recorded of a camera.
+func (s platformSite) queryRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	args, err := s.recordingArgs(c)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	line, err := s.Recordings.Timeline(ctx, args.Camera, args.From.Time, args.To.Time)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	data := dispatch.RecordingData{Camera: args.Camera, Stretches: []dispatch.RecordingStretch{}}
+	for _, r := range line.Recorded {
+		data.Stretches = append(data.Stretches, dispatch.RecordingStretch{From: dispatch.At(r.From), To: dispatch.At(r.To), Bytes: r.Bytes})
+	}
+	for _, g := range line.Gaps {
+		gap := dispatch.RecordingStretch{From: dispatch.At(g.From), To: dispatch.At(g.To)}
+		if g.Why != nil {
+			gap.Reason, gap.ReasonZh = g.Why.EN, g.Why.ZH
+		}
+		data.Gaps = append(data.Gaps, gap)
+	}
+	return given(data)
+}
+
+func (s platformSite) recordingArgs(c dispatch.Command) (dispatch.RecordingArgs, error) {
+	args, err := arguments[dispatch.RecordingArgs](c)
+	if err == nil && s.Registry.Snapshot().Cameras[args.Camera] == nil {
+		err = &devices.Problem{
+			Kind: devices.ErrNotFound, Code: "no_camera", Field: "camera", ZH: "没有编号为 " + args.Camera + " 的摄像机", EN: "there is no camera " + args.Camera,
+		}
+	}
+	return args, err
+}
+
+// exportRecording takes a clip out, to be put as a blob. Whoever wants more than
+// a file of the vault holds asks for it in parts.
+func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	args, err := s.recordingArgs(c)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	clip, err := s.Recordings.Clip(ctx, args.Camera, args.From.Time, args.To.Time)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	if clip.Size > evidence.LargestFile {
+		return dispatch.Result{}, devices.Invalid("to", "clip_too_large", "录像超过 64 MiB，请分段导出", "the clip has more than 64 MiB; export it in parts")
+	}
+	out, err := s.Recordings.Export(ctx, args.Camera, args.From.Time, args.To.Time, func(ctx context.Context, tx *sql.Tx, e recordings.Export) error {
+		return s.Audit.Append(ctx, tx, audit.Entry{
+			At: time.Now().UTC(), Who: "platform: " + officer(c), Act: "recording.exported", What: "camera/" + args.Camera, Purpose: c.Purpose, Result: "ok",
+			Detail: e.From.Format(time.RFC3339) + " " + e.To.Format(time.RFC3339), After: e.SHA256,
+		})
+	})
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	sha, err := s.keepClip(out)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	return given(dispatch.RecordingExport{
+		Camera: args.Camera, From: dispatch.At(out.From), To: dispatch.At(out.To), SHA256: sha, MediaType: "video/mp4", Bytes: out.Size,
+	}, sha)
+}
+
+// keepClip puts a clip where blobs are sent from.
+func (s platformSite) keepClip(out recordings.Export) (string, error) {
+	in := out.Open()
+	defer func() { _ = in.Close() }() // only read
+	body, err := io.ReadAll(io.LimitReader(in, evidence.LargestFile))
+	if err != nil {
+		return "", err
+	}
+	return s.Vault.Put(body)
+}
+
+// steering is what moves cameras; see edge/ptz.
+type steering interface {
+	Move(ctx context.Context, camera string, who ptz.Mover, v onvif.Vector) error
+	Stop(ctx context.Context, camera string) error
+	GoTo(ctx context.Context, camera string, who ptz.Mover, preset string) error
+}
+
+// How long a command turns a camera.
+const (
+	turnsFor   = time.Second
+	turnsMost  = 10 * time.Second
+	turnsAgain = time.Second // that a movement is renewed
+)
+
+// moveCamera turns a camera to a preset, or for a while.
+func (s platformSite) moveCamera(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	args, err := arguments[dispatch.PTZArgs](c)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	who := ptz.Mover{ID: "platform:" + c.Officer.ID, Name: c.Officer.Name}
+	v := onvif.Vector{Pan: args.Pan, Tilt: args.Tilt, Zoom: args.Zoom}
+	switch {
+	case args.Preset != "":
+		err = s.PTZ.GoTo(ctx, args.Camera, who, args.Preset)
+	case v == onvif.Vector{}:
+		err = s.PTZ.Stop(ctx, args.Camera)
+	default:
+		lasts := turnsFor
+		if args.Seconds > 0 {
+			lasts = min(time.Duration(args.Seconds*float64(time.Second)), turnsMost)
+		}
+		err = turn(ctx, s.PTZ, args.Camera, who, v, lasts)
+	}
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	return given(dispatch.PTZData{Camera: args.Camera})
+}
+
+// turn moves a camera for a while and stops it.
+func turn(ctx context.Context, by steering, camera string, who ptz.Mover, v onvif.Vector, lasts time.Duration) error {
+	for left := lasts; left > 0; left -= turnsAgain {
+		if err := by.Move(ctx, camera, who, v); err != nil {
+			return err
+		}
+		pause := time.NewTimer(min(left, turnsAgain))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return context.Cause(ctx) // the camera stops by itself: its movement is not renewed
+		}
+	}
+	return by.Stop(ctx, camera)
+}

@@ -1,0 +1,141 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"time"
+
+	"offsite/devices"
+	"offsite/edge/dispatch"
+	"offsite/edge/relay"
+	"offsite/streams"
+)
+
+// defaultTTL is how long a stream lasts whose command does not say.
+const defaultTTL = 5 * time.Minute
+
+// arguments reads those of a command.
+func arguments[T any](c dispatch.Command) (args T, err error) {
+	if json.Unmarshal(c.Args, &args) != nil {
+		return args, devices.Invalid("args", "bad_json", "参数无法解析", "the arguments cannot be read")
+	}
+	return args, nil
+}
+
+// given is the Result of a command that gave data.
+func given(data any, blobs ...dispatch.SHA256) (dispatch.Result, error) {
+	raw, err := json.Marshal(data)
+	return dispatch.Result{Data: raw, Blobs: blobs}, err
+}
+
+// officer names who has sent a command.
+func officer(c dispatch.Command) string { return c.Officer.Name + " (" + c.Officer.ID + ")" }
+
+// openStream sends a camera's pictures to where the command says.
+func (s platformSite) openStream(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	args, err := arguments[dispatch.StreamOpenArgs](c)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	profile := devices.Profile(args.Profile)
+	switch {
+	case profile != devices.MainProfile && profile != devices.SubProfile:
+		return dispatch.Result{}, devices.Invalid("profile", "not_one_of", "码流须为 main 或 sub", "choose main or sub")
+	case !args.From.IsZero():
+		return dispatch.Result{}, devices.Invalid("from", "live_only", "只能推送实时视频；录像请用 recording.export", "only live pictures are pushed; take recordings by recording.export")
+	}
+	lasts, err := ttl(args.TTLSeconds)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	feed, err := s.Cameras.Feed(args.Camera, profile)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	if args.PushURL == "" {
+		return s.pullURL(args)
+	}
+	to, err := s.receiver(args)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	session, err := s.relay.Open(ctx, relay.Order{
+		ID: c.ID, Camera: args.Camera, Feed: feed, To: to, For: lasts, Officer: officer(c), Purpose: c.Purpose,
+	})
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	return given(streamData(session))
+}
+
+// receiver is where pictures are to go; it looks no name up.
+func (s platformSite) receiver(args dispatch.StreamOpenArgs) (streams.Receiver, error) {
+	u, err := url.Parse(args.PushURL)
+	if err != nil {
+		u = &url.URL{} // the host list says how it is to look
+	}
+	if err := s.hosts.Check(u); err != nil {
+		return streams.Receiver{}, err
+	}
+	return streams.Receiver{URL: u, User: args.PushUser, Secret: devices.Secret(args.PushToken)}, nil
+}
+
+// pullURL names the address at which a platform that can reach the gateway
+// fetches the pictures itself, by HLS and with a token of its own.
+func (s platformSite) pullURL(args dispatch.StreamOpenArgs) (dispatch.Result, error) {
+	base := strings.TrimRight(s.cfg.Platform.Pull, "/")
+	if base == "" {
+		return dispatch.Result{}, devices.Invalid("push_url", "push_url_missing", "该网关不能从外部访问，请给出 push_url", "this gateway cannot be reached from outside; give a push_url")
+	}
+	at := base + "/api/v1/cameras/" + url.PathEscape(args.Camera) + "/hls/index.m3u8?profile=" + string(args.Profile)
+	return given(dispatch.StreamData{Camera: args.Camera, PullURL: at})
+}
+
+func ttl(seconds int) (time.Duration, error) {
+	d := time.Duration(seconds) * time.Second
+	switch {
+	case seconds == 0:
+		return defaultTTL, nil
+	case d < 10*time.Second || d > time.Hour:
+		return 0, devices.Invalid("ttl_seconds", "out_of_range", "时长须在 10 与 3600 秒之间", "let it last 10 to 3600 seconds")
+	}
+	return d, nil
+}
+
+func streamData(session relay.Session) dispatch.StreamData {
+	first := session.FirstFrame.Milliseconds()
+	return dispatch.StreamData{
+		Stream: session.ID, Camera: session.Camera, Codec: dispatch.StreamDataCodec(session.Codec), Width: session.Width, Height: session.Height,
+		FirstFrameMS: &first, ExpiresAt: dispatch.At(session.Expires),
+	}
+}
+
+func (s platformSite) renewStream(_ context.Context, c dispatch.Command) (dispatch.Result, error) {
+	args, err := arguments[dispatch.StreamArgs](c)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	lasts, err := ttl(args.TTLSeconds)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	session, err := s.relay.Renew(args.Stream, lasts)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	return given(streamData(session))
+}
+
+func (s platformSite) closeStream(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+	args, err := arguments[dispatch.StreamArgs](c)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	end, err := s.relay.Close(ctx, args.Stream)
+	if err != nil {
+		return dispatch.Result{}, err
+	}
+	return given(streamEnd(end))
+}
