@@ -530,6 +530,13 @@ type CameraStatus struct {
 	Width    int            `json:"width,omitempty,omitzero"`
 }
 
+// CheckedFile defines model for CheckedFile.
+type CheckedFile struct {
+	Problem *FieldProblem `json:"problem,omitempty"`
+	Sha256  string        `json:"sha256"`
+	Whole   bool          `json:"whole"`
+}
+
 // Command One command of the platform contract
 type Command struct {
 	ID string `json:"id"`
@@ -682,6 +689,15 @@ type EventList struct {
 
 	// Next The before of the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
+}
+
+// EvidenceCheck Whether the files of an event still have their hashes
+type EvidenceCheck struct {
+	CheckedAt time.Time     `json:"checked_at"`
+	Files     []CheckedFile `json:"files"`
+
+	// Whole Every file has its hash
+	Whole bool `json:"whole"`
 }
 
 // EvidenceState none: there is no picture; the pictures of the event say why
@@ -1155,15 +1171,30 @@ type PersonReplace struct {
 	Version int64    `json:"version,omitempty,omitzero"`
 }
 
-// Picture A picture of an event, or why there is none
+// Picture A still or a clip of an event, or why there is none
 type Picture struct {
-	Camera      string `json:"camera"`
+	Camera string `json:"camera"`
+
+	// ClockOffset The camera clock less the gateway clock; absent where it is not known
+	ClockOffset *Duration `json:"clock_offset,omitempty"`
+
+	// Codec Of a clip: h264, h265 or mjpeg
+	Codec       string `json:"codec,omitempty,omitzero"`
 	ContentType string `json:"content_type,omitempty,omitzero"`
 
 	// Distance From the breach to the capture; negative before it
-	Distance Duration      `json:"distance,omitempty,omitzero"`
-	Height   int           `json:"height,omitempty,omitzero"`
-	Problem  *FieldProblem `json:"problem,omitempty"`
+	Distance Duration `json:"distance,omitempty,omitzero"`
+	Height   int      `json:"height,omitempty,omitzero"`
+	Kind     string   `json:"kind"`
+
+	// Marked Hash of the copy with the watermark burnt in
+	Marked string `json:"marked,omitempty,omitzero"`
+
+	// Moment From the breach, that was wanted of a still; negative before it
+	Moment Duration `json:"moment"`
+
+	// Problem Why there is none, or what an attached clip lacks
+	Problem *FieldProblem `json:"problem,omitempty"`
 
 	// Sha256 Its name under blobs
 	Sha256 string `json:"sha256,omitempty,omitzero"`
@@ -1175,9 +1206,15 @@ type Picture struct {
 	// Step Which way the picture was made
 	Step string `json:"step,omitempty,omitzero"`
 
-	// TakenAt Capture time by the gateway clock
+	// TakenAt Capture time by the gateway clock, of a clip that of its first picture
 	TakenAt time.Time `json:"taken_at,omitempty,omitzero"`
-	Width   int       `json:"width,omitempty,omitzero"`
+
+	// TimeSource camera: the camera told the capture time too; arrival: the gateway noted when it came
+	TimeSource string `json:"time_source,omitempty,omitzero"`
+
+	// Until End of a clip
+	Until time.Time `json:"until,omitempty,omitzero"`
+	Width int       `json:"width,omitempty,omitzero"`
 }
 
 // PlatformStatus defines model for PlatformStatus.
