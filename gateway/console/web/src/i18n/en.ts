@@ -4,6 +4,7 @@ import { fieldEn } from './field.en'
 import { lettersEn } from './letters.en'
 import { steerEn } from './steer.en'
 import { officeEn } from './office.en'
+import { playerEn } from './player.en'
 import { wallEn } from './wall.en'
 import type { Key } from './zh-CN'
 
@@ -14,6 +15,7 @@ export const en: Record<Key, string> = {
   ...lettersEn,
   ...steerEn,
   ...officeEn,
+  ...playerEn,
   ...wallEn,
   'app.name': 'Off-site supervision gateway',
   'nav.overview': 'Overview',

@@ -4,6 +4,7 @@ import { fieldZh } from './field.zh-CN'
 import { lettersZh } from './letters.zh-CN'
 import { steerZh } from './steer.zh-CN'
 import { officeZh } from './office.zh-CN'
+import { playerZh } from './player.zh-CN'
 import { wallZh } from './wall.zh-CN'
 
 /** Every sentence of the console in Chinese; the other languages have exactly these keys. */
@@ -14,6 +15,7 @@ export const zhCN = {
   ...lettersZh,
   ...steerZh,
   ...officeZh,
+  ...playerZh,
   ...wallZh,
   'app.name': '非现场监管网关',
   'nav.overview': '总览',

@@ -1,195 +1,156 @@
-/** What a player tells its page. */
+import { HLSPlayer } from './player-hls'
+import { SocketPlayer } from './player-socket'
+import { WebRTCPlayer } from './player-webrtc'
+
+/** What a way of playing tells its page. */
 export type Showing =
   | { mode: 'connecting' | 'reconnecting' }
   | { mode: 'live'; codec: string; width: number; height: number }
   | { mode: 'pictures'; address: string } // the newest JPEG of a camera that sends them one by one
   | { mode: 'wait'; code: string; zh: string; en: string }
   | { mode: 'unplayable'; codec: string } // the browser cannot decode it
-  | { mode: 'unreachable' } // the socket does not open
+  | { mode: 'unreachable' } // the way is closed
 
-interface Head {
-  mode: string
-  codec: string
-  width: number
-  height: number
-  code: string
-  zh: string
-  en: string
-  ms: number
+/** One way of playing a camera in a video element; it connects again by itself. */
+export interface Player {
+  stop(): void
+  /** Seconds between what the camera sees and what is shown, as far as both sides know. */
+  lag(): number
 }
 
-const behind = 2.5 // seconds behind the end before the player jumps
-const calm = 0.8 // seconds behind the end up to which it plays at its own pace; beyond, a little faster
-const keep = 20 // seconds kept behind the picture
-const margin = 0.5 // seconds before the end where the player joins
-const hold = 3 // half-seconds without progress before it jumps over whatever holds it
-const patience = 3 // failures in a row before stills take over
+/** The ways, from the least delay to the last resort. */
+export type Way = 'webrtc' | 'socket' | 'hls' | 'stills'
+export type Profile = 'main' | 'sub'
+
+/** One step of the ladder. */
+export interface Rung {
+  way: Way
+  profile: Profile
+}
+
+/** Why a rung was left. */
+export interface Left extends Rung {
+  why: 'unplayable' | 'unreachable'
+  codec?: string
+}
+
+/** What the ladder tells its page: where it stands, what is seen there, and what did not work. */
+export interface Standing {
+  rung: Rung
+  showing: Showing
+  left: Left[]
+}
+
+export interface Asked {
+  base: string // of the camera's paths: /api/v1/cameras/gate
+  profile: Profile
+  lowLatency: boolean
+  sub: boolean // the camera has a sub-stream
+}
+
+export type Make = (rung: Rung, tell: (s: Showing) => void) => Player
+
+const rest = 30_000 // milliseconds of stills before what was only out of reach is tried again
+
+/** The rungs in the order in which they are tried. The sub-stream comes where the main one cannot be decoded: it is H.264 where cameras are set up well. */
+export function rungs(asked: Asked): Rung[] {
+  const profiles: Profile[] = asked.profile === 'main' && asked.sub ? ['main', 'sub'] : [asked.profile]
+  const ways: Way[] = asked.lowLatency ? ['webrtc', 'socket', 'hls'] : ['socket', 'hls']
+  const list = ways.flatMap((way) => profiles.map((profile) => ({ way, profile })))
+  return [...list, { way: 'stills', profile: asked.profile }]
+}
 
 /**
- * Player shows the fragments of streams/fmp4 in a video element until stop is
- * called. It connects again by itself; each new head begins a new MediaSource,
- * because format and clock may differ from those before.
+ * Ladder plays a camera by the first way that works, and steps down where one
+ * does not. What cannot be decoded is not tried again; what is out of reach is,
+ * after some time of stills.
  */
-export class Player {
-  private socket?: WebSocket
-  private source?: MediaSource
-  private buffer?: SourceBuffer
-  private address = ''
-  private queue: ArrayBuffer[] = []
-  private pictures = false
-  private travel = 0 // seconds that the newest picture was old on arrival
-  private retry?: ReturnType<typeof setTimeout>
-  private readonly watch = setInterval(() => this.follow(true), 500)
-  private failures = 0
-  private stopped = false
-  private stuck = 0
-  private lastTime = -1
+export class Ladder {
+  private readonly list: Rung[]
+  private readonly left: Left[] = []
+  private at = 0
+  private player?: Player
+  private again?: ReturnType<typeof setTimeout>
 
   constructor(
-    private readonly video: HTMLVideoElement,
-    private readonly url: string,
-    private readonly tell: (s: Showing) => void,
+    asked: Asked,
+    private readonly make: Make,
+    private readonly tell: (s: Standing) => void,
   ) {
-    this.connect()
+    this.list = rungs(asked)
+    this.climb(0)
   }
 
   stop(): void {
-    this.stopped = true
-    clearInterval(this.watch)
-    clearTimeout(this.retry)
-    this.socket?.close()
-    this.release()
+    clearTimeout(this.again)
+    this.player?.stop()
+    this.player = undefined
   }
 
-  /** Seconds between what the camera sees and what is shown, as far as both sides know. */
   lag(): number {
-    const b = this.video.buffered
-    return this.travel + (b.length ? Math.max(0, b.end(b.length - 1) - this.video.currentTime) : 0)
+    return this.player?.lag() ?? 0
   }
 
-  private connect(): void {
-    this.tell({ mode: this.failures ? 'reconnecting' : 'connecting' })
-    const socket = new WebSocket(this.url)
-    socket.binaryType = 'arraybuffer'
-    socket.onmessage = (m: MessageEvent<string | ArrayBuffer>) => {
-      if (socket !== this.socket) return
-      this.failures = 0
-      if (typeof m.data === 'string') this.head(JSON.parse(m.data) as Head)
-      else if (this.pictures) this.picture(m.data)
-      else {
-        this.queue.push(m.data)
-        this.pump()
-      }
-    }
-    socket.onclose = () => socket === this.socket && this.lost()
-    this.socket = socket
+  private get rung(): Rung {
+    return this.list[this.at]!
   }
 
-  private lost(): void {
-    if (this.stopped) return
-    this.socket = undefined
-    this.failures++
-    this.release()
-    this.tell({ mode: this.failures >= patience ? 'unreachable' : 'reconnecting' })
-    this.retry = setTimeout(() => this.connect(), Math.min(15_000, 500 * 2 ** this.failures))
-  }
-
-  private head(h: Head): void {
-    if (h.mode === 'wait') {
-      this.release()
-      this.tell({ mode: 'wait', code: h.code, zh: h.zh, en: h.en })
-    } else if (h.mode === 'live') this.begin(h)
-    else if (h.mode === 'lag') this.travel = h.ms / 1000
-    else if (h.mode === 'mjpeg') {
-      this.release()
-      this.pictures = true
-    }
-  }
-
-  private picture(data: ArrayBuffer): void {
-    const before = this.address
-    this.address = URL.createObjectURL(new Blob([data], { type: 'image/jpeg' }))
-    this.tell({ mode: 'pictures', address: this.address })
-    if (before) setTimeout(() => URL.revokeObjectURL(before), 1000) // the page may still be loading it
-  }
-
-  private begin(h: Head): void {
-    this.release()
-    const type = `video/mp4; codecs="${h.codec}"`
-    if (!('MediaSource' in window) || !MediaSource.isTypeSupported(type)) {
-      this.giveUp(h.codec)
+  private climb(to: number): void {
+    this.at = to
+    const rung = this.rung
+    if (rung.way === 'stills') {
+      this.show({ mode: this.left.every((l) => l.why === 'unplayable') ? 'unplayable' : 'unreachable', codec: this.left.at(-1)?.codec ?? '' })
+      if (this.left.some((l) => l.why === 'unreachable')) this.again = setTimeout(() => this.retry(), rest)
       return
     }
-    const source = new MediaSource()
-    this.source = source
-    this.address = URL.createObjectURL(source)
-    this.video.src = this.address
-    source.onsourceopen = () => {
-      if (source !== this.source) return
-      this.buffer = source.addSourceBuffer(type)
-      this.buffer.onupdateend = () => {
-        this.follow(false)
-        this.pump()
-      }
-      this.pump()
-    }
-    this.video.onerror = () => source === this.source && this.giveUp(h.codec)
-    this.tell({ mode: 'live', codec: h.codec, width: h.width, height: h.height })
+    let over = false
+    this.player = this.make(rung, (s) => {
+      if (over) return
+      if (s.mode !== 'unplayable' && s.mode !== 'unreachable') return this.show(s)
+      over = true
+      // The player may tell this from within its own constructor.
+      queueMicrotask(() => this.rung === rung && this.down(s))
+    })
   }
 
-  // What cannot be decoded will not be decodable a second later: no more tries.
-  private giveUp(codec: string): void {
-    const socket = this.socket
-    this.socket = undefined
-    socket?.close()
-    this.release()
-    this.tell({ mode: 'unplayable', codec })
+  private down(s: Showing): void {
+    const rung = this.rung
+    this.player?.stop()
+    this.player = undefined
+    this.left.push(s.mode === 'unplayable' ? { ...rung, why: 'unplayable', codec: s.codec } : { ...rung, why: 'unreachable' })
+    // A way that is closed is closed for both profiles.
+    let to = this.at + 1
+    while (s.mode === 'unreachable' && this.list[to]!.way === rung.way) to++
+    this.climb(this.next(to))
   }
 
-  private pump(): void {
-    const b = this.buffer
-    if (!b || b.updating || !this.queue.length || this.source?.readyState !== 'open') return
-    try {
-      const start = b.buffered.length ? b.buffered.start(0) : 0
-      if (this.video.currentTime - start > 3 * keep) b.remove(start, this.video.currentTime - keep)
-      else b.appendBuffer(this.queue.shift()!)
-    } catch {
-      // full or closed by the browser: begin again with a fresh connection
-      this.socket?.close()
-    }
+  private retry(): void {
+    for (let i = this.left.length - 1; i >= 0; i--) if (this.left[i]!.why === 'unreachable') this.left.splice(i, 1)
+    this.climb(this.next(0))
   }
 
-  // Keeps the picture at the end of what has come: after joining, after the tab
-  // was hidden, and over a gap that would hold it for ever.
-  private follow(timed: boolean): void {
-    const b = this.video.buffered
-    if (!this.buffer || !b.length) return
-    const end = b.end(b.length - 1)
-    const begin = b.start(b.length - 1)
-    if (timed) {
-      this.stuck = this.video.currentTime === this.lastTime ? this.stuck + 1 : 0
-      this.lastTime = this.video.currentTime
-    }
-    if (this.video.currentTime < begin || end - this.video.currentTime > behind || this.stuck > hold) {
-      this.video.currentTime = Math.max(begin, end - margin)
-      this.stuck = 0
-    }
-    this.video.playbackRate = end - this.video.currentTime > calm ? 1.1 : 1
-    if (this.video.paused) void this.video.play().catch(() => {}) // the browser may ask for a touch first; the next turn tries again
+  // The first rung from here on that is not known to fail.
+  private next(to: number): number {
+    while (this.left.some((l) => l.way === this.list[to]!.way && l.profile === this.list[to]!.profile)) to++
+    return to
   }
 
-  private release(): void {
-    this.queue = []
-    this.pictures = false
-    this.travel = 0
-    this.buffer = undefined
-    this.source = undefined
-    this.lastTime = -1
-    this.video.onerror = null
-    if (!this.address) return
-    URL.revokeObjectURL(this.address)
-    this.address = ''
-    this.video.removeAttribute('src')
-    this.video.load()
+  private show(showing: Showing): void {
+    this.tell({ rung: this.rung, showing, left: [...this.left] })
+  }
+}
+
+/** Makes the players of a browser for a video element. */
+export function inBrowser(video: HTMLVideoElement, base: string): Make {
+  const socket = (location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + base
+  return (rung, tell) => {
+    switch (rung.way) {
+      case 'webrtc':
+        return new WebRTCPlayer(video, `${base}/whep?profile=${rung.profile}`, tell)
+      case 'hls':
+        return new HLSPlayer(video, `${base}/hls/index.m3u8?profile=${rung.profile}`, tell)
+      default:
+        return new SocketPlayer(video, `${socket}/live?profile=${rung.profile}`, tell)
+    }
   }
 }
