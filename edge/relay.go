@@ -33,7 +33,7 @@ type PushConfig struct {
 }
 
 func pushDefaults() PushConfig {
-	return PushConfig{Sessions: 4, Longest: devices.Duration(time.Hour), Upload: 8_000_000}
+	return PushConfig{Hosts: []string{}, Sessions: 4, Longest: devices.Duration(time.Hour), Upload: 8_000_000}
 }
 
 func (c *PushConfig) validate(ps *devices.Problems) {

@@ -81,8 +81,19 @@ func Publish(ctx context.Context, to streams.Receiver, params *streams.Parameter
 	}
 	client, done := httpClient(cfg)
 	defer done()
-	s := &session{cfg: cfg, to: to, from: from, params: params, http: client, joined: make(chan struct{}), gone: make(chan error, 1), again: make(chan struct{}, 1)}
-	if err := s.open(codec); err != nil {
+	s := &session{
+		cfg: cfg, to: to, from: from, params: params, http: client, may: cfg.Allow(ctx, to.URL),
+		joined: make(chan struct{}), gone: make(chan error, 1), again: make(chan struct{}, 1),
+	}
+	quiet := &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
+	mux, closes, err := listen(ctx, s.may, quiet)
+	if err != nil {
+		return lost(err)
+	}
+	defer func() { _ = closes() }()
+	engine := webrtc.SettingEngine{LoggerFactory: quiet}
+	engine.SetICEUDPMux(mux)
+	if err := s.open(codec, engine); err != nil {
 		return lost(err)
 	}
 	err = s.run(ctx)
@@ -99,6 +110,7 @@ type session struct {
 	from   streams.Publication
 	params *streams.Parameters
 	http   *http.Client
+	may    func(netip.Addr) bool // pictures go to such an address
 	peer   *webrtc.PeerConnection
 	track  *webrtc.TrackLocalStaticRTP
 	sender *webrtc.RTPSender
@@ -109,7 +121,7 @@ type session struct {
 }
 
 // open makes the connection, which knows one codec.
-func (s *session) open(codec webrtc.RTPCodecParameters) (err error) {
+func (s *session) open(codec webrtc.RTPCodecParameters, engine webrtc.SettingEngine) (err error) {
 	media := &webrtc.MediaEngine{}
 	if err := media.RegisterCodec(codec, webrtc.RTPCodecTypeVideo); err != nil {
 		return err
@@ -125,7 +137,6 @@ func (s *session) open(codec webrtc.RTPCodecParameters) (err error) {
 	}
 	registry.Add(repeats)
 	registry.Add(reports)
-	engine := webrtc.SettingEngine{LoggerFactory: &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}}
 	engine.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	engine.SetICETimeouts(s.cfg.Silence/2, s.cfg.Silence/2, 2*time.Second)
 	engine.SetIncludeLoopbackCandidate(true) // a receiver on this machine is reached by it alone

@@ -311,6 +311,11 @@ func problem(err error) string {
 
 func TestReceiversThatAreOfNoUse(t *testing.T) {
 	nowhere := func(context.Context, *url.URL) func(netip.Addr) bool { return func(netip.Addr) bool { return false } }
+	only := func(at string) func(context.Context, *url.URL) func(netip.Addr) bool {
+		return func(context.Context, *url.URL) func(netip.Addr) bool {
+			return func(a netip.Addr) bool { return a == netip.MustParseAddr(at) }
+		}
+	}
 	here := func(context.Context, *url.URL) func(netip.Addr) bool { return netip.Addr.IsLoopback }
 	tests := []struct {
 		name   string
@@ -324,6 +329,7 @@ func TestReceiversThatAreOfNoUse(t *testing.T) {
 		{"answers rubbish", server{garble: true}, push.Config{}, "", push.CodeGarbled},
 		{"wants them where they may not go", server{}, push.Config{Allow: nowhere}, "", push.CodeElsewhere},
 		{"wants them at the cloud's metadata", server{media: "169.254.169.254"}, push.Config{Allow: here}, "", push.CodeElsewhere},
+		{"knocks from where they may not go", server{media: "127.0.0.77"}, push.Config{Allow: only("127.0.0.77"), Timeout: 2 * time.Second}, "", push.CodeNoWay},
 		{"MJPEG", server{}, push.Config{}, streams.MJPEG, "codec_not_pushed"},
 	}
 	for i := range tests {

@@ -78,7 +78,7 @@ func (s *session) negotiate(ctx context.Context) (resource *url.URL, err error) 
 	if err != nil {
 		return resource, err
 	}
-	answer, left, err := allowed(answer, s.cfg.Allow(ctx, s.to.URL))
+	answer, left, err := allowed(answer, s.may)
 	if err != nil {
 		return resource, badAnswer(s.to.URL.Host, err)
 	}
