@@ -25,7 +25,7 @@ const (
 func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (streams.Still, error) {
 	frames := feed.Ring(at.Add(-reach), at.Add(reach))
 	wanted := nearest(frames, at, func(*streams.Frame) bool { return true })
-	if wanted < 0 || away(frames[wanted], at) > reach {
+	if wanted < 0 || away(frames[wanted], at) > reach || gone(feed.State(), frames, at) {
 		when := clock(at)
 		return streams.Still{}, none(CodeMissed, "摄像机在 "+when+" 前后 2 秒内没有画面", "the camera sent nothing within two seconds of "+when, nil)
 	}
@@ -57,6 +57,13 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 	}
 	still.Clock = clock
 	return still, nil
+}
+
+// gone says that the camera had left before the moment and was not yet back: its
+// last picture, however near, is not of the moment.
+func gone(s streams.State, frames []*streams.Frame, at time.Time) bool {
+	last := frames[len(frames)-1]
+	return last.At.Before(at) && (!s.Connected || last.Connection != s.Connections)
 }
 
 // groups says whether frames other than key frames can be decoded.

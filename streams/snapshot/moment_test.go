@@ -92,6 +92,24 @@ func TestMoment(t *testing.T) {
 
 func abs(n int) int { return max(n, -n) }
 
+// TestMomentAfterTheCameraHasGone takes no old picture, however near.
+func TestMomentAfterTheCameraHasGone(t *testing.T) {
+	began := time.Now().Add(-10 * time.Second)
+	feed := streams.NewFeed(streams.FeedConfig{Ring: time.Minute})
+	feed.Connected()
+	for _, f := range blinking(t, began, "-bf", "0") {
+		feed.Publish(f)
+	}
+	feed.Disconnected(nil)
+	taker := snapshot.New(snapshot.Config{Module: module})
+	if still, err := taker.Moment(t.Context(), feed, began.Add(4*time.Second)); err == nil {
+		t.Errorf("picture of %v", still.At.Sub(began))
+	}
+	if still, err := taker.Moment(t.Context(), feed, began.Add(3*time.Second)); err != nil || !still.At.Equal(began.Add(3*time.Second)) {
+		t.Errorf("picture of %v: %v", still.At.Sub(began), err)
+	}
+}
+
 // TestMomentOfADamagedGroup takes the key frame where what follows is not whole:
 // a decoder that conceals what is missing makes pictures that never were.
 func TestMomentOfADamagedGroup(t *testing.T) {

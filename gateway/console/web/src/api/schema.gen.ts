@@ -1127,6 +1127,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/events/{id}:verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Read every file of an event's evidence and compare it with its hash */
+        post: operations["verifyEvidence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/events/{id}/evidence.zip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * All evidence of an event in one archive
+         * @description manifest.json, the files under names that tell camera and moment, and SHA256SUMS, which `sha256sum -c` reads. Every file is checked
+         *     against its hash before it is sent; one that is damaged ends the archive before its end, so that it does not open. 404, code `no_evidence`, where there is no file.
+         */
+        get: operations["getEvidencePackage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/blobs/{sha256}": {
         parameters: {
             query?: never;
@@ -3359,6 +3401,21 @@ export interface components {
             acknowledgment?: components["schemas"]["Acknowledgment"];
             evidence: components["schemas"]["EvidenceState"];
             pictures: components["schemas"]["Picture"][];
+            /** @description SHA-256 of the document that names every piece of evidence, its hash and its times; absent before the evidence is complete, and where there is no file */
+            manifest?: string;
+        };
+        /** @description Whether the files of an event still have their hashes */
+        EvidenceCheck: {
+            /** Format: date-time */
+            checked_at: string;
+            /** @description Every file has its hash */
+            whole: boolean;
+            files: components["schemas"]["CheckedFile"][];
+        };
+        CheckedFile: {
+            sha256: string;
+            whole: boolean;
+            problem?: components["schemas"]["FieldProblem"];
         };
         /** @description Who took notice of an event; it does not end it */
         Acknowledgment: {
@@ -3373,26 +3430,44 @@ export interface components {
             /** @description The before of the next page; absent on the last */
             next?: string;
         };
-        /** @description A picture of an event, or why there is none */
+        /** @description A still or a clip of an event, or why there is none */
         Picture: {
             camera: string;
+            /** @enum {string} */
+            kind: "still" | "clip";
+            /** @description From the breach, that was wanted of a still; negative before it */
+            moment: components["schemas"]["Duration"];
             state: components["schemas"]["EvidenceState"];
             /** @description Its name under blobs */
             sha256?: string;
             content_type?: string;
             /** Format: int64 */
             size?: number;
+            /** @description Hash of the copy with the watermark burnt in */
+            marked?: string;
             /**
              * Format: date-time
-             * @description Capture time by the gateway clock
+             * @description Capture time by the gateway clock, of a clip that of its first picture
              */
             taken_at?: string;
+            /**
+             * Format: date-time
+             * @description End of a clip
+             */
+            until?: string;
             /** @description From the breach to the capture; negative before it */
             distance?: components["schemas"]["Duration"];
+            /** @description camera: the camera told the capture time too; arrival: the gateway noted when it came */
+            time_source?: string;
+            /** @description The camera clock less the gateway clock; absent where it is not known */
+            clock_offset?: components["schemas"]["Duration"];
+            /** @description Of a clip: h264, h265 or mjpeg */
+            codec?: string;
             width?: number;
             height?: number;
             /** @description Which way the picture was made */
             step?: string;
+            /** @description Why there is none, or what an attached clip lacks */
             problem?: components["schemas"]["FieldProblem"];
         };
         Acknowledgement: {
@@ -6075,6 +6150,52 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    verifyEvidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What came of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvidenceCheck"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getEvidencePackage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The archive */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getBlob: {
         parameters: {
             query?: never;
@@ -6095,6 +6216,7 @@ export interface operations {
                 content: {
                     "image/jpeg": string;
                     "video/mp4": string;
+                    "application/json": string;
                     "application/octet-stream": string;
                 };
             };
