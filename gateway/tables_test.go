@@ -6,12 +6,18 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"offsite/devices/template"
+	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
 )
@@ -21,6 +27,33 @@ func table(h header) header {
 	h = maps.Clone(h)
 	h["Content-Type"] = "text/csv; charset=utf-8"
 	return h
+}
+
+func TestFaultyTemplatesOfTheUserAreNoticed(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	dir := t.TempDir()
+	for _, name := range []string{"one.yaml", "two.yaml"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("id: [\n"), 0o600))
+	}
+	parts := b.parts()
+	var err error
+	parts.Backend.Templates, err = template.Open(template.Config{Dir: dir})
+	must(t, err)
+	b.server, err = gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, parts)
+	must(t, err)
+	b.http.Close()
+	b.http = httptest.NewServer(b.server.Handler())
+	t.Cleanup(b.http.Close)
+	var st api.Status
+	b.call("GET", "/api/v1/status", bearer(b.token(accounts.Viewer)), nil).want(200).into(&st)
+	at := slices.IndexFunc(st.Notices, func(n api.Notice) bool { return n.Code == "templates" })
+	if at < 0 {
+		t.Fatalf("no notice: %+v", st.Notices)
+	}
+	if n := st.Notices[at]; !strings.Contains(n.En, "one.yaml") || !strings.Contains(n.En, "and 1 more") || !strings.Contains(n.Zh, "另有 1 处") || n.Since.IsZero() {
+		t.Errorf("%+v", n)
+	}
 }
 
 func TestTemplatesAreListedAndRendered(t *testing.T) {
