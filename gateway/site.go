@@ -225,7 +225,7 @@ func siteOf(r *registry.Registry, subject string) string {
 		if d := s.Devices[id]; d != nil {
 			return d.Site
 		}
-	case devices.KindCamera:
+	case devices.KindCamera, "recording":
 		if c := s.Cameras[id]; c != nil {
 			return c.Site
 		}

@@ -34,6 +34,7 @@ func measurements() []measurement {
 		{"modbus", "100 Modbus units x 50 registers each second: CPU, and polls on time", benchModbus},
 		{"modbus-silent", "the same, one unit of each shared connection never answers", benchModbusSilent},
 		{"pull", "cameras pulled at once, 1080p at 2 Mbit/s", pull},
+		{"record", "the same, and recorded to files that are fsynced every two seconds", record},
 		{"viewers", "one camera watched by 20 and by 200 over WebSocket: cost of a picture to a viewer", viewers},
 		{"wall", "16 cameras on the console's wall in Chromium: stalls, dropped pictures, growth", wall},
 		{"still", "JPEG from the cached key frame: embedded decoder, ffmpeg child, and kept ones made smaller", still},

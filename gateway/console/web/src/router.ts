@@ -18,6 +18,7 @@ export const router = createRouter({
     { path: '/events/:id', name: 'event', component: Event, props: true },
     { path: '/wall', name: 'wall', component: () => import('./rooms/Wall.vue') },
     { path: '/cameras/:id?', name: 'cameras', component: Cameras, props: true },
+    { path: '/cameras/:id/recordings', name: 'recordings', component: () => import('./rooms/Recordings.vue'), props: true },
     { path: '/password', name: 'password', component: Password },
     { path: '/register/:kind?', name: 'register', component: () => import('./rooms/Register.vue'), props: true },
     { path: '/register/:kind/:id', name: 'form', component: () => import('./rooms/Form.vue'), props: true },

@@ -3,6 +3,7 @@ import { commandEn } from './command.en'
 import { fieldEn } from './field.en'
 import { lettersEn } from './letters.en'
 import { steerEn } from './steer.en'
+import { recordingEn } from './recording.en'
 import { officeEn } from './office.en'
 import { playerEn } from './player.en'
 import { wallEn } from './wall.en'
@@ -15,6 +16,7 @@ export const en: Record<Key, string> = {
   ...lettersEn,
   ...steerEn,
   ...officeEn,
+  ...recordingEn,
   ...playerEn,
   ...wallEn,
   'app.name': 'Off-site supervision gateway',

@@ -3,6 +3,7 @@ import { commandZh } from './command.zh-CN'
 import { fieldZh } from './field.zh-CN'
 import { lettersZh } from './letters.zh-CN'
 import { steerZh } from './steer.zh-CN'
+import { recordingZh } from './recording.zh-CN'
 import { officeZh } from './office.zh-CN'
 import { playerZh } from './player.zh-CN'
 import { wallZh } from './wall.zh-CN'
@@ -15,6 +16,7 @@ export const zhCN = {
   ...lettersZh,
   ...steerZh,
   ...officeZh,
+  ...recordingZh,
   ...playerZh,
   ...wallZh,
   'app.name': '非现场监管网关',

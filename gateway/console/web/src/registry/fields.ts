@@ -157,6 +157,8 @@ export const fields: Record<Kind, Field[]> = {
     { path: 'username', label: 'field.username', kind: 'text' },
     { path: 'password', label: 'field.password', kind: 'secret' },
     { path: 'outlets', label: 'field.outlets', kind: 'things', of: 'outlets' },
+    { path: 'record', label: 'field.record', hint: 'field.recordHint', kind: 'select', choices: ['continuous', 'event'], words: 'option.record', empty: 'option.record.off' },
+    { path: 'record_days', label: 'field.record_days', hint: 'field.record_daysHint', kind: 'number', more: true },
     id,
     { path: 'transport', label: 'field.transport', hint: 'field.transportHint', kind: 'select', choices: ['tcp', 'udp'], empty: 'option.usual', more: true },
     { path: 'fingerprint', label: 'field.fingerprint', hint: 'field.fingerprintHint', kind: 'text', more: true },

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { clipPath, pieceAt, place, size, type Timeline } from './recording'
+
+const at = (s: number) => new Date(Date.UTC(2026, 0, 1) + s * 1000).toISOString()
+const ms = (s: number) => Date.parse(at(s))
+const timeline: Timeline = {
+  recorded: [{ from: at(0), to: at(60), bytes: 1 }, { from: at(120), to: at(7200), bytes: 1 }], gaps: [], events: [], bytes: 2, days: 15,
+}
+
+describe('pieceAt', () => {
+  it.each([
+    ['within a stretch', 10, 10, 60],
+    ['before all', -100, 0, 60],
+    ['in a gap', 90, 120, 720],
+    ['at the very end of a stretch', 59.9, 120, 720],
+    ['in a long stretch', 1000, 1000, 1600],
+  ])('%s', (_name, when, from, to) => expect(pieceAt(timeline, ms(when))).toEqual({ from: ms(from), to: ms(to) }))
+  it('has nothing behind the end', () => expect(pieceAt(timeline, ms(7200))).toBeUndefined())
+})
+
+it('places what reaches into a bar', () => {
+  expect(place(5, 10, 0, 20)).toEqual({ left: '25%', width: '25%' })
+  expect(place(-5, 40, 0, 20)).toEqual({ left: '0%', width: '100%' })
+  expect(place(30, 40, 0, 20)).toBeUndefined()
+})
+
+it('writes sizes and addresses', () => {
+  expect([size(12), size(1200), size(15_000_000), size(2.5e11)]).toEqual(['12 B', '1.2 KB', '15.0 MB', '250 GB'])
+  expect(clipPath('cam-1', { from: ms(0), to: ms(1) })).toBe('/cameras/cam-1/clip?from=2026-01-01T00%3A00%3A00.000Z&to=2026-01-01T00%3A00%3A01.000Z')
+})
