@@ -30,13 +30,14 @@ type wire struct {
 	text []byte // mended, to be read next
 	left int    // bytes of the interleaved frame that is being read
 
-	rate   int64 // bytes a second
+	rate   int64  // bytes a second
+	braked func() // called whenever the camera has sent more than rate
 	second time.Time
 	read   int64 // bytes in this second
 }
 
 func newWire(c net.Conn, host string, rate int64) *wire {
-	return &wire{Conn: c, r: bufio.NewReaderSize(c, wireBuffer), host: host, rate: rate}
+	return &wire{Conn: c, r: bufio.NewReaderSize(c, wireBuffer), host: host, rate: rate, braked: func() {}}
 }
 
 // Read gives what is there, several packets at once, and waits for the first byte.
@@ -172,6 +173,7 @@ func (w *wire) brake(n int) {
 		w.second, w.read = now, 0
 	}
 	if w.read += int64(n); w.read > w.rate {
+		w.braked()
 		time.Sleep(time.Second - now.Sub(w.second))
 	}
 }
