@@ -10,6 +10,9 @@ export function mutedUntil(kept: string | null, now: number): number {
   return until > now ? Math.min(until, now + longestMute) : 0
 }
 
+/** The ms that are left of a mute by a clock that may be a second behind. */
+export const leftOf = (until: number, now: number): number => Math.min(until - now, longestMute)
+
 /** Minutes and seconds that are left, as 9:05. */
 export function countdown(ms: number): string {
   const s = Math.max(0, Math.ceil(ms / 1000))
