@@ -19,6 +19,7 @@ type metrics struct {
 	messages, signIns, closed, slowed, clients, devices, cameras *prometheus.Desc
 	frames, videoBytes, damaged, framesLost, ring, viewer        *prometheus.Desc
 	packets, loggers, loggersClosed                              *prometheus.Desc
+	recorded, segments, unrecorded, kept                         *prometheus.Desc
 	watchersLost                                                 *prometheus.Desc
 }
 
@@ -59,6 +60,10 @@ func (b *Box) Metrics() prometheus.Collector {
 	m.framesLost = d("camera_lost_frames_total", "Frames that slow readers missed.", "camera")
 	m.ring = d("camera_ring_bytes", "Video kept in memory.", "camera")
 	m.viewer = d("camera_readers", "Readers of the feed.", "camera")
+	m.recorded = d("recording_written_bytes_total", "Bytes of recordings written.")
+	m.segments = d("recording_segments_total", "Segments of recordings that were ended.")
+	m.unrecorded = d("recording_lost_frames_total", "Frames that were gone before they could be recorded.")
+	m.kept = d("recording_kept_bytes", "Recordings that are kept.", "camera")
 	m.watchersLost = d("watchers_lost_updates_total", "Updates that slow watchers of the site missed.")
 	return m
 }
@@ -83,6 +88,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectLog(count, gauge)
 	m.collectField(count, gauge)
 	m.collectCameras(count, gauge)
+	m.collectRecordings(count, gauge)
 }
 
 type sampler func(d *prometheus.Desc, v float64, labels ...string)
@@ -156,6 +162,16 @@ func (m *metrics) collectCameras(count, gauge sampler) {
 		count(m.framesLost, float64(c.Lost), c.Camera)
 		gauge(m.ring, float64(c.RingBytes), c.Camera)
 		gauge(m.viewer, float64(c.Readers), c.Camera)
+	}
+}
+
+func (m *metrics) collectRecordings(count, gauge sampler) {
+	c := m.box.Recordings.Counts()
+	count(m.recorded, float64(c.Bytes))
+	count(m.segments, float64(c.Segments))
+	count(m.unrecorded, float64(c.Lost))
+	for camera, u := range m.box.Recordings.Usage() {
+		gauge(m.kept, float64(u.Bytes), camera)
 	}
 }
 

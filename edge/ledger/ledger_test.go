@@ -174,3 +174,42 @@ func TestDeadLettersShareARow(t *testing.T) {
 		t.Errorf("losses %+v, %v", losses, err)
 	}
 }
+
+func TestOverGivesWhatReachesIntoATime(t *testing.T) {
+	g := openLedger(t)
+	why := yardtest.Trouble("away")
+	for _, l := range []Loss{
+		{Kind: LossGap, Subject: "camera/a", Why: why, From: yardtest.After(0), To: yardtest.After(5000), Count: 1},
+		{Kind: LossGap, Subject: "camera/b", Why: why, From: yardtest.After(0), To: yardtest.After(5000), Count: 1},
+		{Kind: LossRecording, Subject: "recording/a", Why: why, From: yardtest.After(200_000), To: yardtest.After(300_000), Count: 1},
+		{Kind: LossGap, Subject: "camera/a", Why: why, From: yardtest.After(400_000), To: yardtest.After(400_000), Count: 1, Open: true},
+	} {
+		if err := g.Add(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		from, to int // ms
+		want     []int64
+	}{
+		{"all", 0, 600_000, []int64{5000, 300_000, 600_000}},
+		{"the first alone", 1000, 2000, []int64{5000}},
+		{"between", 100_000, 150_000, nil},
+		{"what goes on", 500_000, 600_000, []int64{600_000}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			list, err := g.Over(t.Context(), []string{"camera/a", "recording/a"}, yardtest.After(tt.from), yardtest.After(tt.to), yardtest.After(600_000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ends []int64
+			for _, l := range list {
+				ends = append(ends, l.To.Sub(yardtest.Noon).Milliseconds())
+			}
+			if diff := cmp.Diff(tt.want, ends); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
