@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
+	"offsite/edge/cameras"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 	"offsite/streams/rtsp/rtsptest"
@@ -66,6 +67,14 @@ func pullAll(ctx context.Context, addr string, n int, transport string, length t
 		feeds[i] = feed
 		g.Go(func() error { return source.Run(ctx, feed) })
 	}
+	g.Go(func() error {
+		return cameras.Headroom(ctx, func() (bytes int64) { // as the gateway does
+			for _, f := range feeds {
+				bytes += f.State().RingBytes
+			}
+			return bytes
+		})
+	})
 	g.Go(func() error {
 		defer cancel()
 		return measurePull(ctx, feeds, length)

@@ -64,6 +64,7 @@ func senderReport(ssrc uint32, i int, ahead time.Duration, more ...byte) []byte 
 }
 
 func TestOddCamerasAreUnderstood(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		camera  rtsptest.Raw
@@ -138,6 +139,7 @@ func TestOddCamerasAreUnderstood(t *testing.T) {
 }
 
 func TestHopelessCamerasAreTold(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		answer func(string, string) string
@@ -166,6 +168,7 @@ func TestHopelessCamerasAreTold(t *testing.T) {
 }
 
 func TestCameraTellsItsTime(t *testing.T) {
+	t.Parallel()
 	for _, more := range []string{"", "\x81\xca\x00\xff broken"} { // alone, and before a part that cannot be read
 		t.Run(fmt.Sprintf("%d bytes more", len(more)), func(t *testing.T) {
 			t.Parallel()
@@ -193,6 +196,7 @@ func TestCameraTellsItsTime(t *testing.T) {
 }
 
 func TestFloodIsBoundedAndTold(t *testing.T) {
+	t.Parallel()
 	cam := raw(t, rtsptest.Raw{Faster: 20})
 	feed, _ := pull(t, cam, rtsp.Config{Rate: 64 << 10})
 	frames(t, feed, 3)
@@ -206,12 +210,16 @@ func TestFloodIsBoundedAndTold(t *testing.T) {
 			break
 		}
 	}
+	if w := feed.State().Warnings; len(w) != 1 || w[0].Code != rtsp.CodeFlood {
+		t.Errorf("warned of %v", w)
+	}
 	if rate := float64(feed.State().Bytes-first) / time.Since(began).Seconds(); rate > 128<<10 {
 		t.Errorf("%.0f bytes a second were taken", rate)
 	}
 }
 
 func TestMissingKeyFramesAreTold(t *testing.T) {
+	t.Parallel()
 	cam := raw(t, rtsptest.Raw{Units: func(i int, u [][]byte) [][]byte {
 		if i > 0 && i%15 == 0 {
 			return [][]byte{{0x41, 0x9a, 0x80}} // a slice in the place of the key frame

@@ -125,6 +125,7 @@ func udpPair(t *testing.T) string {
 }
 
 func TestHandsOnToOurOwnPuller(t *testing.T) {
+	t.Parallel()
 	p, addr := handOn(t, rtsp.ServerConfig{})
 	source, err := rtsp.Open(again(addr, "/gate"), rtsp.Config{})
 	if err != nil {
@@ -157,6 +158,7 @@ func TestHandsOnToOurOwnPuller(t *testing.T) {
 }
 
 func TestReaderWhoseRightEndsIsSentAway(t *testing.T) {
+	t.Parallel()
 	p, addr := handOn(t, rtsp.ServerConfig{Recheck: 20 * time.Millisecond})
 	feed, ended := pull(t, again(addr, "/gate/sub"), rtsp.Config{})
 	settle(t, "no pictures", func() bool { return feed.State().Frames > 2 })
@@ -169,6 +171,7 @@ func TestReaderWhoseRightEndsIsSentAway(t *testing.T) {
 
 // TestSlowReaderDelaysNobody opens a reader that never reads, and one that does.
 func TestSlowReaderDelaysNobody(t *testing.T) {
+	t.Parallel()
 	feed := streams.NewFeed(streams.FeedConfig{})
 	feed.Connected()
 	group := large(t)
@@ -227,6 +230,7 @@ func TestSlowReaderDelaysNobody(t *testing.T) {
 }
 
 func TestHandsOnToFFmpeg(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("ffmpeg is not installed")
 	}
@@ -247,6 +251,7 @@ func TestHandsOnToFFmpeg(t *testing.T) {
 }
 
 func TestRefusesToHandOn(t *testing.T) {
+	t.Parallel()
 	p, addr := handOn(t, rtsp.ServerConfig{})
 	for _, tt := range []struct{ name, url, status string }{
 		{"no password", "rtsp://" + addr + "/gate", "401"},

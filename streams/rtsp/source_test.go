@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -19,7 +20,14 @@ import (
 	"offsite/streams/rtsp/rtsptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs many tests at once, whatever the cores: they wait for cameras that
+// play in real time.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // serve runs cameras for the test's time.
 func serve(t *testing.T, cfg rtsptest.Config) *rtsptest.Server {
@@ -79,6 +87,7 @@ func frames(t *testing.T, feed *streams.Feed, n int) []*streams.Frame {
 }
 
 func TestPullsFramesInOrder(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name      string
 		server    rtsptest.Config
@@ -122,6 +131,7 @@ func TestPullsFramesInOrder(t *testing.T) {
 }
 
 func TestFailuresAreTold(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		server rtsptest.Config
@@ -164,6 +174,7 @@ func TestFailuresAreTold(t *testing.T) {
 // What is published is what the camera encoded, byte for byte, whatever gets
 // lost on the way: a picture with a hole is never passed on.
 func TestLossLeavesNoHoles(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"tcp", "udp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
@@ -189,6 +200,7 @@ func TestLossLeavesNoHoles(t *testing.T) {
 }
 
 func TestStallIsNoticed(t *testing.T) {
+	t.Parallel()
 	s := serve(t, rtsptest.Config{})
 	feed, ended := pull(t, camera(s), rtsp.Config{Stall: 2 * time.Second})
 	frames(t, feed, 2)
@@ -200,6 +212,7 @@ func TestStallIsNoticed(t *testing.T) {
 }
 
 func TestDisappearanceIsNoticedAndTheNextRunGoesOn(t *testing.T) {
+	t.Parallel()
 	s := serve(t, rtsptest.Config{})
 	src, err := rtsp.Open(camera(s), rtsp.Config{})
 	if err != nil {
@@ -231,6 +244,7 @@ func TestDisappearanceIsNoticedAndTheNextRunGoesOn(t *testing.T) {
 }
 
 func TestResolutionChangesInBand(t *testing.T) {
+	t.Parallel()
 	s := serve(t, rtsptest.Config{})
 	feed, _ := pull(t, camera(s), rtsp.Config{})
 	frames(t, feed, 2)
@@ -257,6 +271,7 @@ func TestResolutionChangesInBand(t *testing.T) {
 }
 
 func TestOpenRefusesBadCameras(t *testing.T) {
+	t.Parallel()
 	_, err := rtsp.Open(devices.Camera{ID: "c", Site: "s", Name: "n", URL: "http://x/"}, rtsp.Config{})
 	if !errors.Is(err, devices.ErrInvalid) {
 		t.Errorf("got %v", err)

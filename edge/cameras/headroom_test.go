@@ -1,0 +1,55 @@
+package cameras
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPercentLeavesTheRingsOut(t *testing.T) {
+	const mib = 1 << 20
+	tests := []struct {
+		name        string
+		live, rings int64
+		want        int64
+	}{
+		{"nothing known", 0, 0, 100},
+		{"no rings", 40 * mib, 0, 100},
+		{"rings are half", 80 * mib, 40 * mib, 50},
+		{"rings are nearly all", 1000 * mib, 990 * mib, 10},
+		{"rings have grown since", 40 * mib, 60 * mib, 10},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := percent(tt.live, tt.rings); got != tt.want {
+				t.Errorf("%d %%, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestHeadroomIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runtime.GC() // else what is in use is not known
+		before := debug.SetGCPercent(100)
+		defer debug.SetGCPercent(before)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- Headroom(ctx, func() int64 { return 1 << 40 }) }()
+		time.Sleep(headroomEvery + time.Second)
+		synctest.Wait()
+		during := debug.SetGCPercent(leastPercent)
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		after := debug.SetGCPercent(100)
+		if during != leastPercent || after != 100 {
+			t.Errorf("%d %% during, %d %% after", during, after)
+		}
+	})
+}
