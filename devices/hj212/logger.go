@@ -39,49 +39,6 @@ type logger struct {
 	split  time.Time // DataTime of the packets of one exchange, for those that leave it out
 }
 
-// Places without a point are noted once a minute each, and not more of them than
-// a person would read.
-const (
-	lonelyEvery = time.Minute
-	lonelyMost  = 64
-)
-
-// lonely is a place with values that no point is bound to.
-type lonely struct {
-	noted time.Time
-	count int64 // of packets since
-}
-
-// unbound counts the places and gives how often those have come that are to be
-// noted now.
-func (l *logger) unbound(places []devices.FactorPlace, at time.Time) map[devices.FactorPlace]int64 {
-	if len(places) == 0 {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var due map[devices.FactorPlace]int64
-	for _, place := range places {
-		one := l.lonely[place]
-		if one == nil {
-			if len(l.lonely) >= lonelyMost {
-				continue
-			}
-			one = &lonely{}
-			l.lonely[place] = one
-		}
-		if one.count++; at.Sub(one.noted) < lonelyEvery {
-			continue
-		}
-		if due == nil {
-			due = make(map[devices.FactorPlace]int64)
-		}
-		due[place] = one.count
-		one.noted, one.count = at, 0
-	}
-	return due
-}
-
 // spot is a point at a place of a logger's packets.
 type spot struct {
 	point, site   string
