@@ -266,6 +266,7 @@ func (b *Box) acquire(ctx context.Context) error {
 	g.Go(func() error { return b.PTZ.Run(ctx) })
 	g.Go(func() error { return strays.Run(ctx) })
 	g.Go(func() error { return b.watchHealth(ctx) })
+	g.Go(func() error { return listen(ctx, "scenes", b.watchScenes) })
 	return g.Wait()
 }
 

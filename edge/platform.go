@@ -127,7 +127,7 @@ func eventBody(t breach.Transition, clock dispatch.Clock) dispatch.Event {
 	ev := t.Event
 	body := dispatch.Event{
 		ID: ev.ID, Revision: t.Revision, Step: dispatch.EventStep(t.Step), Kind: dispatch.EventKind(ev.Kind),
-		USCC: ev.USCC, RegionCode: ev.Region, Site: ev.Site, Outlet: ev.Outlet, Point: ev.Point, Factor: ev.Factor,
+		USCC: ev.USCC, RegionCode: ev.Region, Site: ev.Site, Outlet: ev.Outlet, Point: ev.Point, Factor: ev.Factor, Camera: ev.Camera,
 		Value: ev.Value, Peak: &ev.Peak, Unit: ev.Unit, Averaging: ev.Averaging, Limit: ev.LimitValue, LimitID: ev.Limit,
 		Standard: ev.Standard, Clause: ev.Clause, Level: dispatch.EventLevel(ev.Level), Mark: ev.Mark, ValidRatio: &ev.ValidRatio,
 		StartedAt: dispatch.At(ev.StartedAt), JudgedAt: dispatch.At(time.Now()), RuleVersion: ev.RuleVersion, RegItem: ev.RegItem,

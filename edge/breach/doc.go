@@ -29,6 +29,13 @@
 // same events with the same ids: an id is made of limit, point, the sequence of
 // the opening record in the log and the opening reading's time.
 //
+// # Faults
+//
+// Cameras have faults: lost, frozen, black, covered, moved. Whoever watches the
+// pictures opens and ends them ([Engine.OpenFault], [Engine.CloseFault]); they are
+// events like others, with a camera in place of point and value and the rule as
+// their limit, and have no row among the alarm states.
+//
 // # Alarm states (ISA-18.2)
 //
 // normal, unacknowledged, acknowledged, returned_unacknowledged; the words

@@ -60,13 +60,14 @@ const (
 type Event struct {
 	ID       string `json:"id"`
 	Revision int    `json:"revision"` // 1 when opened, one more for each step told
-	Kind     string `json:"kind"`     // alarm 报警
+	Kind     string `json:"kind"`     // alarm 报警, fault 故障
 	USCC     string `json:"uscc"`     // of the entity that answers for the site, GB 32100-2015
 	Region   string `json:"region_code"`
 	Site     string `json:"site"`
 	Outlet   string `json:"outlet"`
 	Point    string `json:"point"`
 	Factor   string `json:"factor"`
+	Camera   string `json:"camera,omitempty"` // of an event of a camera, which has no point
 
 	Value    float64   `json:"value"`                             // of the reading that opened it, as corrected
 	Original *float64  `json:"value_before_correction,omitempty"` // as first received, where a correction changed it
@@ -75,7 +76,7 @@ type Event struct {
 	Unit     string    `json:"unit"`
 
 	Averaging   string  `json:"averaging"`
-	Limit       string  `json:"limit"`       // id
+	Limit       string  `json:"limit"`       // id; of a fault its rule, such as camera_black
 	LimitValue  float64 `json:"limit_value"` // as it stood at opening
 	Level       string  `json:"level"`
 	Standard    string  `json:"standard,omitempty"`
@@ -155,6 +156,7 @@ type frozen struct {
 	Since       int64   `json:"breached_since"` // Unix milliseconds, as the next
 	Received    int64   `json:"received_at"`
 	Seq         uint64  `json:"seq"`
+	Camera      string  `json:"camera,omitempty"`
 }
 
 func (ev *Event) freeze() frozen {
@@ -162,7 +164,7 @@ func (ev *Event) freeze() frozen {
 		Kind: ev.Kind, USCC: ev.USCC, Region: ev.Region, Outlet: ev.Outlet, Factor: ev.Factor, Unit: ev.Unit,
 		Averaging: ev.Averaging, LimitValue: ev.LimitValue, Level: ev.Level, Standard: ev.Standard, Clause: ev.Clause,
 		RuleVersion: ev.RuleVersion, RegItem: ev.RegItem, Mark: ev.Mark, ValidRatio: ev.ValidRatio,
-		Since: ev.Since.UnixMilli(), Received: ev.ReceivedAt.UnixMilli(), Seq: ev.Seq,
+		Since: ev.Since.UnixMilli(), Received: ev.ReceivedAt.UnixMilli(), Seq: ev.Seq, Camera: ev.Camera,
 	}
 }
 
@@ -170,7 +172,7 @@ func (ev *Event) thaw(f frozen) {
 	ev.Kind, ev.USCC, ev.Region, ev.Outlet, ev.Factor, ev.Unit = f.Kind, f.USCC, f.Region, f.Outlet, f.Factor, f.Unit
 	ev.Averaging, ev.LimitValue, ev.Level, ev.Standard, ev.Clause = f.Averaging, f.LimitValue, f.Level, f.Standard, f.Clause
 	ev.RuleVersion, ev.RegItem, ev.Mark, ev.ValidRatio = f.RuleVersion, f.RegItem, f.Mark, f.ValidRatio
-	ev.Since, ev.ReceivedAt, ev.Seq = milli(f.Since), milli(f.Received), f.Seq
+	ev.Since, ev.ReceivedAt, ev.Seq, ev.Camera = milli(f.Since), milli(f.Received), f.Seq, f.Camera
 }
 
 // eventID names an event by what opened it. The reading's time is part of it

@@ -418,6 +418,9 @@ type Event struct {
 	// Averaging instant, rolling/10m, block/15m, hour, day
 	Averaging string `json:"averaging"`
 
+	// Camera 故障的摄像机；limit_id 为 camera_lost、camera_frozen、camera_black、camera_covered 或 camera_moved / camera that has the fault, which limit_id names
+	Camera string `json:"camera,omitempty,omitzero"`
+
 	// Clause 条款 / clause
 	Clause string `json:"clause,omitempty,omitzero"`
 

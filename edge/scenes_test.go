@@ -1,0 +1,151 @@
+package edge
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
+	"offsite/edge/breach"
+	"offsite/edge/yardtest"
+	"offsite/streams"
+	"offsite/streams/rtsp/rtsptest"
+)
+
+// TestFaultsOfACameraBecomeEvents finds a camera black, well, and retired.
+func TestFaultsOfACameraBecomeEvents(t *testing.T) {
+	cfg := Defaults()
+	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = t.TempDir(), "127.0.0.1:0", "none"
+	box, err := Open(t.Context(), cfg, Parts{Version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = box.Close() }()
+	yardtest.Register(t, box.Registry, yardtest.Yard()...)
+	yardtest.Register(t, box.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: "rtsp://127.0.0.1:1/x"})
+	s := scenes{Box: box, watches: map[string]*watched{}}
+	find := func(rule string, sure bool) {
+		t.Helper()
+		standing, err := box.Events.Faults(t.Context())
+		if err == nil {
+			err = s.tell(t.Context(), "eye", rule, sure, standing)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	faults := func() (list []string) {
+		t.Helper()
+		standing, err := box.Events.Faults(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range standing {
+			list = append(list, ev.Kind+" "+ev.Camera+" "+ev.Limit+" "+ev.State)
+		}
+		return list
+	}
+	steps := []struct {
+		name string
+		rule string
+		sure bool
+		want []string
+	}{
+		{"black", breach.CameraBlack, true, []string{"fault eye camera_black unacknowledged"}},
+		{"still black", breach.CameraBlack, true, []string{"fault eye camera_black unacknowledged"}},
+		{"not sure after a restart", "", false, []string{"fault eye camera_black unacknowledged"}},
+		{"moved instead", breach.CameraMoved, true, []string{"fault eye camera_moved unacknowledged"}},
+		{"well", "", true, nil},
+		{"lost", breach.CameraLost, true, []string{"fault eye camera_lost unacknowledged"}},
+	}
+	for _, step := range steps {
+		find(step.rule, step.sure)
+		if diff := cmp.Diff(step.want, faults()); diff != "" {
+			t.Errorf("%s: %s", step.name, diff)
+		}
+	}
+	if err := s.round(t.Context()); err != nil { // no task runs for the camera: it is as good as retired
+		t.Fatal(err)
+	}
+	if left := faults(); left != nil {
+		t.Errorf("left %v", left)
+	}
+	all, err := box.Events.Events(t.Context(), breach.Filter{})
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%d events: %v", len(all), err)
+	}
+	ends := map[string]string{}
+	for _, ev := range all {
+		ends[ev.Limit] = ev.EndReason + " " + ev.Signal
+		if r, err := box.Evidence.Of(t.Context(), ev.ID); err != nil || len(r.Items) != 4 || r.Items[0].Camera != "eye" {
+			t.Errorf("evidence %+v: %v", r, err)
+		}
+	}
+	want := map[string]string{breach.CameraBlack: "recovered recovered", breach.CameraMoved: "recovered recovered", breach.CameraLost: "not_measured unknown"}
+	if diff := cmp.Diff(want, ends); diff != "" {
+		t.Error(diff)
+	}
+	if depth, err := box.Outbox.Depth(t.Context()); err != nil || depth.Waiting != 6 {
+		t.Errorf("%d messages wait: %v", depth.Waiting, err)
+	}
+}
+
+// TestARealCameraIsLookedAt pulls a camera that plays and looks at it.
+func TestARealCameraIsLookedAt(t *testing.T) {
+	server, err := rtsptest.Listen(rtsptest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	b := startBox(t, t.TempDir(), nil)
+	yardtest.Register(t, b.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: server.URL("cam"), Pull: devices.PullAlways})
+	b.await("the camera", func(u Update) bool { return u.Camera != nil && u.Camera.Connected })
+	feed, err := b.Cameras.Feed("eye", devices.MainProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := feed.Subscribe()
+	defer r.Close()
+	for keys := 0; keys < 3; {
+		f, err := r.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Key {
+			keys++
+		}
+	}
+	s := scenes{Box: b.Box, watches: map[string]*watched{}}
+	if rule, sure := s.look(t.Context(), b.Cameras.Status()[0]); rule != "" || sure {
+		t.Errorf("found %q, sure %v", rule, sure)
+	}
+	if w := s.watches["eye"]; w == nil || w.looks != 1 || w.view.Colour == 0 {
+		t.Errorf("not looked at: %+v", w != nil)
+	}
+}
+
+func TestSameKeys(t *testing.T) {
+	frame := func(key bool, text string) *streams.Frame {
+		return &streams.Frame{Key: key, NALUs: [][]byte{[]byte(text)}, At: time.Now()}
+	}
+	tests := []struct {
+		name   string
+		frames []*streams.Frame
+		want   bool
+	}{
+		{"none", nil, false},
+		{"one says nothing", []*streams.Frame{frame(true, "a"), frame(false, "b")}, false},
+		{"two alike", []*streams.Frame{frame(true, "a"), frame(false, "b"), frame(true, "a")}, true},
+		{"one of three differs", []*streams.Frame{frame(true, "a"), frame(true, "b"), frame(true, "b")}, false},
+	}
+	for _, tt := range tests {
+		if _, same := sameKeys(tt.frames); same != tt.want {
+			t.Errorf("%s: %v", tt.name, same)
+		}
+	}
+}
