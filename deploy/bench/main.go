@@ -37,6 +37,7 @@ func measurements() []measurement {
 		{"record", "the same, and recorded to files that are fsynced every two seconds", record},
 		{"viewers", "one camera watched by 20 and by 200 over WebSocket: cost of a picture to a viewer", viewers},
 		{"wall", "16 cameras on the console's wall in Chromium: stalls, dropped pictures, growth", wall},
+		{"viewers-webrtc", "the same by WebRTC, viewers in a process of their own", webrtcViewers},
 		{"first-picture", "the console's player in Chromium: asked for -> first picture of a running feed", firstPicture},
 		{"glass", "the console's player in Chromium: drawn at the camera -> shown, by a time code in the picture", glass},
 		{"still", "JPEG from the cached key frame: embedded decoder, ffmpeg child, and kept ones made smaller", still},

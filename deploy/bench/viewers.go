@@ -31,23 +31,9 @@ func viewers(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	path, remove, err := cameraClip(ctx)
+	clip, err := shownClip(ctx)
 	if err != nil {
 		return err
-	}
-	defer remove()
-	data, err := os.ReadFile(path) //nolint:gosec // just made
-	if err != nil {
-		return err
-	}
-	var clip []*streams.Frame
-	assembler := streams.NewAssembler(streams.H264, nil, nil, nil)
-	for i, unit := range streams.CutUnits(streams.H264, streams.SplitAnnexB(data)) {
-		f, err := assembler.Frame(unit, time.Duration(i)*time.Second/25, time.Time{})
-		if err != nil || f == nil {
-			return fmt.Errorf("picture %d: %w", i, err)
-		}
-		clip = append(clip, f)
 	}
 	for _, n := range []int{max(1, *most/10), *most} {
 		if err := viewBy(ctx, clip, n, time.Duration(*seconds*float64(time.Second))); err != nil {
@@ -55,6 +41,29 @@ func viewers(ctx context.Context, args []string) error {
 		}
 	}
 	return nil
+}
+
+// shownClip makes the frames of the camera's clip.
+func shownClip(ctx context.Context) ([]*streams.Frame, error) {
+	path, remove, err := cameraClip(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	data, err := os.ReadFile(path) //nolint:gosec // just made
+	if err != nil {
+		return nil, err
+	}
+	var clip []*streams.Frame
+	assembler := streams.NewAssembler(streams.H264, nil, nil, nil)
+	for i, unit := range streams.CutUnits(streams.H264, streams.SplitAnnexB(data)) {
+		f, err := assembler.Frame(unit, time.Duration(i)*time.Second/25, time.Time{})
+		if err != nil || f == nil {
+			return nil, fmt.Errorf("picture %d: %w", i, err)
+		}
+		clip = append(clip, f)
+	}
+	return clip, nil
 }
 
 // viewBy lets n viewers watch for length.
