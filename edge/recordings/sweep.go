@@ -30,26 +30,37 @@ func (r *Recordings) sweep(ctx context.Context) error {
 	swept := time.Time{}
 	for {
 		now := time.Now()
-		used, err := r.cfg.Used()
-		if err != nil {
-			return err
-		}
-		if now.Sub(swept) >= sweepEvery || used >= r.cfg.Tidy {
+		due := now.Sub(swept) >= sweepEvery
+		if due {
 			swept = now
-			if err := r.tidy(ctx, now, used); err != nil {
-				return err
-			}
-			if used, err = r.cfg.Used(); err != nil {
-				return err
-			}
 		}
-		r.judge(now, used)
+		// What goes wrong here must not end the recordings.
+		if err := r.inspect(ctx, now, due); err != nil && ctx.Err() == nil {
+			r.cfg.Log.ErrorContext(ctx, "recordings not tidied", "err", err)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// inspect looks at the disk, deletes what is over where that is due, and draws
+// its conclusions.
+func (r *Recordings) inspect(ctx context.Context, now time.Time, due bool) error {
+	used, err := r.cfg.Used()
+	if err != nil {
+		return err
+	}
+	if due || used >= r.cfg.Tidy {
+		err = r.tidy(ctx, now, used)
+		if after, failed := r.cfg.Used(); failed == nil {
+			used = after
+		}
+	}
+	r.judge(now, used)
+	return err
 }
 
 // judge stops recording on a disk that is too full, lets it go on, and says what

@@ -135,9 +135,12 @@ func (a *Archive) list(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Load mends what a crash has left and counts what there is. Call it once,
-// before anything records.
+// Load mends what a crash has left and counts what there is. Call it before
+// anything records, and again only when nothing does.
 func (a *Archive) Load() error {
+	a.mu.Lock()
+	a.used = map[string]map[string]int64{}
+	a.mu.Unlock()
 	cameras, err := a.list(".")
 	if err != nil {
 		return err

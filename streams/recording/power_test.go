@@ -111,7 +111,7 @@ func recordUntilThePowerFails(t *testing.T, disk string) (shown int) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for lines.Scan() && shown < 85 {
+	for lines.Scan() && shown < 50 {
 		if _, err := fmt.Sscanf(lines.Text(), "shown %d", &shown); err != nil {
 			continue
 		}

@@ -342,6 +342,9 @@ func TestUsageFollowsWhatIsThere(t *testing.T) {
 		record(t, a, feed, func() { play(feed, clip, 10*time.Second) })
 	})
 	u := a.Usage()["cam-1"]
+	if err := a.Load(); err != nil || a.Usage()["cam-1"] != u {
+		t.Errorf("counted again: %+v, %v", a.Usage(), err)
+	}
 	if again := archive(t, dir, recording.Config{}).Usage()["cam-1"]; again != u || u.Bytes == 0 {
 		t.Errorf("counted %+v, found %+v", u, again)
 	}
