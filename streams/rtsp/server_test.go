@@ -250,6 +250,26 @@ func TestHandsOnToFFmpeg(t *testing.T) {
 	}
 }
 
+func TestHandsOnToGStreamer(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("gst-launch-1.0"); err != nil {
+		t.Skip("GStreamer is not installed")
+	}
+	_, addr := handOn(t, rtsp.ServerConfig{UDP: udpPair(t)})
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			out, err := exec.CommandContext(ctx, "gst-launch-1.0", "-q", "rtspsrc", "location=rtsp://"+addr+"/gate", "user-id=nvr", "user-pw=secret",
+				"protocols="+transport, "latency=100", "!", "rtph264depay", "!", "h264parse", "!", "identity", "eos-after=15", "!", "fakesink", "sync=false").CombinedOutput()
+			if err != nil || len(out) > 0 {
+				t.Errorf("gst-launch: %v: %s", err, out)
+			}
+		})
+	}
+}
+
 func TestRefusesToHandOn(t *testing.T) {
 	t.Parallel()
 	p, addr := handOn(t, rtsp.ServerConfig{})
