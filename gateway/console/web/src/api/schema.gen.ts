@@ -3225,10 +3225,10 @@ export interface components {
             /** @description 1 when opened, one more for each step told */
             revision: number;
             /**
-             * @description alarm 报警 is all that instant limits raise
+             * @description alarm 报警: an instant limit, or something that a camera has recognised; fault 故障: a camera does not see what it ought to
              * @enum {string}
              */
-            kind: "alarm";
+            kind: "alarm" | "fault";
             /** @description Of the entity that answers for the site */
             uscc: string;
             region_code: string;
@@ -3236,6 +3236,8 @@ export interface components {
             outlet: string;
             point: string;
             factor: string;
+            /** @description Of an event of a camera, which has no point; of a fault found in its picture limit says which: camera_lost, camera_frozen, camera_black, camera_covered, camera_moved */
+            camera?: string;
             /**
              * Format: double
              * @description Of the reading that opened it, as corrected
@@ -3316,10 +3318,10 @@ export interface components {
             /** @description 1 when opened, one more for each step told */
             revision: number;
             /**
-             * @description alarm 报警 is all that instant limits raise
+             * @description alarm 报警: an instant limit, or something that a camera has recognised; fault 故障: a camera does not see what it ought to
              * @enum {string}
              */
-            kind: "alarm";
+            kind: "alarm" | "fault";
             /** @description Of the entity that answers for the site */
             uscc: string;
             region_code: string;
@@ -3327,6 +3329,8 @@ export interface components {
             outlet: string;
             point: string;
             factor: string;
+            /** @description Of an event of a camera, which has no point; of a fault found in its picture limit says which: camera_lost, camera_frozen, camera_black, camera_covered, camera_moved */
+            camera?: string;
             /**
              * Format: double
              * @description Of the reading that opened it, as corrected
