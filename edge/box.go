@@ -18,6 +18,7 @@ import (
 	"offsite/devices/networks"
 	"offsite/devices/registry"
 	"offsite/devices/state"
+	"offsite/edge/alerts"
 	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/edge/cameras"
@@ -64,6 +65,7 @@ type Box struct {
 	Board      *field.Board
 	Cameras    *cameras.Feeds
 	PTZ        *ptz.Room
+	Alerts     *alerts.Room
 	Recordings *recordings.Recordings
 	WebRTC     *whep.Server
 
@@ -173,6 +175,7 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	b.WebRTC = whep.New(b.cfg.Video.WebRTC, b.logger)
 	control := onvif.Config{Dial: b.guard.Dial}
 	b.PTZ = ptz.New(ptz.By(b.Registry, control, b.logger))
+	b.Alerts = alerts.New(alerts.Config{Book: recognised{b}, Registry: b.Registry, ONVIF: control, Changed: b.cameraChanged, Log: b.logger})
 	b.Cameras = cameras.New(cameras.Config{
 		ONVIF:  control,
 		WebRTC: b.WebRTC,
@@ -264,6 +267,7 @@ func (b *Box) acquire(ctx context.Context) error {
 	g.Go(func() error { return field.NewAgent(cfg).Run(ctx) })
 	g.Go(func() error { return b.Board.Run(ctx) })
 	g.Go(func() error { return b.PTZ.Run(ctx) })
+	g.Go(func() error { return listen(ctx, "alerts", b.Alerts.Run) })
 	g.Go(func() error { return strays.Run(ctx) })
 	g.Go(func() error { return b.watchHealth(ctx) })
 	g.Go(func() error { return listen(ctx, "scenes", b.watchScenes) })

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/edge/alerts"
 	"offsite/edge/cameras"
 	"offsite/edge/ptz"
 	"offsite/gateway/accounts"
@@ -143,4 +144,34 @@ func TestRecordersAreRegisteredAtOnce(t *testing.T) {
 	b.call("POST", "/api/v1/cameras:inspect", bearer(b.token(accounts.FieldEngineer, "b")), map[string]any{"camera": map[string]any{"site": "a", "onvif": "http://10.0.0.9/"}}).problem(400, "unknown_site")
 	elsewhere := map[string]any{"site": "a", "name": "x", "url": "rtsp://10.0.0.9/1", "onvif": "http://10.0.0.10/"}
 	b.call("POST", "/api/v1/cameras:adopt", engineer, map[string]any{"cameras": []any{elsewhere}}).problem(400, "other_host")
+}
+
+// alerting takes everything for one event.
+type alerting struct{}
+
+func (alerting) Tell(_ context.Context, a alerts.Alert) (string, error) {
+	if a.Type == "fire" && a.Once {
+		return "", nil
+	}
+	return "ca-1", nil
+}
+
+func TestCameraEventsArePushed(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	box := bearer(b.token(accounts.Integrator, "a"))
+	at := "/api/v1/cameras/cam-a/events"
+	var taken api.CameraEventTaken
+	b.call("POST", at, box, map[string]any{"id": "1", "type": "smoke", "on": true}).want(202).into(&taken)
+	if taken.Event != "ca-1" {
+		t.Errorf("%+v", taken)
+	}
+	b.call("POST", at, box, map[string]any{"id": "2", "type": "fire"}).want(202).into(&taken)
+	if taken.Event != "" {
+		t.Errorf("%+v", taken)
+	}
+	b.call("POST", at, box, map[string]any{"id": "", "type": "ghost"}).want(400)
+	b.call("POST", at, bearer(b.token(accounts.Integrator, "b")), map[string]any{"id": "1", "type": "smoke"}).problem(404, "not_found")
+	b.call("POST", at, bearer(b.token(accounts.Staff)), map[string]any{"id": "1", "type": "smoke"}).problem(403, "role_not_allowed")
 }

@@ -31,7 +31,7 @@ func Site(b *edge.Box) api.Backend {
 		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Recordings: b.Recordings, Events: siteEvents{b},
 		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
 	}
-	backend.Finder, backend.Steering = b.Cameras, b.PTZ
+	backend.Finder, backend.Steering, backend.Alerts = b.Cameras, b.PTZ, b.Alerts
 	if b.Loggers != nil { // else it would be an interface that holds nothing
 		backend.Loggers = b.Loggers
 	}
@@ -83,6 +83,9 @@ func cameraStatus(b *edge.Box, c *cameras.Status) api.CameraStatus {
 	st.Idle, st.Halted = c.Idle, c.Halted
 	for _, w := range c.Warnings {
 		st.Warnings = append(st.Warnings, *api.ProblemOf(w))
+	}
+	if p := b.Alerts.Drift(c.Camera); p != nil {
+		st.Warnings = append(st.Warnings, *api.ProblemOf(p))
 	}
 	if c.Clock.Known {
 		st.ClockOffset = devices.Duration(c.Clock.Offset)

@@ -54,6 +54,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("DELETE", "/api/v1/cameras/cam-a/"+b.offer("cam-a", "", root).want(201).header.Get("Location"), nil, nil).want(200)
 	b.call("POST", "/api/v1/cameras/cam-a:retry", root, nil).want(204)
 	b.steer("cam-a", root)
+	b.call("POST", "/api/v1/cameras/cam-a/events", root, map[string]any{"id": "1", "type": "smoke", "on": true}).want(202)
 	b.call("POST", "/api/v1/cameras:discover", root, map[string]any{}).want(200)
 	b.call("POST", "/api/v1/cameras:inspect", root, map[string]any{"camera": map[string]any{"onvif": "http://10.1.1.1/"}}).want(200)
 	b.call("POST", "/api/v1/devices:probe", root, map[string]any{"device": map[string]any{"driver": "modbus", "endpoint": "modbus://10.1.1.1", "modbus": map[string]any{"unit": 1}}}).want(200)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// KindAlarm 报警 is the only kind of event so far: an instantaneous set point
-// was passed. It is not an exceedance 超标.
+// KindAlarm 报警 says that an instantaneous set point was passed, or that a camera
+// has recognised something. It is not an exceedance 超标.
 const KindAlarm = "alarm"
 
 // Steps in the life of an event that the platform is told.

@@ -228,7 +228,8 @@ func byVerb(handlers map[string]echo.HandlerFunc) echo.HandlerFunc {
 func (a *API) handlers() map[string]echo.HandlerFunc {
 	m := map[string]echo.HandlerFunc{
 		"discoverCameras": a.discoverCameras, "inspectCamera": a.inspectCamera, "adoptCameras": a.adoptCameras,
-		"getPTZ": a.getPTZ, "movePTZ": a.movePTZ, "stopPTZ": a.stopPTZ, "lookPTZ": a.lookPTZ, "patrolPTZ": a.patrolPTZ, "rememberPTZ": a.rememberPTZ, "forgetPTZ": a.forgetPTZ,
+		"tellCameraEvent": a.tellCameraEvent,
+		"getPTZ":          a.getPTZ, "movePTZ": a.movePTZ, "stopPTZ": a.stopPTZ, "lookPTZ": a.lookPTZ, "patrolPTZ": a.patrolPTZ, "rememberPTZ": a.rememberPTZ, "forgetPTZ": a.forgetPTZ,
 		"getSetup": a.getSetup, "setUp": a.setUp, "signIn": a.signIn, "signInByLink": a.signInByLink, "signOut": a.signOut,
 		"getMe": a.getMe, "changePassword": a.changePassword, "createTicket": a.createTicket,
 		"getMyWalls": a.getMyWalls, "replaceMyWalls": a.replaceMyWalls,

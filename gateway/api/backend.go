@@ -30,6 +30,7 @@ type Backend struct {
 	Lookout    Lookout
 	Finder     Finder
 	Steering   Steering
+	Alerts     Alerts
 	Writers    map[string]Writer // by driver; the others cannot write
 	Loggers    Loggers           // nil: the gateway does not listen for any
 	Discovery  Discovery

@@ -421,6 +421,25 @@ type CameraAdoptResult struct {
 // CameraChannel One eye of a device
 type CameraChannel = onvif.Channel
 
+// CameraEvent defines model for CameraEvent.
+type CameraEvent struct {
+	// At When; absent: now. At most 10 minutes ago and 5 s ahead, else now
+	At time.Time `json:"at,omitempty,omitzero"`
+
+	// ID Of the teller; the same again is the same thing
+	ID string `json:"id"`
+
+	// On It began, or ended; absent: it has no end of its own
+	On   *bool  `json:"on,omitempty"`
+	Type string `json:"type"`
+}
+
+// CameraEventTaken defines model for CameraEventTaken.
+type CameraEventTaken struct {
+	// Event Id of the event that stands; empty for none
+	Event string `json:"event"`
+}
+
 // CameraFinds defines model for CameraFinds.
 type CameraFinds struct {
 	Items []CameraFound `json:"items"`
@@ -1958,9 +1977,6 @@ type GetHLSParams struct {
 
 	// UnderscoreHLSPart Part of it to wait for
 	UnderscoreHLSPart int64 `form:"_HLS_part,omitempty" json:"_HLS_part,omitempty,omitzero"`
-
-	// UnderscoreHLSSkip YES: only what is new
-	UnderscoreHLSSkip string `form:"_HLS_skip,omitempty" json:"_HLS_skip,omitempty,omitzero"`
 }
 
 // ViewLiveParams defines parameters for ViewLive.
@@ -2246,6 +2262,9 @@ type CreateCameraJSONRequestBody = Camera
 
 // ReplaceCameraJSONRequestBody defines body for ReplaceCamera for application/json ContentType.
 type ReplaceCameraJSONRequestBody = Camera
+
+// TellCameraEventJSONRequestBody defines body for TellCameraEvent for application/json ContentType.
+type TellCameraEventJSONRequestBody = CameraEvent
 
 // ForgetPTZJSONRequestBody defines body for ForgetPTZ for application/json ContentType.
 type ForgetPTZJSONRequestBody = PTZPreset

@@ -1,0 +1,296 @@
+// Package alerts takes in what cameras, and boxes beside them, recognise by
+// themselves: smoke, fire, intrusion, lines crossed, motion, tampering. It comes
+// by ONVIF pull points and by HTTP pushes, and becomes events.
+//
+// Each type of each camera is one alert. It opens an event when it has been on
+// for Config.OnDelay, and ends it when it has been off for Config.OffDelay
+// without a break; what is told again meanwhile changes nothing. Something that
+// has no end, as a line that was crossed, is off at once. A push that is sent
+// again under its id changes nothing either; the last 256 ids of a camera are
+// remembered, and an event's id derives from the id that opened it, so that a
+// push that is repeated after a restart does not open it twice.
+//
+// A camera may tell 30 things at once and then one a second; the rest is refused.
+package alerts
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"offsite/devices"
+	"offsite/devices/registry"
+	"offsite/streams/onvif"
+)
+
+// Alert is one thing that was told.
+type Alert struct {
+	Camera string
+	Type   string // of devices.AlertTypes
+	ID     string // of the teller; makes a repeat known. Empty: none
+	At     time.Time
+	On     bool // it began, or ended
+	Once   bool // it has no end
+}
+
+// book keeps the events; see the Box of edge.
+type book interface {
+	// Open stores an event and gives its id; it is open false where that event is
+	// over already.
+	Open(ctx context.Context, a Alert) (event string, open bool, err error)
+	Close(ctx context.Context, event string, at time.Time) error
+	// Standing gives the events that are open.
+	Standing(ctx context.Context) (map[string]Alert, error)
+}
+
+// Config of a Room.
+type Config struct {
+	Book     book
+	Registry *registry.Registry
+	ONVIF    onvif.Config
+	OnDelay  time.Duration // 0
+	OffDelay time.Duration // 30 s
+	Changed  func(camera string)
+	Log      *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	if c.OffDelay <= 0 {
+		c.OffDelay = 30 * time.Second
+	}
+	if c.Changed == nil {
+		c.Changed = func(string) {}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Room takes alerts in while it runs.
+type Room struct {
+	cfg    Config
+	told   chan telling
+	clocks clocks
+
+	// What follows is Run's own.
+	alerts map[key]*alert
+	ids    map[string][]string // the last of each camera
+	tokens map[string]*bucket
+}
+
+// New gives a Room.
+func New(cfg Config) *Room {
+	cfg.setDefaults()
+	return &Room{cfg: cfg, told: make(chan telling), clocks: newClocks(), alerts: map[key]*alert{}, ids: map[string][]string{}, tokens: map[string]*bucket{}}
+}
+
+// telling is an alert whose teller waits.
+type telling struct {
+	Alert
+	answer chan answer
+}
+
+type answer struct {
+	event string
+	err   error
+}
+
+type key struct{ camera, kind string }
+
+// alert is the state of one type of a camera.
+type alert struct {
+	first Alert     // that began the pending event
+	on    bool      // as it was told last
+	since time.Time // from when on's delay counts, by our clock
+	off   time.Time // when it was told to be over
+	event string    // open; empty for none
+}
+
+// bucket bounds what a camera tells.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+const (
+	mostAtOnce = 30
+	mostIDs    = 256
+	again      = 5 * time.Second // after the book could not be written
+)
+
+// Tell takes an alert in. It returns when what follows of it is stored, with the
+// id of the event that stands, "" for none. Its errors are Problems.
+func (r *Room) Tell(ctx context.Context, a Alert) (event string, err error) {
+	t := telling{a, make(chan answer, 1)}
+	select {
+	case r.told <- t:
+	case <-ctx.Done():
+		return "", &devices.Problem{Kind: devices.ErrUnavailable, Code: "alerts_busy", ZH: "网关正忙或正在停止，请稍后重发", EN: "the gateway is busy or stopping; send it again later"}
+	}
+	select {
+	case done := <-t.answer:
+		return done.event, done.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// Run takes alerts in, and listens to cameras, until ctx ends.
+func (r *Room) Run(ctx context.Context) error {
+	standing, err := r.cfg.Book.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	clear(r.alerts)
+	for event, a := range standing { // whether they go on is told anew, or they end
+		r.alerts[key{a.Camera, a.Type}] = &alert{first: a, event: event, since: time.Now(), off: time.Now()}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.decide(ctx) })
+	g.Go(func() error { return r.listen(ctx) })
+	return g.Wait()
+}
+
+// decide owns the alerts.
+func (r *Room) decide(ctx context.Context) error {
+	for {
+		due := time.NewTimer(r.untilNext(time.Now()))
+		select {
+		case t := <-r.told:
+			event, err := r.take(ctx, t.Alert)
+			t.answer <- answer{event, err}
+		case <-due.C:
+			r.settle(ctx, time.Now())
+		case <-ctx.Done():
+			due.Stop()
+			return context.Cause(ctx)
+		}
+		due.Stop()
+	}
+}
+
+// untilNext is the time until a delay is over.
+func (r *Room) untilNext(now time.Time) time.Duration {
+	next := time.Hour
+	for _, a := range r.alerts {
+		switch {
+		case a.on && a.event == "":
+			next = min(next, a.since.Add(r.cfg.OnDelay).Sub(now))
+		case !a.on && a.event != "":
+			next = min(next, a.since.Add(r.cfg.OffDelay).Sub(now))
+		}
+	}
+	return max(0, next)
+}
+
+// take moves one alert.
+func (r *Room) take(ctx context.Context, a Alert) (string, error) {
+	now := time.Now()
+	at := key{a.Camera, a.Type}
+	state := r.alerts[at]
+	if a.ID != "" && slices.Contains(r.ids[a.Camera], a.Type+" "+a.ID) {
+		if state != nil {
+			return state.event, nil
+		}
+		return "", nil
+	}
+	if !r.spend(a.Camera, now) {
+		return "", &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many", ZH: "该摄像机的事件过多，请稍后重发", EN: "this camera tells too much; send it again later"}
+	}
+	if state == nil {
+		if !a.On {
+			r.remember(a)
+			return "", nil
+		}
+		state = &alert{}
+		r.alerts[at] = state
+	}
+	if a.On && state.event == "" && !state.on {
+		state.first = a
+	}
+	if a.On != state.on || a.Once {
+		state.on, state.since, state.off = a.On, now, now
+	}
+	if a.Once || (a.On && state.event == "" && now.Sub(state.since) >= r.cfg.OnDelay) {
+		if err := r.open(ctx, state); err != nil {
+			return "", err
+		}
+	}
+	state.on = state.on && !a.Once
+	r.remember(a)
+	event := state.event
+	r.tidy(at)
+	return event, nil
+}
+
+// open stores the event of an alert that has none.
+func (r *Room) open(ctx context.Context, state *alert) error {
+	if state.event != "" {
+		return nil
+	}
+	event, open, err := r.cfg.Book.Open(ctx, state.first)
+	if err == nil && open {
+		state.event = event
+	}
+	if err == nil && !open { // told again after a restart, when all was over
+		state.on = false
+	}
+	return err
+}
+
+// spend takes what one telling costs.
+func (r *Room) spend(camera string, now time.Time) bool {
+	b := r.tokens[camera]
+	if b == nil {
+		b = &bucket{left: mostAtOnce, at: now}
+		r.tokens[camera] = b
+	}
+	b.left = min(mostAtOnce, b.left+now.Sub(b.at).Seconds())
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+func (r *Room) remember(a Alert) {
+	if a.ID == "" {
+		return
+	}
+	list := append(r.ids[a.Camera], a.Type+" "+a.ID)
+	r.ids[a.Camera] = list[max(0, len(list)-mostIDs):]
+}
+
+// tidy forgets an alert that is off and has no event.
+func (r *Room) tidy(at key) {
+	if a := r.alerts[at]; !a.on && a.event == "" {
+		delete(r.alerts, at)
+	}
+}
+
+// settle opens and ends what has waited long enough. What cannot be stored is
+// tried again.
+func (r *Room) settle(ctx context.Context, now time.Time) {
+	for at, a := range r.alerts {
+		var err error
+		delay := r.cfg.OffDelay
+		switch {
+		case a.on && a.event == "" && now.Sub(a.since) >= r.cfg.OnDelay:
+			delay = r.cfg.OnDelay
+			err = r.open(ctx, a)
+		case !a.on && a.event != "" && now.Sub(a.since) >= r.cfg.OffDelay:
+			if err = r.cfg.Book.Close(ctx, a.event, a.off); err == nil {
+				a.event = ""
+			}
+		}
+		if err != nil {
+			r.cfg.Log.ErrorContext(ctx, "event of a camera not stored; will try again", "camera", at.camera, "err", err)
+			a.since = now.Add(again - delay)
+		}
+		r.tidy(at)
+	}
+}

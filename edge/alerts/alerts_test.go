@@ -1,0 +1,192 @@
+package alerts
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"offsite/devices"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ledger is a book that notes what is written into it.
+type ledger struct {
+	mu     sync.Mutex
+	began  time.Time
+	told   []string
+	broken bool
+	over   map[string]bool // by the teller's id: events that ended before a restart
+	stood  map[string]Alert
+}
+
+func (l *ledger) note(what string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken {
+		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "full", ZH: "满", EN: "full"}
+	}
+	l.told = append(l.told, time.Since(l.began).String()+" "+what)
+	return nil
+}
+
+func (l *ledger) Open(_ context.Context, a Alert) (string, bool, error) {
+	if l.over[a.ID] {
+		return "ev-" + a.ID, false, nil
+	}
+	return "ev-" + a.ID, true, l.note("open " + a.Type + " " + a.ID)
+}
+
+func (l *ledger) Close(_ context.Context, event string, at time.Time) error {
+	return l.note("close " + event + " as of " + at.Sub(l.began).String())
+}
+
+func (l *ledger) Standing(context.Context) (map[string]Alert, error) { return l.stood, nil }
+
+// inRoom runs the deciding part of a room in a bubble.
+func inRoom(t *testing.T, cfg Config, book *ledger, test func(ctx context.Context, r *Room)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		book.began = time.Now()
+		cfg.Book = book
+		r := New(cfg)
+		for event, a := range book.stood {
+			r.alerts[key{a.Camera, a.Type}] = &alert{first: a, event: event, since: time.Now(), off: time.Now()}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.decide(ctx) }()
+		test(ctx, r)
+		cancel()
+		<-ended
+	})
+}
+
+func (l *ledger) want(t *testing.T, told ...string) {
+	t.Helper()
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if diff := cmp.Diff(told, l.told); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func on(id string) Alert  { return Alert{Camera: "cam", Type: "smoke", ID: id, On: true} }
+func off(id string) Alert { return Alert{Camera: "cam", Type: "smoke", ID: id} }
+
+func TestRepeatsAreOneEvent(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	inRoom(t, Config{}, book, func(ctx context.Context, r *Room) {
+		tell := func(a Alert) string {
+			t.Helper()
+			event, err := r.Tell(ctx, a)
+			if err != nil {
+				t.Error(err)
+			}
+			return event
+		}
+		if tell(off("0")) != "" || tell(on("1")) != "ev-1" || tell(on("1")) != "ev-1" || tell(on("2")) != "ev-1" {
+			t.Error("the wrong event")
+		}
+		time.Sleep(10 * time.Second)
+		tell(off("3"))
+		time.Sleep(20 * time.Second)
+		tell(on("4")) // it flickers
+		time.Sleep(time.Minute)
+		tell(off("5"))
+		time.Sleep(10 * time.Second)
+		tell(off("6")) // does not begin the delay anew
+		time.Sleep(time.Hour)
+		if tell(on("4")) != "" || tell(on("1")) != "" { // late repeats
+			t.Error("a repeat opened an event")
+		}
+		tell(Alert{Camera: "cam", Type: "line_crossing", ID: "7", On: true, Once: true})
+		time.Sleep(10 * time.Second)
+		tell(Alert{Camera: "cam", Type: "line_crossing", ID: "8", On: true, Once: true})
+		time.Sleep(time.Hour)
+		book.want(t, "0s open smoke 1", "2m0s close ev-1 as of 1m30s", "1h1m40s open line_crossing 7", "1h2m20s close ev-7 as of 1h1m50s")
+	})
+}
+
+func TestShortAlertsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	inRoom(t, Config{OnDelay: 5 * time.Second}, book, func(ctx context.Context, r *Room) {
+		_, _ = r.Tell(ctx, on("1"))
+		time.Sleep(4 * time.Second)
+		_, _ = r.Tell(ctx, off("2"))
+		time.Sleep(time.Minute)
+		_, _ = r.Tell(ctx, on("3"))
+		time.Sleep(time.Minute)
+		book.want(t, "1m9s open smoke 3")
+	})
+}
+
+func TestWhatStoodBeforeARestartEnds(t *testing.T) {
+	t.Parallel()
+	book := &ledger{stood: map[string]Alert{"ev-0": on("0")}, over: map[string]bool{"9": true}}
+	inRoom(t, Config{}, book, func(ctx context.Context, r *Room) {
+		time.Sleep(time.Minute)
+		if event, err := r.Tell(ctx, on("9")); event != "" || err != nil { // sent again
+			t.Error(event, err)
+		}
+		time.Sleep(time.Minute)
+		book.want(t, "30s close ev-0 as of 0s")
+	})
+}
+
+func TestAFullDiskLosesNothing(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	inRoom(t, Config{}, book, func(ctx context.Context, r *Room) {
+		fill := func(broken bool) {
+			book.mu.Lock()
+			defer book.mu.Unlock()
+			book.broken = broken
+		}
+		fill(true)
+		if _, err := r.Tell(ctx, on("1")); err == nil {
+			t.Error("it was told as stored")
+		}
+		time.Sleep(7 * time.Second)
+		fill(false)
+		time.Sleep(10 * time.Second)
+		if event, err := r.Tell(ctx, on("1")); event != "ev-1" || err != nil { // sent again
+			t.Error(event, err)
+		}
+		_, _ = r.Tell(ctx, off("2"))
+		fill(true)
+		time.Sleep(32 * time.Second)
+		fill(false)
+		time.Sleep(time.Minute)
+		book.want(t, "10s open smoke 1", "52s close ev-1 as of 17s")
+	})
+}
+
+func TestAFloodIsRefused(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	inRoom(t, Config{}, book, func(ctx context.Context, r *Room) {
+		refused := 0
+		for i := range 100 {
+			if _, err := r.Tell(ctx, on(fmt.Sprint(i))); err != nil {
+				refused++
+			}
+		}
+		if refused != 100-mostAtOnce {
+			t.Errorf("%d refused", refused)
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := r.Tell(ctx, off("x")); err != nil {
+			t.Error(err)
+		}
+	})
+}
