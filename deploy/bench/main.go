@@ -40,6 +40,7 @@ func measurements() []measurement {
 		{"viewers-webrtc", "the same by WebRTC, viewers in a process of their own", webrtcViewers},
 		{"first-picture", "the console's player in Chromium: asked for -> first picture of a running feed", firstPicture},
 		{"glass", "the console's player in Chromium: drawn at the camera -> shown, by a time code in the picture", glass},
+		{"clip", "clips of an event: from their end to hashed and fsynced in the vault", clips},
 		{"still", "JPEG from the cached key frame: embedded decoder, ffmpeg child, and kept ones made smaller", still},
 	}
 }
