@@ -9,6 +9,9 @@
 // that it sends is bounded: heads and bodies of messages, parameter sets, access
 // units (8 MiB), pictures (16384 pixels a side), bytes a second.
 //
+// [Server] hands the pictures of feeds on to other video systems, H.264 and H.265,
+// as rtsp://host/{camera} and rtsp://host/{camera}/sub.
+//
 // It is the only package that knows gortsplib.
 package rtsp
 
