@@ -261,8 +261,10 @@ func (r *Room) remember(a Alert) {
 	if a.ID == "" {
 		return
 	}
-	list := append(r.ids[a.Camera], a.Type+" "+a.ID)
-	r.ids[a.Camera] = list[max(0, len(list)-mostIDs):]
+	r.ids[a.Camera] = append(r.ids[a.Camera], a.Type+" "+a.ID)
+	if list := r.ids[a.Camera]; len(list) > mostIDs {
+		r.ids[a.Camera] = list[len(list)-mostIDs:]
+	}
 }
 
 // tidy forgets an alert that is off and has no event.
