@@ -6,7 +6,7 @@
 // the directory of resources, the readings that the platform has subscribed to,
 // the long poll for commands, and their results. Events, evidence, acts and
 // blobs are handed over by the edge's outbox through [Client.PostEvent],
-// [Client.PutBlob] and [Client.PostAct]; an [Answer] says what becomes of the
+// [Client.PutBlob], [Client.PostAct] and [Client.PostStreamEnd]; an [Answer] says what becomes of the
 // message.
 //
 // # Commands
