@@ -65,6 +65,7 @@ func TestDispatchFromBehindNAT(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, url, ca := w.platform(t, dir)
+	media := w.mediaServer(t, dir, ca)
 	s := w.startSite(t, natInside{Binary: binary, Dir: dir, CA: ca, Platform: url, Code: p.Code()})
 
 	s.await(ctx, t, "ready", time.Minute)
@@ -100,6 +101,7 @@ func TestDispatchFromBehindNAT(t *testing.T) {
 	if kinds[dispatch.ResourceKindPoint] != 1 || kinds[dispatch.ResourceKindCamera] != 1 || kinds[dispatch.ResourceKindDevice] != 1 {
 		t.Errorf("directory: %v", kinds)
 	}
+	media.receives(ctx, t, p, ask)
 	if n := len(p.Acts()); n == 0 {
 		t.Error("no act was recorded")
 	}
@@ -317,7 +319,7 @@ func siteBehindNAT(t *testing.T, raw string) {
 	g.Go(func() error { return camera.Run(ctx) })
 	defer func() { cancel(); _ = g.Wait() }()
 
-	o, err := peers.StartOffsite(ctx, in.Binary, in.Dir, filepath.Join(in.Dir, "state"), "platform:\n  ca: "+in.CA+"\n")
+	o, err := peers.StartOffsite(ctx, in.Binary, in.Dir, filepath.Join(in.Dir, "state"), "platform:\n  ca: "+in.CA+"\n  push:\n    hosts: ["+natWorldIP+"]\n")
 	if err != nil {
 		t.Fatal(err)
 	}
