@@ -151,7 +151,7 @@ func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) e
 	}
 	key := "evidence"
 	if r.Complete {
-		key = "evidence/complete"
+		key = "complete"
 	}
 	body := eventBody(breach.Transition{Event: ev, Step: string(dispatch.EventStepEvidence), Revision: ev.Revision}, b.platform.Clock())
 	body.Evidence = evidenceBody(r)
