@@ -1300,6 +1300,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cameras/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what a camera, or a box beside it, has recognised
+         * @description It becomes an event with a picture of that camera, is told to the platform and ends 30 s after `on` was last false, or at once told. What is told again under an `id` changes nothing, and what is told
+         *     while such an event stands joins it. A camera may tell 30 things at once and then one a second: 503, code `too_many`, beyond that. A token is limited to sites.
+         */
+        post: operations["tellCameraEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cameras/{id}/ptz": {
         parameters: {
             query?: never;
@@ -2046,6 +2069,23 @@ export interface components {
              * @description Acquisition stopped then
              */
             readonly retired_at?: string;
+        };
+        CameraEvent: {
+            /** @description Of the teller; the same again is the same thing */
+            id: string;
+            /** @enum {string} */
+            type: "smoke" | "fire" | "intrusion" | "line_crossing" | "motion" | "tamper";
+            /** @description It began, or ended; absent: it has no end of its own */
+            on?: boolean | null;
+            /**
+             * Format: date-time
+             * @description When; absent: now. At most 10 minutes ago and 5 s ahead, else now
+             */
+            at?: string;
+        };
+        CameraEventTaken: {
+            /** @description Id of the event that stands; empty for none */
+            event: string;
         };
         CameraSearch: {
             /** @description Network cards to look by, by name; absent: all */
@@ -6388,6 +6428,33 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    tellCameraEvent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraEvent"];
+            };
+        };
+        responses: {
+            /** @description It is stored */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraEventTaken"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getPTZ: {
         parameters: {
             query?: never;
@@ -6698,8 +6765,6 @@ export interface operations {
                 _HLS_msn?: number;
                 /** @description Part of it to wait for */
                 _HLS_part?: number;
-                /** @description YES: only what is new */
-                _HLS_skip?: string;
             };
             header?: never;
             path: {
