@@ -241,7 +241,11 @@ func (b *Box) handOver(ctx context.Context, m outbox.Message) dispatch.Answer {
 		}
 	}
 	if m.Kind == messageStream {
-		return b.platform.PostStreamEnd(ctx, m.Key, m.Body)
+		a := b.platform.PostStreamEnd(ctx, m.Key, m.Body)
+		if a.Status == http.StatusNotFound || a.Status == http.StatusMethodNotAllowed {
+			a.Class = dispatch.Refused // a platform that has no such page still takes events
+		}
+		return a
 	}
 	return b.platform.PostEvent(ctx, m.Key, m.Body)
 }

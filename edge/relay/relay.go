@@ -110,6 +110,8 @@ type Relay struct {
 	cfg    Config
 	upload *Upload
 
+	showing sync.Mutex // one Changed at a time: the last one shows the last List
+
 	mu       sync.Mutex
 	admit    chan *session // to Run; nil while it does not run
 	over     <-chan struct{}
@@ -157,10 +159,17 @@ func (r *Relay) hold(ctx context.Context, s *session) {
 	r.mu.Unlock()
 	if s.opened() {
 		r.cfg.Log.InfoContext(ctx, "camera's pictures no longer go out", "camera", end.Camera, "reason", string(end.Reason), "took", end.At.Sub(end.Opened))
-		r.cfg.Changed()
+		r.show()
 		r.cfg.Ended(end)
 	}
 	s.finish(end)
+}
+
+// show tells that List is another.
+func (r *Relay) show() {
+	r.showing.Lock()
+	defer r.showing.Unlock()
+	r.cfg.Changed()
 }
 
 // Open begins a session and returns when its first frame is on its way. The
@@ -187,7 +196,7 @@ func (r *Relay) Open(ctx context.Context, o Order) (Session, error) {
 	select {
 	case <-s.first:
 		r.cfg.Log.InfoContext(ctx, "camera's pictures go out", "camera", o.Camera, "took", s.session().FirstFrame)
-		r.cfg.Changed()
+		r.show()
 		return s.session(), nil
 	case <-s.done:
 	case <-ctx.Done():
