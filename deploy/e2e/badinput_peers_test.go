@@ -109,11 +109,12 @@ func (p *program) badCamera(t *testing.T) {
 	said(t, *c.Problem, "camera_password", "password", "密码")
 	publish("offsite/seen/v", at(-time.Second, 150))
 	p.await("evidence", func() error { return wantCount(p.told("seen.v", dispatch.EventStepEvidence), 1) })
-	e := p.told("seen.v", dispatch.EventStepEvidence)[0].Evidence
-	if e.State != dispatch.EvidenceStateNone || len(e.Items) != 1 {
-		t.Fatalf("evidence %+v", e)
+	e := p.told("seen.v", dispatch.EventStepEvidence)[0]
+	it := ofBreach(e)
+	if e.Evidence.State != dispatch.EvidenceStateNone || it.Camera == "" {
+		t.Fatalf("evidence %+v", e.Evidence)
 	}
-	said(t, api.FieldProblem{Zh: e.Items[0].ReasonZh, En: e.Items[0].Reason}, "", "", "密码", "password")
+	said(t, api.FieldProblem{Zh: it.ReasonZh, En: it.Reason}, "", "", "密码", "password")
 	p.change("/cameras/gate", func(c thing) { c["password"] = "right-canary" })
 	p.await("the camera plays", func() error { return p.plays("gate") })
 	if strings.Contains(p.Out.String(), "canary") {
