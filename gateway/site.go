@@ -113,10 +113,10 @@ func (s siteCameras) WHEP(ctx context.Context, camera string, profile devices.Pr
 }
 
 func (s siteCameras) TrickleWHEP(session, fragment string) error {
-	return s.Box.WebRTC.Trickle(session, fragment)
+	return s.WebRTC.Trickle(session, fragment)
 }
 
-func (s siteCameras) CloseWHEP(session string) error { return s.Box.WebRTC.Close(session) }
+func (s siteCameras) CloseWHEP(session string) error { return s.WebRTC.Close(session) }
 
 func (s siteCameras) Retry(camera string) error { return s.Box.Cameras.Retry(camera) }
 

@@ -66,7 +66,9 @@ func TestConsoleActs(t *testing.T) {
 	if v, _ := slave.Unit(3).Get(modbustest.Holding, 3); v != 255 {
 		t.Errorf("the register holds %d", v)
 	}
-	var trail struct{ Items []struct{ Act, Result, Purpose string } }
+	var trail struct {
+		Items []struct{ Act, Result, Purpose string }
+	}
 	if err := gateway.Do(t.Context(), http.MethodGet, "/audit?act=point.write", nil, &trail); err != nil {
 		t.Fatal(err)
 	}
