@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -208,9 +207,9 @@ func (s platformSite) Execute(ctx context.Context, c dispatch.Command) (dispatch
 }
 
 func (s platformSite) takeSnapshot(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	var args dispatch.SnapshotArgs
-	if err := json.Unmarshal(c.Args, &args); err != nil {
-		return dispatch.Result{}, devices.Invalid("args", "bad_json", "参数无法解析", "the arguments cannot be read")
+	args, err := arguments[dispatch.SnapshotArgs](c)
+	if err != nil {
+		return dispatch.Result{}, err
 	}
 	still, err := s.Cameras.Take(ctx, args.Camera)
 	if err != nil {
@@ -224,19 +223,18 @@ func (s platformSite) takeSnapshot(ctx context.Context, c dispatch.Command) (dis
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	data, err := json.Marshal(dispatch.SnapshotData{
+	return given(dispatch.SnapshotData{
 		Camera: args.Camera, CapturedAt: dispatch.At(still.At), Width: still.Width, Height: still.Height,
 		MediaType: media, SHA256: sha, Step: still.Step,
-	})
-	return dispatch.Result{Data: data, Blobs: []dispatch.SHA256{sha}}, err
+	}, sha)
 }
 
 // readNow gives the newest value of each point: the live one, else the last of
 // history.
 func (s platformSite) readNow(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	var args dispatch.ReadingArgs
-	if err := json.Unmarshal(c.Args, &args); err != nil {
-		return dispatch.Result{}, devices.Invalid("args", "bad_json", "参数无法解析", "the arguments cannot be read")
+	args, err := arguments[dispatch.ReadingArgs](c)
+	if err != nil {
+		return dispatch.Result{}, err
 	}
 	answer := dispatch.ReadingData{Readings: []dispatch.Reading{}}
 	for _, p := range args.Points {
@@ -247,8 +245,7 @@ func (s platformSite) readNow(ctx context.Context, c dispatch.Command) (dispatch
 		}
 		answer.Readings = append(answer.Readings, s.readingBody(r))
 	}
-	data, err := json.Marshal(answer)
-	return dispatch.Result{Data: data}, err
+	return given(answer)
 }
 
 // Last gives the newest reading of a point: the live one, else the last of

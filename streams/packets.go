@@ -1,6 +1,9 @@
 package streams
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // TickRate is that of RTP's video clock, in Hz.
 const TickRate = 90000
@@ -52,4 +55,36 @@ func fragment(out [][]byte, head, body []byte, most int) [][]byte {
 		body = body[n:]
 	}
 	return out
+}
+
+// paceBurst is how many bytes go out at once.
+const paceBurst = 32 << 10
+
+// Pace spreads what is sent at once, so that no buffer on the way overflows. One
+// goroutine may use it.
+type Pace struct {
+	rate float64 // bytes a second
+	at   time.Time
+	debt float64 // bytes beyond the pace
+}
+
+// NewPace gives a pace of so many bytes a second.
+func NewPace(rate float64) *Pace { return &Pace{rate: rate} }
+
+// Sent notes n bytes and waits if they came too fast; it returns ctx's cause.
+func (p *Pace) Sent(ctx context.Context, n int) error {
+	now := time.Now()
+	p.debt = max(0, p.debt-now.Sub(p.at).Seconds()*p.rate) + float64(n)
+	p.at = now
+	if p.debt < paceBurst {
+		return nil
+	}
+	wait := time.NewTimer(time.Duration(p.debt / 2 / p.rate * float64(time.Second)))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -24,3 +24,18 @@ type Publication interface {
 	// way.
 	Again()
 }
+
+// CodecNotPushed is why pictures of this codec cannot be pushed.
+func CodecNotPushed(codec Codec) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrConflict, Code: "codec_not_pushed", ZH: "只能推送 H.264 和 H.265；该摄像机为 " + string(codec) + "，请改用抓拍",
+		EN: "only H.264 and H.265 can be pushed; this camera sends " + string(codec) + ": take snapshots instead",
+	}
+}
+
+// CodecChanged ends a publication whose receiver expects another codec.
+func CodecChanged() *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrConflict, Code: "codec_changed", ZH: "摄像机更改了编码；请重新发起", EN: "the camera has changed its codec; open the stream anew",
+	}
+}

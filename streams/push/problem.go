@@ -65,12 +65,6 @@ func lost(err error) *devices.Problem {
 	}
 }
 
-func codecChanged() *devices.Problem {
-	return &devices.Problem{
-		Kind: devices.ErrConflict, Code: "codec_changed", ZH: "摄像机更改了编码；请重新发起", EN: "the camera has changed its codec; open the stream anew",
-	}
-}
-
 // reordered is why such a camera is pushed another way: WebRTC shows pictures as
 // they come.
 func reordered() *devices.Problem {

@@ -66,8 +66,7 @@ const (
 	keyPause    = 2 * time.Second // between two groups that are sent again
 	byeWithin   = 3 * time.Second // for the DELETE
 
-	paceRate  = 4 << 20 // bytes a second, of a group that is caught up and of a large picture
-	paceBurst = 32 << 10
+	paceRate = 4 << 20 // bytes a second, of a group that is caught up and of a large picture
 )
 
 // Publish sends the pictures of from, which are coded as params say, to a
@@ -246,7 +245,7 @@ func (s *session) listen(ctx context.Context) error {
 func (s *session) send(ctx context.Context) error {
 	clock := streams.NewRTPClock()
 	var sequence uint16
-	var pace pace
+	pace := streams.NewPace(paceRate)
 	asked := time.Now()
 	for {
 		if time.Since(asked) > keyPause {
@@ -262,7 +261,7 @@ func (s *session) send(ctx context.Context) error {
 		case err != nil:
 			return err
 		case f.Params.Codec != s.params.Codec:
-			return codecChanged()
+			return streams.CodecChanged()
 		case f.PTS != f.DTS:
 			return reordered()
 		}
@@ -274,33 +273,9 @@ func (s *session) send(ctx context.Context) error {
 			// A packet that cannot be sent is one that is lost: the receiver asks for
 			// it again, and a connection that is over is told by its state.
 			_ = s.track.WriteRTP(&rtp.Packet{Header: h, Payload: payload})
-			if err := pace.sent(ctx, len(payload)); err != nil {
+			if err := pace.Sent(ctx, len(payload)); err != nil {
 				return err
 			}
 		}
-	}
-}
-
-// pace spreads what is sent at once, so that no buffer on the way overflows.
-type pace struct {
-	at   time.Time
-	debt float64 // bytes beyond the pace
-}
-
-// sent notes n bytes and waits if they came too fast.
-func (p *pace) sent(ctx context.Context, n int) error {
-	now := time.Now()
-	p.debt = max(0, p.debt-now.Sub(p.at).Seconds()*paceRate) + float64(n)
-	p.at = now
-	if p.debt < paceBurst {
-		return nil
-	}
-	wait := time.NewTimer(time.Duration(p.debt / 2 / paceRate * float64(time.Second)))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

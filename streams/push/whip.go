@@ -15,7 +15,6 @@ import (
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 
-	"offsite/devices"
 	"offsite/streams"
 )
 
@@ -50,10 +49,7 @@ func codecOf(p *streams.Parameters) (webrtc.RTPCodecParameters, error) {
 		// general_profile_idc behind the unit's header and one byte, H.265 7.3.3.
 		c.SDPFmtpLine = fmt.Sprintf("profile-id=%d;tx-mode=SRST", p.SPS[3]&0x1f)
 	default:
-		return c, &devices.Problem{
-			Kind: devices.ErrConflict, Code: "codec_not_pushed", ZH: "只能推送 H.264 和 H.265；该摄像机为 " + string(p.Codec) + "，请改用抓拍",
-			EN: "only H.264 and H.265 can be pushed; this camera sends " + string(p.Codec) + ": take snapshots instead",
-		}
+		return c, streams.CodecNotPushed(p.Codec)
 	}
 	return c, nil
 }

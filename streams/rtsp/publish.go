@@ -82,10 +82,7 @@ func announced(p *streams.Parameters) (*description.Media, error) {
 	case streams.H265:
 		m.Formats = []format.Format{&format.H265{PayloadTyp: 96, VPS: p.VPS, SPS: p.SPS, PPS: p.PPS}}
 	default:
-		return nil, &devices.Problem{
-			Kind: devices.ErrConflict, Code: "codec_not_pushed", ZH: "只能推送 H.264 和 H.265；该摄像机为 " + string(p.Codec) + "，请改用抓拍",
-			EN: "only H.264 and H.265 can be pushed; this camera sends " + string(p.Codec) + ": take snapshots instead",
-		}
+		return nil, streams.CodecNotPushed(p.Codec)
 	}
 	return m, nil
 }
@@ -171,9 +168,7 @@ func (p *publisher) send(ctx context.Context, from streams.Publication) error {
 			return err
 		}
 		if f.Params.Codec != p.codec {
-			return &devices.Problem{
-				Kind: devices.ErrConflict, Code: "codec_changed", ZH: "摄像机更改了编码；请重新发起", EN: "the camera has changed its codec; open the stream anew",
-			}
+			return streams.CodecChanged()
 		}
 		stamp := p.clock.Stamp(f, late, time.Now())
 		payloads := f.Packets(pushPayload)

@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	paceRate  = 8 << 20 // bytes a second, of a group that is caught up and of a large picture
-	paceBurst = 32 << 10
+	paceRate  = 8 << 20                // bytes a second, of a group that is caught up and of a large picture
 	keyPause  = 500 * time.Millisecond // between two groups that are sent again
 	badLoss   = 0.10                   // share of packets from which a line counts as full
 	goodLoss  = 0.02
@@ -25,7 +24,7 @@ type sending struct {
 	*session
 	clock    *streams.RTPClock
 	sequence uint16
-	pace     pace
+	pace     *streams.Pace
 	rest     rest
 
 	until   uint64 // Seq up to which frames are old: the group is being caught up
@@ -36,7 +35,7 @@ type sending struct {
 
 // send sends the feed's frames until ctx or the feed ends.
 func (s *session) send(ctx context.Context) error {
-	sn := &sending{session: s, sequence: uint16(rand.Uint32()), clock: streams.NewRTPClock()} //nolint:gosec // nothing depends on it
+	sn := &sending{session: s, sequence: uint16(rand.Uint32()), clock: streams.NewRTPClock(), pace: streams.NewPace(paceRate)} //nolint:gosec // nothing depends on it
 	sn.rejoin()
 	for {
 		sn.heed()
@@ -100,36 +99,12 @@ func (s *sending) frame(ctx context.Context, f *streams.Frame) error {
 		// again, and a connection that is over is told by its state.
 		_ = s.line.write(h, payload)
 		s.bytes.Add(int64(len(payload) + h.MarshalSize()))
-		if err := s.pace.sent(ctx, len(payload)); err != nil {
+		if err := s.pace.Sent(ctx, len(payload)); err != nil {
 			return err
 		}
 	}
 	s.frames.Add(1)
 	return nil
-}
-
-// pace spreads what is sent at once, so that no buffer on the way overflows.
-type pace struct {
-	at   time.Time
-	debt float64 // bytes beyond the pace
-}
-
-// sent notes n bytes and waits if they came too fast.
-func (p *pace) sent(ctx context.Context, n int) error {
-	now := time.Now()
-	p.debt = max(0, p.debt-now.Sub(p.at).Seconds()*paceRate) + float64(n)
-	p.at = now
-	if p.debt < paceBurst {
-		return nil
-	}
-	wait := time.NewTimer(time.Duration(p.debt / 2 / paceRate * float64(time.Second)))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // rest keeps a full line free: while it lasts nothing is sent, and then the next
