@@ -124,7 +124,8 @@ func TestPicturesAreRecordedByAServerThatIsNotOurs(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if n, err := server.decoded(tt.codec); err != nil || int64(n) < end.Frames-2 || n < 50 {
+			// Those of the last second may be under way when the stream is closed.
+			if n, err := server.decoded(tt.codec); err != nil || int64(n) < end.Frames-13 || n < 50 {
 				t.Errorf("%d of %d pictures, %v", n, end.Frames, err)
 			}
 		})
