@@ -199,6 +199,10 @@ func (f *Feed) Ring(from, to time.Time) []*Frame {
 	return out
 }
 
+// MostBytes is the most that the ring holds, and so the largest group that is
+// kept whole.
+func (f *Feed) MostBytes() int64 { return f.cfg.RingBytes }
+
 // Opened is when the feed was made.
 func (f *Feed) Opened() time.Time { return f.openAt }
 

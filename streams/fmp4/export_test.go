@@ -16,3 +16,16 @@ func (m *Muxer) Init(f *streams.Frame) ([]byte, error) {
 	}
 	return head.init, nil
 }
+
+// Held is how many bytes of fragments are kept.
+func (m *Muxer) Held() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, g := range m.groups {
+		for _, f := range g.frags {
+			n += len(f)
+		}
+	}
+	return n
+}

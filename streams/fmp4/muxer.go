@@ -73,9 +73,10 @@ type header struct {
 // group gathers the fragments of one group of pictures.
 type group struct {
 	id     uint64 // streams.Frame.Group
-	first  uint64 // Seq of the key frame
+	first  uint64 // Seq of the first fragment that is kept, at first that of the key frame
 	head   *header
 	frags  [][]byte
+	bytes  int64 // of their frames
 	offset int64
 	used   time.Time
 
@@ -129,7 +130,7 @@ func (m *Muxer) fragment(f *streams.Frame) (*header, []byte, error) {
 	if i < uint64(len(g.frags)) {
 		return g.head, g.frags[i], nil
 	}
-	if i > uint64(len(g.frags)) {
+	if i > uint64(len(g.frags)) { // also of what is no longer kept
 		return nil, nil, errOutOfOrder
 	}
 	frag, err := m.build(g, f)
@@ -137,6 +138,12 @@ func (m *Muxer) fragment(f *streams.Frame) (*header, []byte, error) {
 		return nil, nil, err
 	}
 	g.frags = append(g.frags, frag)
+	g.bytes += int64(f.Size())
+	if g.bytes > m.feed.MostBytes() {
+		// The feed keeps no such group either: nobody joins it any more, and who
+		// lags behind begins again with the next one.
+		g.first, g.frags, g.bytes = f.Seq, [][]byte{frag}, int64(f.Size())
+	}
 	return g.head, frag, nil
 }
 

@@ -201,6 +201,12 @@ func TestPacketsAreCutOnceAndForgotten(t *testing.T) {
 	if n := len(track.cut); n > 20 {
 		t.Errorf("%d frames are kept of groups of 10", n)
 	}
+	for seq := uint64(100); seq < 20_000; seq++ { // 100 MB in one group
+		track.payloads(frame(seq, 100))
+	}
+	if n := len(track.cut); int64(n)*5000 > feed.MostBytes() {
+		t.Errorf("%d frames of 5,000 bytes are kept of a group without end", n)
+	}
 	track.leave()
 	if n := len(track.cut); n != 0 {
 		t.Errorf("%d frames are kept for nobody", n)

@@ -12,7 +12,8 @@ const mostPayload = 1200 - 12 - 16
 
 // Track is one feed cut into packets, for all who watch it by WebRTC. A frame is
 // cut when the first viewer wants it; the packets of the current group of
-// pictures and the one before it are kept. It is safe for several goroutines.
+// pictures and the one before it are kept, but never more than the feed's ring
+// holds. It is safe for several goroutines.
 type Track struct {
 	feed *streams.Feed
 
@@ -20,11 +21,13 @@ type Track struct {
 	viewers int
 	newest  uint64            // group
 	cut     map[uint64]packed // by Seq
+	bytes   int64             // of the frames in cut
 }
 
 // packed is a frame's packets, which nobody may change.
 type packed struct {
 	group    uint64
+	bytes    int64 // of the frame
 	payloads [][]byte
 }
 
@@ -49,8 +52,14 @@ func (t *Track) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.viewers--; t.viewers == 0 {
-		clear(t.cut)
+		t.forget()
 	}
+}
+
+// forget drops all packets; who wants one has it cut again.
+func (t *Track) forget() {
+	clear(t.cut)
+	t.bytes = 0
 }
 
 // Viewers is how many watch, or are about to.
@@ -71,11 +80,16 @@ func (t *Track) payloads(f *streams.Frame) [][]byte {
 		for seq, p := range t.cut {
 			if p.group < t.newest {
 				delete(t.cut, seq)
+				t.bytes -= p.bytes
 			}
 		}
 		t.newest = f.Group
 	}
-	p := packed{group: f.Group, payloads: f.Packets(mostPayload)}
+	p := packed{group: f.Group, bytes: int64(f.Size()), payloads: f.Packets(mostPayload)}
+	if t.bytes += p.bytes; t.bytes > t.feed.MostBytes() { // a group without end
+		t.forget()
+		t.bytes = p.bytes
+	}
 	t.cut[f.Seq] = p
 	return p.payloads
 }

@@ -288,6 +288,7 @@ func (s *Server) Open(ctx context.Context, v Viewing) (Answer, error) {
 		err = context.Cause(ctx)
 	}
 	s.forget(sn.id)
+	sn.reader.Close() // or the camera would be pulled for nobody
 	return Answer{}, errors.Join(err, sn.peer.GracefulClose())
 }
 
