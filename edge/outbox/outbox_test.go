@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,15 @@ import (
 	"offsite/devices/state"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the model test run 20 times: each opens databases of its own.
+// -rapid.checks asks for more.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("20") // a number
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // bench is an outbox inside a synctest bubble, with what was delivered.
 type bench struct {
@@ -418,7 +427,7 @@ func TestAfterAnOutageAllLanesAreCalled(t *testing.T) {
 	for _, spread := range []time.Duration{0, 30 * time.Second} {
 		t.Run(spread.String(), func(t *testing.T) {
 			bubble(t, Config{Spread: spread}, func(t *testing.T, b *bench) {
-				const outage = 3 * time.Hour
+				const outage = time.Hour
 				start := time.Now()
 				for i := range 40 {
 					b.put(msg(fmt.Sprintf("old-%d", i), fmt.Sprint(i)))

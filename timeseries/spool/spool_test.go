@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -17,7 +18,15 @@ import (
 	"offsite/timeseries"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the model test run 25 times: each opens a store again and again.
+// -rapid.checks asks for more.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("25") // a number
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // quiet keeps Pebble's reports out of the test's output; Fatalf must not end
 // the test program unseen.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,6 +22,16 @@ import (
 	"offsite/devices/registry/table"
 	"offsite/devices/state"
 )
+
+// TestMain lets the test of exports run 15 times: each opens two databases.
+// -rapid.checks asks for more.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("15") // a number
+	}
+	m.Run()
+}
 
 func open(t testing.TB) *registry.Registry {
 	t.Helper()
