@@ -81,15 +81,24 @@ func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (
 	}, sha)
 }
 
-// keepClip puts a clip where blobs are sent from.
+// keepClip puts a clip where blobs are sent from, with the bytes that the trail
+// has the hash of.
 func (s platformSite) keepClip(out recordings.Export) (string, error) {
 	in := out.Open()
 	defer func() { _ = in.Close() }() // only read
-	body, err := io.ReadAll(io.LimitReader(in, evidence.LargestFile))
+	file, err := s.Vault.Create()
 	if err != nil {
 		return "", err
 	}
-	return s.Vault.Put(body)
+	defer file.Abort()
+	if _, err := io.Copy(file, in); err != nil {
+		return "", err
+	}
+	sha, _, err := file.Commit()
+	if err == nil && sha != out.SHA256 {
+		err = &devices.Problem{Kind: devices.ErrUnavailable, Code: "clip_changed", ZH: "录像在导出时已改变，请重新导出", EN: "the recording changed while it was taken out; export it again"}
+	}
+	return sha, err
 }
 
 // steering is what moves cameras; see edge/ptz.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"archive/zip"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -125,7 +124,7 @@ func (a *API) getEvidencePackage(c echo.Context) error {
 	c.Response().WriteHeader(http.StatusOK)
 	archive := zip.NewWriter(c.Response())
 	for _, f := range list {
-		if err := a.pack(ctx, archive, f); err != nil {
+		if err := a.pack(c, archive, f); err != nil {
 			return err // the archive has no end and opens nowhere
 		}
 	}
@@ -137,12 +136,15 @@ func (a *API) getEvidencePackage(c echo.Context) error {
 }
 
 // pack puts one file into the archive; pictures are compressed as they are.
-func (a *API) pack(ctx context.Context, archive *zip.Writer, f filed) error {
-	x, err := a.Evidence.OpenBlob(ctx, f.sha)
+func (a *API) pack(c echo.Context, archive *zip.Writer, f filed) error {
+	x, err := a.Evidence.OpenBlob(c.Request().Context(), f.sha)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = x.Close() }()
+	if err := allowTime(c, x); err != nil { // for each: the last one may be the smallest
+		return fmt.Errorf("blob %s: %w", f.sha, err)
+	}
 	w, err := archive.CreateHeader(&zip.FileHeader{Name: f.name, Method: zip.Store, Modified: x.Taken})
 	if err != nil {
 		return err
