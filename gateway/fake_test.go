@@ -243,7 +243,11 @@ func (s *site) OpenBlob(_ context.Context, sum string) (*api.Exhibit, error) {
 	if b.damaged {
 		return nil, &devices.Problem{Kind: api.ErrDamaged, Code: "evidence_damaged", ZH: "证据文件已损坏", EN: "the evidence no longer has its hash"}
 	}
-	return &api.Exhibit{ReadSeekCloser: content{bytes.NewReader(b.content)}, ContentType: "image/jpeg", Sites: b.sites, Taken: day}, nil
+	kind := "image/jpeg"
+	if bytes.Contains(b.content, []byte("ftyp")) {
+		kind = "video/mp4"
+	}
+	return &api.Exhibit{ReadSeekCloser: content{bytes.NewReader(b.content)}, ContentType: kind, Sites: b.sites, Taken: day}, nil
 }
 
 // exhibit puts a blob into the vault and gives its hash.

@@ -220,6 +220,10 @@ func TestBlobsAndStills(t *testing.T) {
 	b.call("GET", "/api/v1/blobs/"+strings.Repeat("0", 64), viewer, nil).problem(404, "not_found")
 	b.call("GET", "/api/v1/blobs/..%2f..%2foffsite.db", viewer, nil).problem(404, "not_found")
 	b.call("GET", "/api/v1/blobs/"+broken, viewer, nil).problem(500, "evidence_damaged")
+	clip := b.site.exhibit("\x00\x00\x00\x20ftypiso6", "a")
+	for _, part := range []string{"bytes=0-3", "bytes=4-7", "bytes=8-"} { // one playback
+		b.call("GET", "/api/v1/blobs/"+clip, header{"Authorization": viewer["Authorization"], "Range": part}, nil).want(206)
+	}
 	a = b.call("GET", "/api/v1/cameras/cam-a/still.jpg", viewer, nil).want(200)
 	if a.header.Get("X-Captured-At") == "" || a.header.Get("X-Still-Step") != "ffmpeg" {
 		t.Errorf("%v", a.header)
@@ -235,7 +239,7 @@ func TestBlobsAndStills(t *testing.T) {
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg?width=0", viewer, nil).problem(400, "out_of_range")
 	b.call("GET", "/api/v1/cameras/cam-b/still.jpg", viewer, nil).problem(404, "not_found")
 	b.call("GET", "/api/v1/cameras/cam-b/still.jpg", stranger, nil).problem(503, "camera_silent")
-	for act, n := range map[string]int{"blob.view": 1, "still.view": 4} {
+	for act, n := range map[string]int{"blob.view": 2, "still.view": 4} {
 		if rows := b.acts(act); len(rows) != n {
 			t.Errorf("%d rows of %s, want %d", len(rows), act, n)
 		}

@@ -130,8 +130,8 @@ func (a *API) getBlob(c echo.Context) error {
 	if who := Who(c); len(who.Sites) > 0 && !slices.ContainsFunc(x.Sites, who.Sees) {
 		return missing
 	}
-	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "blob.view", What: "blob/" + sum})); err != nil {
-		return fmt.Errorf("audit: %w", err)
+	if err := a.auditBlob(c, sum, x.ContentType); err != nil {
+		return err
 	}
 	h := c.Response().Header()
 	h.Set("ETag", `"`+sum+`"`)
@@ -141,6 +141,19 @@ func (a *API) getBlob(c echo.Context) error {
 		return fmt.Errorf("blob %s: %w", sum, err)
 	}
 	http.ServeContent(c.Response(), c.Request(), "", x.Taken, x)
+	return nil
+}
+
+// auditBlob writes who sees a piece of evidence into the trail: each time, but one
+// playback of a clip once.
+func (a *API) auditBlob(c echo.Context, sum, contentType string) error {
+	entry := audit.Entry{Act: "blob.view", What: "blob/" + sum}
+	if contentType == "video/mp4" {
+		return a.auditPlayback(c, entry)
+	}
+	if err := a.Audit.Record(c.Request().Context(), by(c, entry)); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
 	return nil
 }
 

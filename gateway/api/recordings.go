@@ -30,7 +30,7 @@ const (
 	clipsAtAll   = 48               // under way at once; a player that is paused holds one
 	exportsAtAll = 2                // hashed at once
 	exportTime   = 10 * time.Minute // that hashing may take
-	sameViewing  = 10 * time.Minute // within which the same person's asking for the same interval is one act
+	sameViewing  = 10 * time.Minute // within which the same person's asking for the same video is one act
 )
 
 // clips bounds the clips that are under way and remembers who has been written
@@ -150,7 +150,8 @@ func (a *API) getClip(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.auditClip(c, clip); err != nil {
+	entry := audit.Entry{Act: "recording.view", What: "camera/" + clip.Camera, Detail: interval(clip)}
+	if err := a.auditPlayback(c, entry); err != nil {
 		return err
 	}
 	in := clip.Open()
@@ -185,16 +186,15 @@ func interval(c *recording.Clip) string {
 	return c.From.Format(time.RFC3339) + "/" + c.To.Format(time.RFC3339)
 }
 
-// auditClip writes who views a clip into the trail, once for all the requests of
-// a player.
-func (a *API) auditClip(c echo.Context, clip *recording.Clip) error {
+// auditPlayback writes who views a video into the trail, once for all the requests
+// of a player.
+func (a *API) auditPlayback(c echo.Context, e audit.Entry) error {
 	now := time.Now()
-	viewing := strings.Join([]string{Who(c).ID, clip.Camera, interval(clip)}, " ")
+	viewing := strings.Join([]string{Who(c).ID, e.What, e.Detail}, " ")
 	if !a.clips.fresh(viewing, now) {
 		return nil
 	}
-	entry := by(c, audit.Entry{Act: "recording.view", What: "camera/" + clip.Camera, Detail: interval(clip)})
-	if err := a.Audit.Record(c.Request().Context(), entry); err != nil {
+	if err := a.Audit.Record(c.Request().Context(), by(c, e)); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	a.clips.note(viewing, now)
