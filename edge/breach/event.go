@@ -175,6 +175,13 @@ func (ev *Event) thaw(f frozen) {
 	ev.Since, ev.ReceivedAt, ev.Seq, ev.Camera = milli(f.Since), milli(f.Received), f.Seq, f.Camera
 }
 
+// How ids of events begin, by who found them.
+const (
+	judgedIDs     = "al-" // limits
+	faultIDs      = "fa-" // who watches the pictures of cameras
+	recognisedIDs = "ca-" // cameras themselves
+)
+
 // eventID names an event by what opened it. The reading's time is part of it
 // because one record may hold several readings of a point.
 func eventID(limit, point string, seq uint64, at int64) string {
@@ -185,7 +192,7 @@ func eventID(limit, point string, seq uint64, at int64) string {
 	binary.BigEndian.PutUint64(n[8:], uint64(at))
 	h.Write(n[:])
 	text := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(h.Sum(nil)[:15])
-	return "al-" + strings.ToLower(text)
+	return judgedIDs + strings.ToLower(text)
 }
 
 func milli(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -25,7 +25,7 @@ const recognisedRule = "recognised_"
 // id of its own.
 func RecognisedID(camera, what, id string) string {
 	sum := sha256.Sum256([]byte(camera + "\x00" + what + "\x00" + id))
-	return "ca-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15]))
+	return recognisedIDs + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15]))
 }
 
 // Recognise stores the event of something that a camera has recognised. It has a
@@ -70,7 +70,7 @@ func (e *Engine) EndRecognised(ctx context.Context, tx *sql.Tx, id string, at ti
 
 // OpenRecognised lists such events as they stand open.
 func (e *Engine) OpenRecognised(ctx context.Context) ([]Event, error) {
-	open, err := e.query(ctx, e.db.Read(), sqlOpenEvents+` AND limit_id LIKE ? || '%'`, recognisedRule)
+	open, err := e.query(ctx, e.db.Read(), sqlRecognised)
 	if err != nil {
 		return nil, fmt.Errorf("load open events of cameras: %w", err)
 	}

@@ -26,7 +26,8 @@ const (
 		WHERE event = ?1 AND state NOT IN ('shelved', 'out_of_service')`
 
 	sqlOpenEvents = `SELECT ` + eventColumns + ` FROM events WHERE ended_at IS NULL`
-	sqlFaults     = `SELECT ` + eventColumns + ` FROM events WHERE ended_at IS NULL AND limit_id GLOB 'camera_*' AND point = ''`
+	sqlFaults     = `SELECT ` + eventColumns + ` FROM events WHERE ended_at IS NULL AND id GLOB '` + faultIDs + `*'`
+	sqlRecognised = `SELECT ` + eventColumns + ` FROM events WHERE ended_at IS NULL AND id GLOB '` + recognisedIDs + `*'`
 	sqlEvent      = `SELECT ` + eventColumns + ` FROM events WHERE id = ?`
 	sqlEvents     = `SELECT ` + eventColumns + ` FROM events WHERE `
 	sqlEventOrder = ` ORDER BY started_at DESC, id DESC LIMIT ?`

@@ -1,9 +1,11 @@
 package breach
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -345,4 +347,48 @@ func FuzzBefore(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestFaultsAndWhatIsRecognisedAreListedApart has events of cameras beside those of
+// limits that people have given the very names of the rules.
+func TestFaultsAndWhatIsRecognisedAreListedApart(t *testing.T) {
+	e := openEngine(t, openDB(t))
+	r := rules{point: {limit("camera_black", "H", 100), limit("recognised_smoke", "H", 100), limit("recognised-fire", "H", 100)}}
+	save(t, e, 1, e.Observe(record(1, reading(0, 150)), r))
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	err := e.db.Update(t.Context(), func(tx *sql.Tx) error {
+		_, err := e.OpenFault(t.Context(), tx, Event{Site: "yard", Camera: "eye", Limit: CameraBlack, StartedAt: at})
+		for _, what := range []string{"smoke", "tamper"} {
+			_, _, also := e.Recognise(t.Context(), tx, Event{
+				ID: RecognisedID("eye", what, "1"), Kind: KindFault, Site: "yard", Camera: "eye", Factor: what, StartedAt: at,
+			})
+			err = errors.Join(err, also)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		list func(context.Context) ([]Event, error)
+		want []string
+	}{
+		{"faults", e.Faults, []string{"eye camera_black"}},
+		{"recognised", e.OpenRecognised, []string{"eye recognised_smoke", "eye recognised_tamper"}},
+	}
+	for _, tt := range tests {
+		list, err := tt.list(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, ev := range list {
+			got = append(got, ev.Camera+" "+ev.Limit)
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
 }
