@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/registry"
 	"offsite/edge/alerts"
 	"offsite/edge/audit"
 	"offsite/edge/breach"
@@ -25,6 +26,18 @@ func kindOf(alert string) string {
 	return breach.KindAlarm
 }
 
+// eventOf begins an event of a camera: where it is and who answers for it.
+func eventOf(s *registry.Snapshot, cam *devices.Camera) breach.Event {
+	ev := breach.Event{Site: cam.Site, Camera: cam.ID}
+	if len(cam.Outlets) == 1 { // else nobody can say which it concerns
+		ev.Outlet = cam.Outlets[0]
+	}
+	if e := answerable(s, cam.Site); e != nil {
+		ev.USCC, ev.Region = e.USCC, e.Region
+	}
+	return ev
+}
+
 // Open stores the event of an alert and gives its id.
 func (r recognised) Open(ctx context.Context, a alerts.Alert) (event string, open bool, err error) {
 	s := r.Registry.Snapshot()
@@ -36,17 +49,10 @@ func (r recognised) Open(ctx context.Context, a alerts.Alert) (event string, ope
 	if id == "" {
 		id = strconv.FormatInt(a.At.UnixMilli(), 10)
 	}
-	ev := breach.Event{
-		ID: breach.RecognisedID(a.Camera, a.Type, id), Kind: kindOf(a.Type), Site: cam.Site, Camera: cam.ID, Factor: a.Type,
-		StartedAt: a.At.UTC().Truncate(time.Millisecond), ReceivedAt: time.Now().UTC().Truncate(time.Millisecond),
-	}
-	if len(cam.Outlets) == 1 { // else nobody can say which it concerns
-		ev.Outlet = cam.Outlets[0]
-	}
-	if e := answerable(s, cam.Site); e != nil {
-		ev.USCC, ev.Region = e.USCC, e.Region
-	}
-	err = r.step(ctx, func(tx *sql.Tx) (t breach.Transition, is bool, err error) {
+	ev := eventOf(s, cam)
+	ev.ID, ev.Kind, ev.Factor = breach.RecognisedID(a.Camera, a.Type, id), kindOf(a.Type), a.Type
+	ev.StartedAt, ev.ReceivedAt = a.At.UTC().Truncate(time.Millisecond), time.Now().UTC().Truncate(time.Millisecond)
+	err = r.stepCamera(ctx, func(tx *sql.Tx) (t breach.Transition, is bool, err error) {
 		t, is, err = r.Events.Recognise(ctx, tx, ev)
 		open = t.Event.EndedAt == nil
 		if err != nil || !is {
@@ -59,33 +65,34 @@ func (r recognised) Open(ctx context.Context, a alerts.Alert) (event string, ope
 
 // Close ends an event.
 func (r recognised) Close(ctx context.Context, event string, at time.Time) error {
-	return r.step(ctx, func(tx *sql.Tx) (breach.Transition, bool, error) {
+	return r.stepCamera(ctx, func(tx *sql.Tx) (breach.Transition, bool, error) {
 		return r.Events.EndRecognised(ctx, tx, event, at.UTC().Truncate(time.Millisecond))
 	})
 }
 
-// step makes one transition, where there is one, and hands it on.
-func (r recognised) step(ctx context.Context, make func(tx *sql.Tx) (t breach.Transition, is bool, err error)) error {
+// stepCamera makes one transition of a camera's event, where there is one: stored with
+// its message and its audit row, and shown.
+func (b *Box) stepCamera(ctx context.Context, make func(tx *sql.Tx) (t breach.Transition, is bool, err error)) error {
 	var t breach.Transition
 	var is bool
-	err := r.DB.Update(ctx, func(tx *sql.Tx) (err error) {
+	err := b.DB.Update(ctx, func(tx *sql.Tx) (err error) {
 		if t, is, err = make(tx); err != nil || !is {
 			return err
 		}
-		m, err := r.message(t)
+		m, err := b.message(t)
 		if err != nil {
 			return err
 		}
-		return errors.Join(r.Outbox.Put(ctx, tx, m), r.Audit.Append(ctx, tx, audit.Entry{
+		return errors.Join(b.Outbox.Put(ctx, tx, m), b.Audit.Append(ctx, tx, audit.Entry{
 			At: time.Now().UTC(), Who: "gateway", Act: "event." + t.Step, What: "event/" + t.Event.ID, Result: "ok",
 		}))
 	})
 	if err != nil || !is {
 		return err
 	}
-	r.Outbox.Wake()
-	r.Evidence.Wake()
-	r.Live.Tell(Update{Event: &t})
+	b.Outbox.Wake()
+	b.Evidence.Wake()
+	b.Live.Tell(Update{Event: &t})
 	return nil
 }
 

@@ -5,11 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"errors"
+	"maps"
 	"time"
 
 	"offsite/devices"
-	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/edge/cameras"
 	"offsite/streams"
@@ -76,9 +75,10 @@ func (s *scenes) round(ctx context.Context) error {
 			if err := s.end(ctx, ev, breach.EndNotMeasured); err != nil {
 				return err
 			}
-			delete(s.watches, ev.Camera)
 		}
 	}
+	// Who registers a camera under an id that was retired begins with a view of its own.
+	maps.DeleteFunc(s.watches, func(camera string, _ *watched) bool { return !present[camera] })
 	return nil
 }
 
@@ -168,49 +168,22 @@ func (s *scenes) tell(ctx context.Context, camera, rule string, sure bool, stand
 		return nil
 	}
 	at := time.Now().UTC().Truncate(time.Millisecond)
-	ev := breach.Event{
-		Site: thing.Site, Camera: camera, Limit: rule, StartedAt: at,
-	}
-	if e := answerable(registered, thing.Site); e != nil {
-		ev.USCC, ev.Region = e.USCC, e.Region
-	}
+	ev := eventOf(registered, thing)
+	ev.Limit, ev.StartedAt = rule, at
 	s.logger.WarnContext(ctx, "camera does not see what it ought to", "camera", camera, "limit", rule)
-	return s.commit(ctx, func(tx *sql.Tx) (breach.Transition, error) {
+	return s.stepCamera(ctx, func(tx *sql.Tx) (breach.Transition, bool, error) {
 		t, err := s.Events.OpenFault(ctx, tx, ev)
 		if err != nil {
-			return t, err
+			return t, false, err
 		}
-		return t, s.Evidence.Expect(ctx, tx, t.Event.ID, at, []string{camera})
+		return t, true, s.Evidence.Expect(ctx, tx, t.Event.ID, at, []string{camera})
 	})
 }
 
 // end ends a fault that stands.
 func (s *scenes) end(ctx context.Context, ev breach.Event, reason string) error {
-	return s.commit(ctx, func(tx *sql.Tx) (breach.Transition, error) {
-		return s.Events.CloseFault(ctx, tx, ev, reason, time.Now())
+	return s.stepCamera(ctx, func(tx *sql.Tx) (breach.Transition, bool, error) {
+		t, err := s.Events.CloseFault(ctx, tx, ev, reason, time.Now())
+		return t, true, err
 	})
-}
-
-// commit stores a step with its message and its audit row, and shows it.
-func (s *scenes) commit(ctx context.Context, change func(tx *sql.Tx) (breach.Transition, error)) error {
-	var t breach.Transition
-	err := s.DB.Update(ctx, func(tx *sql.Tx) (err error) {
-		if t, err = change(tx); err != nil {
-			return err
-		}
-		m, err := s.message(t)
-		if err != nil {
-			return err
-		}
-		return errors.Join(s.Outbox.Put(ctx, tx, m), s.Audit.Append(ctx, tx, audit.Entry{
-			At: time.Now().UTC(), Who: "gateway", Act: "event." + t.Step, What: "event/" + t.Event.ID, Result: "ok",
-		}))
-	})
-	if err != nil {
-		return err
-	}
-	s.Outbox.Wake()
-	s.Evidence.Wake()
-	s.Live.Tell(Update{Event: &t})
-	return nil
 }

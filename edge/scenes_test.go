@@ -24,7 +24,7 @@ func TestFaultsOfACameraBecomeEvents(t *testing.T) {
 	}
 	defer func() { _ = box.Close() }()
 	yardtest.Register(t, box.Registry, yardtest.Yard()...)
-	yardtest.Register(t, box.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: "rtsp://127.0.0.1:1/x"})
+	yardtest.Register(t, box.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: "rtsp://127.0.0.1:1/x", Outlets: []string{"stack"}})
 	s := scenes{Box: box, watches: map[string]*watched{}}
 	find := func(rule string, sure bool) {
 		t.Helper()
@@ -43,7 +43,7 @@ func TestFaultsOfACameraBecomeEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, ev := range standing {
-			list = append(list, ev.Kind+" "+ev.Camera+" "+ev.Limit+" "+ev.State)
+			list = append(list, ev.Kind+" "+ev.Camera+" "+ev.Outlet+" "+ev.Limit+" "+ev.State)
 		}
 		return list
 	}
@@ -53,12 +53,12 @@ func TestFaultsOfACameraBecomeEvents(t *testing.T) {
 		sure bool
 		want []string
 	}{
-		{"black", breach.CameraBlack, true, []string{"fault eye camera_black unacknowledged"}},
-		{"still black", breach.CameraBlack, true, []string{"fault eye camera_black unacknowledged"}},
-		{"not sure after a restart", "", false, []string{"fault eye camera_black unacknowledged"}},
-		{"moved instead", breach.CameraMoved, true, []string{"fault eye camera_moved unacknowledged"}},
+		{"black", breach.CameraBlack, true, []string{"fault eye stack camera_black unacknowledged"}},
+		{"still black", breach.CameraBlack, true, []string{"fault eye stack camera_black unacknowledged"}},
+		{"not sure after a restart", "", false, []string{"fault eye stack camera_black unacknowledged"}},
+		{"moved instead", breach.CameraMoved, true, []string{"fault eye stack camera_moved unacknowledged"}},
 		{"well", "", true, nil},
-		{"lost", breach.CameraLost, true, []string{"fault eye camera_lost unacknowledged"}},
+		{"lost", breach.CameraLost, true, []string{"fault eye stack camera_lost unacknowledged"}},
 	}
 	for _, step := range steps {
 		find(step.rule, step.sure)

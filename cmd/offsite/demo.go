@@ -237,6 +237,9 @@ func (t *teller) event(e platformtest.Event) {
 			pictures += fmt.Sprintf("  picture 图片 %s/%s…", it.Camera, it.SHA256[:8])
 		}
 	}
-	_, _ = fmt.Fprintf(t.out, "%s  %-8s %s %s %s = %g %s (limit 限值 %g)%s\n", e.ReceivedAt.Format("15:04:05.000"), e.Step, e.Kind, e.Level,
-		e.Point, e.Value, e.Unit, e.Limit, pictures)
+	what := fmt.Sprintf("%s %s = %g %s (limit 限值 %g)", e.Level, e.Point, e.Value, e.Unit, e.Limit)
+	if e.Camera != "" {
+		what = e.LimitID + " " + e.Camera
+	}
+	_, _ = fmt.Fprintf(t.out, "%s  %-8s %s %s%s\n", e.ReceivedAt.Format("15:04:05.000"), e.Step, e.Kind, what, pictures)
 }

@@ -9,9 +9,6 @@ import (
 	"offsite/devices"
 )
 
-// kindFault 故障 is the kind of these events.
-const kindFault = "fault"
-
 // Rules of cameras' faults: the Limit of their events.
 const (
 	CameraLost    = "camera_lost"
@@ -30,10 +27,10 @@ func (e *Engine) Faults(ctx context.Context) ([]Event, error) {
 	return list, nil
 }
 
-// OpenFault stores a fault of a camera: ev has its Camera, Site, Limit and times.
+// OpenFault stores a fault of a camera: ev has its Camera, what the camera stands for, its Limit and StartedAt.
 func (e *Engine) OpenFault(ctx context.Context, tx *sql.Tx, ev Event) (Transition, error) {
-	ev.ID = "fa-" + eventID(ev.Limit, ev.Camera, 0, ev.StartedAt.UnixMilli())[3:]
-	ev.Kind, ev.Averaging, ev.Level, ev.ValidRatio, ev.Evidence = kindFault, devices.AveragingInstant, "none", 1, EvidencePending
+	ev.ID = faultIDs + eventID(ev.Limit, ev.Camera, 0, ev.StartedAt.UnixMilli())[len(judgedIDs):]
+	ev.Kind, ev.Averaging, ev.Level, ev.ValidRatio, ev.Evidence = KindFault, devices.AveragingInstant, "none", 1, EvidencePending
 	ev.PeakAt, ev.Since, ev.ReceivedAt = ev.StartedAt, ev.StartedAt, ev.StartedAt
 	ev.settle()
 	t := Transition{Event: ev, Step: Opened}

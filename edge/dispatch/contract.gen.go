@@ -418,7 +418,7 @@ type Event struct {
 	// Averaging instant, rolling/10m, block/15m, hour, day
 	Averaging string `json:"averaging"`
 
-	// Camera 故障的摄像机；limit_id 为 camera_lost、camera_frozen、camera_black、camera_covered 或 camera_moved / camera that has the fault, which limit_id names
+	// Camera 事件的摄像机；limit_id 为 camera_lost、camera_frozen、camera_black、camera_covered、camera_moved（画面故障）或 recognised_ 加类型 smoke、fire、intrusion、line_crossing、motion、tamper（摄像机自行识别） / camera that the event is of; limit_id names the fault of its picture, or recognised_ and what it has recognised
 	Camera string `json:"camera,omitempty,omitzero"`
 
 	// Clause 条款 / clause
@@ -435,7 +435,9 @@ type Event struct {
 
 	// Evidence 证据 / evidence of an event
 	Evidence Evidence `json:"evidence"`
-	Factor   string   `json:"factor"`
+
+	// Factor 因子；摄像机识别的事件为其类型，如 smoke / of what a camera has recognised its type, such as smoke
+	Factor string `json:"factor"`
 
 	// ID 消息编号 / id of a message
 	ID MessageID `json:"id"`
@@ -457,13 +459,13 @@ type Event struct {
 	// Mark 数据标记 / data mark
 	Mark string `json:"mark,omitempty,omitzero"`
 
-	// Outlet 点位；与测点无关的故障为空 / empty for a fault that belongs to no outlet
+	// Outlet 点位；摄像机事件在该摄像机只看一个点位时为该点位，否则为空 / of an event of a camera the one outlet that it watches, empty where there are several or none
 	Outlet string `json:"outlet"`
 
 	// Peak 期间最不利值 / worst value so far
 	Peak *float64 `json:"peak,omitempty"`
 
-	// Point 测点；与测点无关的故障为空 / empty for a fault that belongs to no point
+	// Point 测点；摄像机事件为空 / empty for an event of a camera
 	Point string `json:"point"`
 
 	// RegItem 监管事项编码 / regulatory item

@@ -4,9 +4,9 @@ import { active, type Event } from '../live/reduce'
 /** Alarms that nobody has acknowledged yet and that go on: these sound. */
 export const sounding = (e: Event): boolean => e.state === 'unacknowledged'
 
-/** alarmsOf gives each camera the events that go on at the outlets it watches, those that sound first. */
+/** alarmsOf gives each camera its own events that go on, and those of points at the outlets it watches, those that sound first. */
 export function alarmsOf(cameras: Schemas['Camera'][], events: Event[]): Map<string, Event[]> {
   const list = events.filter(active).sort((a, b) => Number(sounding(b)) - Number(sounding(a)))
-  const byCamera = cameras.map((c) => [c.id, list.filter((e) => c.outlets?.includes(e.outlet))] as const)
+  const byCamera = cameras.map((c) => [c.id, list.filter((e) => (e.camera ? e.camera === c.id : c.outlets?.includes(e.outlet)))] as const)
   return new Map(byCamera.filter(([, es]) => es.length))
 }

@@ -106,3 +106,9 @@ test('alarms belong to the cameras that watch their outlet, unacknowledged ones 
   )
   expect([...got].map(([c, es]) => [c, es.map((e) => e.id)])).toEqual([['c1', ['new', 'seen']], ['c2', ['new']]])
 })
+
+test('an event of a camera is its own, whoever else watches the outlet', () => {
+  const cameras = ['c1', 'c2'].map((id) => ({ id, outlets: ['o1'] }) as Schemas['Camera'])
+  const got = alarmsOf(cameras, [{ id: 'smoke', camera: 'c2', outlet: 'o1', state: 'unacknowledged' } as Event])
+  expect([...got.keys()]).toEqual(['c2'])
+})
