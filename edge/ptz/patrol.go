@@ -64,7 +64,8 @@ func (r *Room) Patrol(ctx context.Context, id string, who Mover, name string) er
 	})
 }
 
-// round goes from stop to stop until ctx ends. The camera looks at the first.
+// round goes from stop to stop until ctx ends or the camera is registered
+// otherwise or not any more. The camera looks at the first.
 func (r *Room) round(ctx context.Context, c *camera, route devices.Patrol) {
 	failures := 0
 	for at := 0; ; {
@@ -73,6 +74,9 @@ func (r *Room) round(ctx context.Context, c *camera, route devices.Patrol) {
 		case <-dwell.C:
 		case <-ctx.Done():
 			dwell.Stop()
+			return
+		}
+		if thing := r.cfg.Camera(c.id); thing == nil || thing.Version != c.version {
 			return
 		}
 		at = (at + 1) % len(route.Stops)

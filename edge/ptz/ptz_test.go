@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,7 @@ type place struct {
 	t     *testing.T
 	dome  *dome
 	thing *devices.Camera
+	gone  atomic.Bool // it is retired
 	end   func()
 }
 
@@ -92,7 +94,7 @@ func inRoom(t *testing.T, test func(p *place)) {
 		}}
 		p.Room = New(Config{
 			Camera: func(id string) *devices.Camera {
-				if id == "cam" {
+				if id == "cam" && !p.gone.Load() {
 					return p.thing
 				}
 				return nil
@@ -238,6 +240,17 @@ func TestPatrolsGoRoundUntilSomebodyMoves(t *testing.T) {
 		if st, _ = p.State(p.t.Context(), "cam"); st.Patrol != "" {
 			p.t.Errorf("%+v", st)
 		}
+	})
+}
+
+func TestPatrolsEndWithTheCamera(t *testing.T) {
+	t.Parallel()
+	inRoom(t, func(p *place) {
+		p.good(p.Patrol(p.t.Context(), "cam", wang, "夜巡"))
+		time.Sleep(12 * time.Second)
+		p.gone.Store(true)
+		time.Sleep(time.Hour)
+		p.want("0s go 1", "10s go 2")
 	})
 }
 
