@@ -81,15 +81,22 @@ type signer struct {
 	ends    time.Time // zero: it lives on
 }
 
+// contract reads the contract, once for all platforms: that takes longer than
+// most tests.
+var contract = sync.OnceValues(func() (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(dispatch.Contract())
+	if err != nil {
+		return nil, err
+	}
+	return doc, doc.Validate(context.Background())
+})
+
 // Open makes a platform and reads again what an earlier one in the same
 // directory had accepted.
 func Open(cfg Config) (*Platform, error) {
 	cfg.setDefaults()
-	doc, err := openapi3.NewLoader().LoadFromData(dispatch.Contract())
+	doc, err := contract()
 	if err != nil {
-		return nil, fmt.Errorf("contract: %w", err)
-	}
-	if err := doc.Validate(context.Background()); err != nil {
 		return nil, fmt.Errorf("contract: %w", err)
 	}
 	router, err := gorillamux.NewRouter(doc)
