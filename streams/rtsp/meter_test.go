@@ -1,8 +1,12 @@
 package rtsp
 
 import (
+	"log/slog"
+	"os"
 	"testing"
 	"time"
+
+	"offsite/streams"
 )
 
 // TestMeterTellsWhatIsMuchMoreThanUsual gives a meter seconds of so many bytes.
@@ -43,5 +47,47 @@ func TestMeterTellsWhatIsMuchMoreThanUsual(t *testing.T) {
 				t.Error("excess has not ended")
 			}
 		})
+	}
+}
+
+// TestExcessIsToldOnTheFeed gives a connection a picture a second, of so many
+// bytes.
+func TestExcessIsToldOnTheFeed(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/small.h264")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := streams.CutUnits(streams.H264, streams.SplitAnnexB(data))[0]
+	feed := streams.NewFeed(streams.FeedConfig{RingBytes: 1 << 20})
+	feed.Connected()
+	now := time.Now()
+	p := &puller{feed: feed, log: slog.New(slog.DiscardHandler), track: &track{}, told: map[string]bool{}, began: now}
+	p.track.assemble(streams.H264, nil, nil, nil)
+	var pts time.Duration
+	send := func(seconds, bytes int) (codes []string) {
+		filler := make([]byte, bytes)
+		copy(filler, []byte{0x06, 0x05}) // SEI, which stays with the picture
+		for range seconds {
+			now, pts = now.Add(time.Second), pts+time.Second
+			p.publish(append(key[:len(key):len(key)], filler), unit{pts: pts, timed: true}, now)
+		}
+		for _, w := range feed.State().Warnings {
+			codes = append(codes, w.Code)
+		}
+		return codes
+	}
+	const usual = 300 << 10
+	if codes := send(60, usual); len(codes) != 0 {
+		t.Errorf("warned of %v while it was learnt", codes)
+	}
+	if codes := send(15, 10*usual); len(codes) != 1 || codes[0] != CodeExcess {
+		t.Errorf("warned of %v, want %s", codes, CodeExcess)
+	}
+	if s := feed.State(); s.RingBytes > 10*usual+1<<20 {
+		t.Errorf("the ring holds %d bytes", s.RingBytes)
+	}
+	if codes := send(15, usual); len(codes) != 0 {
+		t.Errorf("warned of %v afterwards", codes)
 	}
 }
