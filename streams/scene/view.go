@@ -12,6 +12,7 @@ package scene
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -107,6 +108,40 @@ func (v *View) edges() *edges {
 		}
 	}
 	return &e
+}
+
+// step is the smallest strength that is written.
+const step = 1.0 / 64
+
+// write gives 2 bytes for each block, little-endian, in units of 1/64.
+func (e *edges) write() []byte {
+	out := make([]byte, 0, 2*len(e))
+	for _, strength := range e {
+		out = binary.LittleEndian.AppendUint16(out, uint16(strength/step+0.5)) // at most 510
+	}
+	return out
+}
+
+func readEdges(data []byte) (*edges, error) {
+	var e edges
+	if len(data) != 2*len(e) {
+		return nil, fmt.Errorf("reference of %d bytes, want %d", len(data), 2*len(e))
+	}
+	for i := range e {
+		e[i] = step * float64(binary.LittleEndian.Uint16(data[2*i:]))
+	}
+	return &e, nil
+}
+
+// Reference gives v as the reference of its mode, for [Watch.Restore]: a person says
+// that the camera stands as it should. It is nil where v has too little structure to
+// recognise anything by.
+func (v *View) Reference() []byte {
+	e := v.edges()
+	if _, _, tiles := e.compare(e); tiles < leastTiles {
+		return nil
+	}
+	return e.write()
 }
 
 // Tiles are what edges are compared by.

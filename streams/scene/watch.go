@@ -72,11 +72,26 @@ func NewWatch(cfg Config) *Watch {
 	return &Watch{cfg: cfg}
 }
 
-// Set makes v the reference of its mode, by day or by night: a person says that the
-// camera stands as it should.
-func (w *Watch) Set(v View) {
-	w.references[mode(v.Night())] = v.edges()
-	w.suspect, w.without = "", 0
+// Restore makes what Reference gave once the reference of its mode, by day or by night.
+func (w *Watch) Restore(night bool, reference []byte) error {
+	e, err := readEdges(reference)
+	if err != nil {
+		return err
+	}
+	w.references[mode(night)] = e
+	return nil
+}
+
+// Resume goes on with a finding that held before the watch was made.
+func (w *Watch) Resume(f Finding) { w.found = f }
+
+// Reference gives the reference of a mode, nil where there is none. It takes in slow
+// changes, so it is not the same at another time.
+func (w *Watch) Reference(night bool) []byte {
+	if e := w.references[mode(night)]; e != nil {
+		return e.write()
+	}
+	return nil
 }
 
 func mode(night bool) int {
@@ -131,6 +146,8 @@ func (w *Watch) judge(v View, same bool) Finding {
 		return Frozen
 	case known && elsewhere >= w.cfg.Turn:
 		return Moved
+	case reference == nil && w.found == Moved:
+		return Moved // what it shows now is no reference, although night has fallen
 	case reference == nil:
 		w.learn(e, v.Night())
 	case elsewhere < w.cfg.Turn/2:

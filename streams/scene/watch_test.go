@@ -102,8 +102,7 @@ func TestFindings(t *testing.T) {
 	}
 	t.Run("moved at night, by the reference of the night", func(t *testing.T) {
 		w := NewWatch(Config{})
-		w.Set(good)
-		w.Set(infrared)
+		teach(t, w, good, infrared)
 		turned := picture(t, yard+",hflip,hue=s=0,eq=contrast=0.7:brightness=0.1")
 		var got Finding
 		for i := range 5 {
@@ -113,6 +112,74 @@ func TestFindings(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	})
+}
+
+// teach makes views the references of their modes.
+func teach(t testing.TB, w *Watch, views ...View) {
+	t.Helper()
+	for _, v := range views {
+		if err := w.Restore(v.Night(), v.Reference()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestAFindingOutlivesTheWatch has the gateway restart while a camera is turned away.
+func TestAFindingOutlivesTheWatch(t *testing.T) {
+	good, turned := picture(t, yard), picture(t, yard+",hflip")
+	dark := picture(t, yard+",hflip,hue=s=0,eq=contrast=0.7:brightness=0.1")
+	learnt := NewWatch(Config{})
+	for i := range 5 {
+		learnt.Look(time.Unix(int64(30*i), 0), good, false)
+	}
+	tests := []struct {
+		name      string
+		reference bool
+		resume    Finding
+		sees      View
+		want      Finding // at every look
+		end       Finding // at the last
+	}{
+		{"it is turned still", true, Moved, turned, Moved, Moved},
+		{"it was turned back", true, Moved, good, "", ""},
+		{"night has fallen, of which nothing is known", true, Moved, dark, Moved, Moved},
+		{"no reference was kept", false, Moved, turned, Moved, Moved},
+		{"it was turned while the gateway was down", true, "", turned, "", Moved},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := NewWatch(Config{})
+			if tt.reference {
+				if err := w.Restore(false, learnt.Reference(false)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.Resume(tt.resume)
+			var got Finding
+			for i := range 10 {
+				got = w.Look(time.Unix(int64(30*i), 0), tt.sees, false)
+				if tt.want != "" && got != tt.want {
+					t.Fatalf("%q at look %d", got, i)
+				}
+			}
+			if got != tt.end {
+				t.Errorf("%q, want %q", got, tt.end)
+			}
+		})
+	}
+}
+
+func TestReferenceOfNothing(t *testing.T) {
+	flat := picture(t, "color=0x604030:size=320x180")
+	if flat.Reference() != nil {
+		t.Error("a cloth is no reference")
+	}
+	if NewWatch(Config{}).Reference(true) != nil {
+		t.Error("nothing was learnt")
+	}
+	if err := NewWatch(Config{}).Restore(false, []byte("half")); err == nil {
+		t.Error("half a reference was taken")
+	}
 }
 
 // TestShortTroubleIsNone covers the lens for a minute.
@@ -144,7 +211,7 @@ func BenchmarkLook(b *testing.B) {
 		v.Luma[i] = byte(i * i)
 	}
 	w := NewWatch(Config{})
-	w.Set(v)
+	teach(b, w, v)
 	for i := range b.N {
 		w.Look(time.Unix(int64(i), 0), v, false)
 	}
