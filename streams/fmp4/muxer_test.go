@@ -3,7 +3,6 @@ package fmp4_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -11,10 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -359,64 +356,6 @@ func TestLeavingViewerIsForgotten(t *testing.T) {
 	}
 	if m.Viewers() != 0 || feed.State().Readers != 0 {
 		t.Errorf("%d viewers, %d readers", m.Viewers(), feed.State().Readers)
-	}
-}
-
-// A viewer that reads at a sixth of the speed gets fewer pictures, but recent
-// ones and whole groups.
-func TestSlowViewerSkipsToKeyFrames(t *testing.T) {
-	const step = time.Second / 30
-	clip := frames(t, streams.H264, load(t, "../rtsp/rtsptest/demo.h264"), nil)[:90] // groups of 15, half a second here
-	feed := streams.NewFeed(streams.FeedConfig{})
-	feed.Connected()
-	conn, _ := watch(t, fmp4.New(feed, fmp4.Config{}))
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
-	defer cancel()
-	var newest atomic.Int64 // number of the frame published last
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(step)
-		defer tick.Stop()
-		for i := 0; ctx.Err() == nil; i++ {
-			f := *clip[i%len(clip)]
-			f.PTS, f.DTS, f.At = time.Duration(i)*step, time.Duration(i)*step, time.Now()
-			feed.Publish(&f)
-			newest.Store(int64(i))
-			<-tick.C
-		}
-	}()
-	began := time.Now()
-	slow := time.NewTicker(200 * time.Millisecond)
-	defer slow.Stop()
-	var lags []time.Duration
-	first := int64(-1)
-	for ctx.Err() == nil {
-		kind, data, err := conn.Read(ctx)
-		i := bytes.Index(data, []byte("tfdt"))
-		if err != nil || kind != websocket.MessageBinary || i < 0 {
-			continue
-		}
-		at := int64(binary.BigEndian.Uint64(data[i+8:])) // behind version and flags
-		if first < 0 {
-			first = at
-		}
-		if time.Since(began) > 4*time.Second { // what was sent before the line's rate was known has passed
-			shown := time.Duration(at-first) * time.Second / 90000
-			lags = append(lags, time.Duration(newest.Load())*step-shown)
-		}
-		<-slow.C
-	}
-	<-done
-	slices.Sort(lags)
-	s := feed.State()
-	if s.Lost == 0 || len(lags) < 20 {
-		t.Fatalf("viewer got %d messages of %d frames, lost %d", len(lags), s.Frames, s.Lost)
-	}
-	// One reading every 200 ms adds to what the session is granted, a second.
-	t.Logf("lag of %d pictures: median %v, worst %v; %d of %d frames skipped", len(lags), lags[len(lags)/2], lags[len(lags)-1], s.Lost, s.Frames)
-	if worst := lags[len(lags)-1]; worst > 2*time.Second {
-		t.Errorf("lag of %v", worst)
 	}
 }
 
