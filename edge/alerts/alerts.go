@@ -197,14 +197,14 @@ func (r *Room) take(ctx context.Context, a Alert) (string, error) {
 		}
 		return "", nil
 	}
+	if state == nil && !a.On { // nothing ends
+		r.remember(a)
+		return "", nil
+	}
 	if !r.spend(a.Camera, now) {
 		return "", &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many", ZH: "该摄像机的事件过多，请稍后重发", EN: "this camera tells too much; send it again later"}
 	}
 	if state == nil {
-		if !a.On {
-			r.remember(a)
-			return "", nil
-		}
 		state = &alert{}
 		r.alerts[at] = state
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/devices"
+	"offsite/streams/onvif"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -188,5 +189,31 @@ func TestAFloodIsRefused(t *testing.T) {
 		if _, err := r.Tell(ctx, off("x")); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestWhatEndedUnheardEnds has a camera that was away tell at the beginning what
+// does not hold any more, of one of its two rules and of both.
+func TestWhatEndedUnheardEnds(t *testing.T) {
+	t.Parallel()
+	book := &ledger{}
+	cam := devices.Camera{ID: "cam", Alerts: []string{"smoke"}}
+	smoke := func(rule string, on bool) onvif.Event {
+		return onvif.Event{Type: onvif.Smoke, Topic: "smoke", Rule: rule, On: on}
+	}
+	inRoom(t, Config{}, book, func(ctx context.Context, r *Room) {
+		listened := func(told ...onvif.Event) {
+			holds := holding{}
+			for _, e := range told {
+				r.heard(ctx, cam, holds, e)
+			}
+			time.Sleep(time.Minute)
+		}
+		listened(smoke("roof", true), smoke("yard", true), smoke("yard", false))
+		listened(smoke("roof", true), smoke("yard", false))
+		listened(smoke("yard", false), smoke("roof", true))
+		book.want(t, "0s open smoke ")
+		listened(smoke("roof", false), smoke("yard", false))
+		book.want(t, "0s open smoke ", "3m30s close ev- as of 3m0s")
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -133,7 +134,8 @@ func (r *Room) hear(ctx context.Context, cam devices.Camera) error {
 			<-limited.Done()
 			err = nil
 		} else {
-			err = client.Listen(limited, func(e onvif.Event) { r.heard(limited, cam, e) })
+			holds := holding{}
+			err = client.Listen(limited, func(e onvif.Event) { r.heard(limited, cam, holds, e) })
 		}
 		over := limited.Err() != nil
 		cancel()
@@ -153,11 +155,36 @@ func (r *Room) setClock(camera string, off time.Duration) {
 	}
 }
 
+// mostHolding bounds a holding; no camera has nearly as many rules.
+const mostHolding = 256
+
+// holding is what a camera has told to go on since it was last listened to: topic,
+// source and rule, with the type that they tell of.
+type holding map[[3]string]onvif.Type
+
+// note takes an event in. ends is false where it ends one rule while another of
+// the same type goes on.
+func (h holding) note(e onvif.Event) (ends bool) {
+	rule := [3]string{e.Topic, e.Source, e.Rule}
+	switch {
+	case e.Once:
+	case !e.On:
+		delete(h, rule)
+	case len(h) < mostHolding:
+		h[rule] = e.Type
+	}
+	return !slices.Contains(slices.Collect(maps.Values(h)), e.Type)
+}
+
 // heard tells what the camera's entry asks for. A recorder tells of all its
-// channels.
-func (r *Room) heard(ctx context.Context, cam devices.Camera, e onvif.Event) {
+// channels. What does not hold at the beginning of listening is told, too: it may
+// have ended while nobody listened.
+func (r *Room) heard(ctx context.Context, cam devices.Camera, holds holding, e onvif.Event) {
 	ours := cam.Source == "" || e.Source == "" || e.Source == cam.Source
-	if !ours || !slices.Contains(cam.Alerts, string(e.Type)) || (e.First && !e.On) {
+	if !ours || !slices.Contains(cam.Alerts, string(e.Type)) {
+		return
+	}
+	if ends := holds.note(e); !e.On && !ends {
 		return
 	}
 	if _, err := r.Tell(ctx, Alert{Camera: cam.ID, Type: string(e.Type), At: e.At, On: e.On, Once: e.Once}); err != nil && ctx.Err() == nil {

@@ -33,7 +33,6 @@ type Event struct {
 	At     time.Time // by our clock, UTC
 	On     bool      // it began, or ended
 	Once   bool      // it has no end: it is told each time that it happens
-	First  bool      // the state at the beginning of listening
 }
 
 // topics maps words of topics to types: the first that fits. The first three are ONVIF's
@@ -215,7 +214,6 @@ func eventOf(n *element, offset time.Duration, now time.Time) (e Event, ok bool)
 			e.At = mended.UTC()
 		}
 	}
-	e.First = m.attr("PropertyOperation") == "Initialized"
 	for _, item := range m.at("Source").all("SimpleItem") {
 		switch name, value := item.attr("Name"), item.attr("Value"); {
 		case strings.Contains(name, "Source"): // VideoSourceConfigurationToken, VideoSource, Source
