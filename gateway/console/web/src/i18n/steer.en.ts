@@ -53,6 +53,7 @@ export const steerEn: Record<keyof typeof steerZh, string> = {
   'finder.replay': 'It keeps recordings of its own; look at those on the device',
   'finder.register': 'Register {n} cameras',
   'finder.there': 'Registered',
+  'finder.trying': 'Waits to be tried …',
   'finder.look': 'See the picture',
   'finder.edit': 'Add outlets',
 }

@@ -51,6 +51,7 @@ export const steerZh = {
   'finder.replay': '设备自己有录像；录像回放请在设备上查看',
   'finder.register': '登记 {n} 路摄像机',
   'finder.there': '已登记',
+  'finder.trying': '等待测试…',
   'finder.look': '查看画面',
   'finder.edit': '补充点位',
 } as const
