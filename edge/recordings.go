@@ -11,6 +11,7 @@ import (
 	"offsite/edge/ledger"
 	"offsite/edge/notice"
 	"offsite/edge/recordings"
+	"offsite/streams/onvif"
 )
 
 // RecordingConfig sets up the recordings of cameras; which are recorded is
@@ -71,13 +72,19 @@ func (b *Box) happened(ctx context.Context, since time.Time, going []string) ([]
 	}
 	out := make([]recordings.Happening, 0, len(list))
 	for i := range list {
-		h := recordings.Happening{Event: list[i].ID, Outlet: list[i].Outlet, From: list[i].StartedAt}
+		h := recordings.Happening{Event: list[i].ID, Outlet: list[i].Outlet, Camera: list[i].Camera, From: list[i].StartedAt, Often: oftenSeen(&list[i])}
 		if end := list[i].EndedAt; end != nil {
 			h.To = *end
 		}
 		out = append(out, h)
 	}
 	return out, nil
+}
+
+// oftenSeen says whether an event is of what a camera sees many times a day: if its
+// recording were held, the disk would be full of what nothing may delete.
+func oftenSeen(ev *breach.Event) bool {
+	return ev.Camera != "" && (ev.Factor == string(onvif.Motion) || ev.Factor == string(onvif.LineCrossing))
 }
 
 // cameraReasons tells from the ledger why a camera's pictures may be missing.

@@ -4,8 +4,8 @@
 // # What is recorded
 //
 // A camera is recorded always, or from [Config.Before] an event of an outlet that
-// it watches until [Config.After] its end, at most [Config.Longest]; then its main
-// stream is pulled always, so that the time before the event is there.
+// it watches, or of its own, until [Config.After] its end, at most [Config.Longest];
+// then its main stream is pulled always, so that the time before the event is there.
 //
 // # What is kept
 //
@@ -14,7 +14,8 @@
 // bounds and the disk is filled to less than [Config.Tidy]; beyond that the
 // oldest go first, and each that goes before its days is told. What a hold covers
 // stays whatever happens: the time around an event for half a year, what
-// somebody exported for 90 days. At [Config.Stop] recording stops, before evidence and
+// somebody exported for 90 days. Events that happen all the time ([Happening].Often)
+// are recorded, but hold nothing. At [Config.Stop] recording stops, before evidence and
 // readings come to harm, and goes on below [Config.Resume].
 //
 // # Table recording_holds, version 1

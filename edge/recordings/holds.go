@@ -30,6 +30,7 @@ type hold struct {
 const (
 	holdEvent  = "event"
 	holdExport = "export"
+	holdOften  = "often" // an event that happens all the time: recorded, but deleted like all else
 
 	keepEvents  = 180 * 24 * time.Hour
 	keepExports = 90 * 24 * time.Hour
@@ -112,6 +113,11 @@ func (r *Recordings) held(camera string, from, to time.Time) []hold {
 		}
 	}
 	return list
+}
+
+// kept says whether [from, to) of a camera must not be deleted.
+func (r *Recordings) kept(camera string, from, to time.Time) bool {
+	return slices.ContainsFunc(r.held(camera, from, to), func(h hold) bool { return h.kind != holdOften })
 }
 
 // Export is a clip that somebody took out, with what proves it.

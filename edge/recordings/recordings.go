@@ -31,6 +31,8 @@ type notes interface {
 type Happening struct {
 	Event    string // id
 	Outlet   string
+	Camera   string    // that has found it or that it is about, besides those of the outlet; "" for none
+	Often    bool      // it happens all the time, as motion does: recorded, but not held
 	From, To time.Time // To is zero while it goes on
 }
 

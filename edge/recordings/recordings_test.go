@@ -184,6 +184,29 @@ func TestEventsAreRecordedFromBeforeToAfterThem(t *testing.T) {
 	})
 }
 
+// TestACameraThatSeesMotionIsRecorded has a camera without an outlet find something
+// by itself; what happens so often must not be kept from being deleted.
+func TestACameraThatSeesMotionIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := open(t, devices.Camera{Record: devices.RecordEvents}, nil)
+		s.feed.Connected()
+		zero := time.Now()
+		run(t, r, func() {
+			film(t, s.feed, 60*time.Second)
+			s.set(func() {
+				s.events = []Happening{{Event: "m", Camera: "cam", Often: true, From: zero.Add(58 * time.Second), To: zero.Add(59 * time.Second)}}
+			})
+			film(t, s.feed, 100*time.Second)
+		})
+		if got := told(timeline(t, r, zero, zero.Add(150*time.Second)), zero); len(got) == 0 || got[0] != "28-119" {
+			t.Errorf("recorded %v", got)
+		}
+		if r.kept("cam", zero, zero.Add(time.Hour)) {
+			t.Error("motion keeps its recording")
+		}
+	})
+}
+
 func TestGapsBearTheirReasons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := open(t, devices.Camera{Record: devices.RecordAlways}, nil)

@@ -101,7 +101,7 @@ func (r *Recordings) wanted(now time.Time) map[string]bool {
 	for id, cam := range r.cfg.Registry.Snapshot().Cameras {
 		on := cam.Record == devices.RecordAlways
 		if cam.Record == devices.RecordEvents {
-			on = slices.ContainsFunc(r.held(id, now, now.Add(1)), func(h hold) bool { return h.kind == holdEvent })
+			on = slices.ContainsFunc(r.held(id, now, now.Add(1)), func(h hold) bool { return h.kind != holdExport })
 		}
 		if on && !full {
 			want[id] = true
@@ -150,7 +150,7 @@ func (r *Recordings) begin(camera string) time.Time {
 	from := now
 	if cam := r.cfg.Registry.Snapshot().Cameras[camera]; cam != nil && cam.Record == devices.RecordEvents {
 		for _, h := range r.held(camera, now, now.Add(1)) {
-			if h.kind == holdEvent && h.from.Before(from) {
+			if h.kind != holdExport && h.from.Before(from) {
 				from = h.from
 			}
 		}
@@ -187,15 +187,17 @@ type watcher struct {
 func (r *Recordings) look(ctx context.Context, w *watcher) error {
 	now := time.Now()
 	watching := map[string][]string{} // cameras by outlet
+	recorded := map[string]bool{}
 	for id, cam := range r.cfg.Registry.Snapshot().Cameras {
 		if cam.Record == "" {
 			continue
 		}
+		recorded[id] = true
 		for _, outlet := range cam.Outlets {
 			watching[outlet] = append(watching[outlet], id)
 		}
 	}
-	if len(watching) == 0 {
+	if len(recorded) == 0 {
 		return nil
 	}
 	var going []string
@@ -213,7 +215,11 @@ func (r *Recordings) look(ctx context.Context, w *watcher) error {
 		w.going = map[string]bool{}
 	}
 	for _, h := range list {
-		for _, camera := range watching[h.Outlet] {
+		seen := watching[h.Outlet]
+		if recorded[h.Camera] && !slices.Contains(seen, h.Camera) {
+			seen = append(slices.Clone(seen), h.Camera)
+		}
+		for _, camera := range seen {
 			if err := r.hold(ctx, camera, h, now); err != nil {
 				return err
 			}
@@ -230,6 +236,9 @@ func (r *Recordings) look(ctx context.Context, w *watcher) error {
 // hold holds the time around an event, if that is not so already.
 func (r *Recordings) hold(ctx context.Context, camera string, h Happening, now time.Time) error {
 	one := hold{kind: holdEvent, subject: h.Event, from: h.From.Add(-r.cfg.Before), to: h.From.Add(r.cfg.Longest), until: h.From.Add(keepEvents)}
+	if h.Often {
+		one.kind, one.until = holdOften, h.From.AddDate(0, 0, r.Days(camera))
+	}
 	if end := h.To.Add(r.cfg.After); !h.To.IsZero() && end.Before(one.to) {
 		one.to = end
 	}

@@ -174,7 +174,7 @@ func (r *Recordings) expire(camera string, oldest, cutoff time.Time) error {
 		return err
 	}
 	for _, s := range list {
-		if s.To.After(cutoff) || len(r.held(camera, s.From, s.To)) > 0 {
+		if s.To.After(cutoff) || r.kept(camera, s.From, s.To) {
 			continue
 		}
 		if err := r.archive.Remove(s); err != nil {
@@ -239,7 +239,7 @@ func (r *Recordings) loose(usage map[string]recording.Usage, day time.Time) ([]r
 			return nil, err
 		}
 		for _, s := range list {
-			if !s.Open && !s.From.Before(day) && len(r.held(camera, s.From, s.To)) == 0 {
+			if !s.Open && !s.From.Before(day) && !r.kept(camera, s.From, s.To) {
 				all = append(all, s)
 			}
 		}

@@ -64,7 +64,7 @@ func (r *Recordings) Timeline(ctx context.Context, camera string, from, to time.
 		t.Recorded = append(t.Recorded, Stretch{s.From, s.To, s.Bytes})
 	}
 	for _, h := range r.held(camera, from, to) {
-		if h.kind == holdEvent {
+		if h.kind != holdExport {
 			t.Marks = append(t.Marks, Mark{h.subject, h.from.Add(r.cfg.Before), h.to})
 		}
 	}

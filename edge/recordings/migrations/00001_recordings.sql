@@ -1,6 +1,6 @@
 -- +goose Up
 CREATE TABLE recording_holds (
-	kind     TEXT    NOT NULL, -- event or export
+	kind     TEXT    NOT NULL, -- event, often or export
 	subject  TEXT    NOT NULL, -- id of the event or the export
 	camera   TEXT    NOT NULL,
 	from_ms  INTEGER NOT NULL, -- segments that reach into [from, to) are kept
