@@ -46,7 +46,11 @@ func (t *Taker) fetch(ctx context.Context, camera devices.Camera) (streams.Still
 	if len(picture) > maxFetch {
 		return streams.Still{}, fmt.Errorf("still address: more than %d MiB", maxFetch>>20)
 	}
+	if err := t.turn.Acquire(ctx, 1); err != nil {
+		return streams.Still{}, err
+	}
 	img, err := decodeJPEG(picture)
+	t.turn.Release(1)
 	if err != nil {
 		return streams.Still{}, fmt.Errorf("still address: %w", err)
 	}
