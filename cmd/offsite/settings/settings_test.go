@@ -19,7 +19,7 @@ func TestEveryFaultIsToldAtOnceWithItsLine(t *testing.T) {
 		{"nothing", "", nil},
 		{"good", "state: /tmp/x\nclock:\n  tolerance: 1m\nreadings_log: {backlog: 1GiB}\nhistory:\n  retention: 90d\n", nil},
 		{"unknown and wrong together", "stat: x\nbroker:\n  listen: nowhere\n  port: 1\nclock:\n  tolerance: soon\nhistory: 3\n", []string{
-			"stat: line 1: no such key; here stand: broker, clock, history, hj212, platform, readings_log, state, video",
+			"stat: line 1: no such key; here stand: broker, clock, history, hj212, platform, readings_log, recording, state, video",
 			`broker.listen: line 3: write an address like "127.0.0.1:1883"`,
 			"broker.port: line 4: no such key; here stand: certificate, insecure, key, listen",
 			`clock.tolerance: line 6: write a duration as "10s", "5m" or "1h30m"`,
