@@ -169,8 +169,8 @@ func (a *Archive) loadDay(camera, day string) error {
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, partEnd) {
-			if err := a.mend(camera, day, name); err != nil {
-				return err
+			if err := a.mend(camera, day, name); err != nil { // one bad file must not end all recording
+				a.cfg.Log.Error("recording not mended", "camera", camera, "day", day, "file", name, "err", err)
 			}
 		} else if s, ok := readName(camera, day, name); ok {
 			a.count(s, s.Bytes)
