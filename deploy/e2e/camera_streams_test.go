@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"offsite/devices"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 )
@@ -102,5 +103,25 @@ func TestStreamsOfACameraThatIsNotOurs(t *testing.T) {
 			last := got[len(got)-1]
 			t.Logf("taken %v after arrival by the %s clock; warnings %v", last.Taken.Sub(last.At), last.Source, feed.State().Warnings)
 		})
+	}
+}
+
+func TestSubStreamOfACameraThatIsNotOurs(t *testing.T) {
+	gst := startGstCamera(t, cameraClip(t, "h264", 10), "--sub", cameraClip(t, "h264sub", 10))
+	cam := gst.camera()
+	cam.SubURL = "rtsp://127.0.0.1:" + gst.port + "/sub"
+	main, sub := superviseCamera(t, cam), superviseCamera(t, cam.In(devices.SubProfile))
+	for _, tt := range []struct {
+		feed          *streams.Feed
+		width, height int
+	}{{main, vtestWidth, vtestHeight}, {sub, vtestWidth / 2, vtestHeight / 2}} {
+		n := 0
+		f := nextFrame(t, tt.feed, func(*streams.Frame) bool { n++; return n == 20 })
+		if f.Params.Width != tt.width || f.Params.Height != tt.height {
+			t.Errorf("picture of %dx%d, want %dx%d", f.Params.Width, f.Params.Height, tt.width, tt.height)
+		}
+		if s := tt.feed.State(); s.Damaged != 0 || s.Connections != 1 || len(s.Warnings) != 0 {
+			t.Errorf("state %+v", s)
+		}
 	}
 }

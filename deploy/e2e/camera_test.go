@@ -93,6 +93,8 @@ func cameraClip(t *testing.T, codec string, seconds int) string {
 		args = append(args, "-c:v", "libx264", "-preset", "fast", "-bf", "2", "-b:v", "1M")
 	case "h265":
 		args = append(args, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=10:bframes=0", "-tag:v", "hvc1")
+	case "h264sub": // half as wide and half as high
+		args = append(args, "-vf", "scale=iw/2:ih/2", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-b:v", "200k")
 	default:
 		args = append(args, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-b:v", "1M")
 	}

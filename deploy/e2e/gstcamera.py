@@ -1,10 +1,10 @@
 """A camera that is not ours: GStreamer's RTSP server playing an MP4 file.
 
     gstcamera.py FILE [--codec h264|h265|jpeg] [--port N] [--user U --password P] [--udp-only]
-                      [--certificate PEM --key PEM]
+                      [--certificate PEM --key PEM] [--sub FILE]
 
-It listens on 127.0.0.1 (by TLS alone with a certificate), serves rtsp://127.0.0.1:PORT/cam over UDP and TCP and
-prints "ready PORT" once it does. The same position is shown to all; who comes
+It listens on 127.0.0.1 (by TLS alone with a certificate), serves rtsp://127.0.0.1:PORT/cam over UDP and TCP, with
+--sub a second stream of the same codec at /sub, and prints "ready PORT" once it does. The same position is shown to all; who comes
 when nobody watches begins with the first picture. It ends when its standard
 input is closed.
 """
@@ -37,6 +37,19 @@ def protect(auth, factory, user, password):
     factory.set_permissions(permissions)
 
 
+def stream(file, codec):
+    """Give the factory of a stream that all its readers share."""
+    factory = GstRtspServer.RTSPMediaFactory()
+    payload_type = 26 if codec == "jpeg" else 96
+    settings = "" if codec == "jpeg" else "config-interval=0 "
+    factory.set_launch(
+        f'( filesrc location="{file}" ! qtdemux ! {codec}parse ! '
+        f"rtp{codec}pay name=pay0 pt={payload_type} {settings})"
+    )
+    factory.set_shared(True)
+    return factory
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("file")
@@ -47,20 +60,14 @@ def main():
     arguments.add_argument("--udp-only", action="store_true")
     arguments.add_argument("--certificate", default="")
     arguments.add_argument("--key", default="")
+    arguments.add_argument("--sub", default="")
     given = arguments.parse_args()
 
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(given.port)
-    factory = GstRtspServer.RTSPMediaFactory()
-    payload_type = 26 if given.codec == "jpeg" else 96
-    settings = "" if given.codec == "jpeg" else "config-interval=0 "
-    factory.set_launch(
-        f'( filesrc location="{given.file}" ! qtdemux ! {given.codec}parse ! '
-        f"rtp{given.codec}pay name=pay0 pt={payload_type} {settings})"
-    )
-    factory.set_shared(True)
+    factory = stream(given.file, given.codec)
     if given.udp_only:
         factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
     if given.user or given.certificate:
@@ -73,6 +80,8 @@ def main():
     if given.user:
         protect(auth, factory, given.user, given.password)
     server.get_mount_points().add_factory("/cam", factory)
+    if given.sub:
+        server.get_mount_points().add_factory("/sub", stream(given.sub, given.codec))
     server.attach(None)
 
     loop = GLib.MainLoop()
