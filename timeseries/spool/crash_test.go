@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -18,11 +19,14 @@ import (
 	"offsite/devices"
 )
 
+// cuts is set by -cuts.
+var cuts = flag.Uint64("cuts", 8, "how often TestPowerCut cuts the power")
+
 // TestPowerCut cuts the power at random instants under load. Whatever was
 // acknowledged before the cut stands in the log afterwards, under its own
 // sequence, and no reader had seen a record that is not there.
 func TestPowerCut(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range *cuts {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { cutPower(t, seed) })
 	}
 }
