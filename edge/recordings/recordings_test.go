@@ -372,3 +372,28 @@ func TestExportIsHashedHeldAndWrittenIntoTheTrail(t *testing.T) {
 		}
 	})
 }
+
+// TestAnExportOfWhatIsNotOverStaysTheSame has more recorded of an interval after it
+// was exported.
+func TestAnExportOfWhatIsNotOverStaysTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := open(t, devices.Camera{Record: devices.RecordAlways}, nil)
+		s.feed.Connected()
+		zero := time.Now()
+		run(t, r, func() {
+			film(t, s.feed, 20*time.Second+100*time.Millisecond)
+			e, err := r.Export(t.Context(), "cam", zero.Add(5*time.Second), zero.Add(time.Hour), func(context.Context, *sql.Tx, Export) error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			film(t, s.feed, 70*time.Second)
+			again, err := r.Clip(t.Context(), "cam", e.From, e.To)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum, err := hashOf(t.Context(), again); err != nil || sum != e.SHA256 {
+				t.Errorf("%s to %s of %d bytes became %s to %s of %d: %v", e.From, e.To, e.Size, again.From, again.To, again.Size, err)
+			}
+		})
+	})
+}

@@ -235,7 +235,8 @@ func (a *API) exportRecording(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ask := url.Values{"from": {body.From.UTC().Format(time.RFC3339Nano)}, "to": {body.To.UTC().Format(time.RFC3339Nano)}, "download": {"true"}}
+	// Not what was asked for: where that is not over yet more may come, and the hash is of this.
+	ask := url.Values{"from": {e.From.UTC().Format(time.RFC3339Nano)}, "to": {e.To.UTC().Format(time.RFC3339Nano)}, "download": {"true"}}
 	return c.JSON(http.StatusOK, RecordingExport{
 		ID: e.ID, From: e.From, To: e.To, Bytes: e.Size, Sha256: e.SHA256, Gaps: gapsOf(&tl), Name: clipName(e.Clip),
 		URL: Base + "/cameras/" + t.Key() + "/clip?" + ask.Encode(),
