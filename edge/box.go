@@ -35,6 +35,7 @@ import (
 	"offsite/edge/ptz"
 	"offsite/edge/recordings"
 	"offsite/edge/relay"
+	"offsite/edge/scenes"
 	"offsite/edge/upkeep"
 	"offsite/streams"
 	"offsite/streams/onvif"
@@ -67,6 +68,7 @@ type Box struct {
 	PTZ        *ptz.Room
 	Alerts     *alerts.Room
 	Recordings *recordings.Recordings
+	References *scenes.References // what cameras ought to show
 	WebRTC     *whep.Server
 
 	cfg         Config
@@ -84,6 +86,7 @@ type Box struct {
 	platform    *dispatch.Client
 	relay       *relay.Relay                    // of pictures that go out
 	hosts       *relay.Hosts                    // whereto
+	referred    chan struct{}                   // told of a reference that a person has set
 	recording   chan struct{}                   // closed when the log can first be written
 	undelivered atomic.Int32                    // tries to deliver since the last that succeeded
 	contact     atomic.Pointer[dispatch.Report] // the platform's last coming or going
@@ -112,7 +115,7 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	}
 	b := &Box{
 		cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, guard: parts.Guard,
-		Live: newLive(), History: &history.History{}, recording: make(chan struct{}),
+		Live: newLive(), History: &history.History{}, recording: make(chan struct{}), referred: make(chan struct{}, 1),
 	}
 	b.notices = notice.NewBoard(func() { b.Live.Tell(Update{Notices: true}) })
 	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger}); err != nil {
@@ -145,6 +148,9 @@ func (b *Box) openState(ctx context.Context) (err error) {
 		return err
 	}
 	if b.Events, err = breach.Open(ctx, b.DB, breach.Config{Directory: directory{b.Registry, b.upkeep}}); err != nil {
+		return err
+	}
+	if b.References, err = scenes.Open(ctx, b.DB); err != nil {
 		return err
 	}
 	if b.Outbox, err = outbox.Open(ctx, b.DB, outbox.Config{

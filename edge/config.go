@@ -62,6 +62,7 @@ type VideoConfig struct {
 	FFmpeg string           `yaml:"ffmpeg"` // program; empty finds it on the path, "none" does without
 
 	Evidence EvidenceConfig `yaml:"evidence"`
+	Watch    WatchConfig    `yaml:"watch"`
 
 	Decoder       string `yaml:"decoder"`        // of stills: auto, which is ffmpeg where it is found, or sandbox, the embedded one always; default auto
 	DecoderModule string `yaml:"decoder_module"` // WebAssembly file in place of the embedded decoder; default none
@@ -110,7 +111,7 @@ func Defaults() Config {
 		History:   history.Defaults(),
 		Clock:     ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
 		Recording: recordingDefaults(),
-		Video:     VideoConfig{Ring: devices.Duration(15 * time.Second), Evidence: evidenceDefaults(), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
+		Video:     VideoConfig{Ring: devices.Duration(15 * time.Second), Evidence: evidenceDefaults(), Watch: watchDefaults(), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
 		Platform:  PlatformConfig{Push: pushDefaults()},
 	}
 }
@@ -132,6 +133,7 @@ func (c *Config) Validate() error {
 		ps.Add(devices.Invalid("video.ring", "out_of_range", "视频缓存须在 1s 与 5m 之间", "keep 1s to 5m of video"))
 	}
 	c.Video.Evidence.validate(&ps, c.Video.Ring.D())
+	c.Video.Watch.validate(&ps)
 	c.Recording.validate(&ps)
 	if d := c.Video.Decoder; d != snapshot.Auto && d != snapshot.Sandbox {
 		ps.Add(devices.Invalid("video.decoder", "not_one_of", "解码方式须为 auto 或 sandbox", "choose auto or sandbox"))

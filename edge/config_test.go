@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,6 +37,8 @@ func TestConfigTellsEveryFault(t *testing.T) {
 			"history.retention out_of_range", "platform.start_delay out_of_range", "clock.tolerance out_of_range",
 			"video.ring out_of_range", "readings_log.backlog out_of_range",
 		}},
+		{"watching pictures", func(c *Config) { c.Video.Watch.Every = devices.Duration(time.Second) }, []string{"video.watch.every out_of_range"}},
+		{"a threshold that nothing reaches", func(c *Config) { c.Video.Watch.Turn = math.NaN() }, []string{"video.watch.turn out_of_range"}},
 		{"influx", func(c *Config) {
 			c.History.Store, c.History.Influx.URL, c.History.Influx.Bucket = "influx", "127.0.0.1", "b"
 		}, []string{"history.influx.url bad_address", "history.influx.token missing"}},

@@ -13,7 +13,8 @@
 // know and keep: field (devices and how they fare), cameras (feeds), health
 // (counts, stale points, online time), upkeep (maintenance), ledger (what was
 // dropped or missed), letters (what could not be understood), notice (what people
-// must know of the gateway itself), audit, breach, evidence, outbox and dispatch.
+// must know of the gateway itself), audit, breach, evidence, scenes (what
+// cameras ought to show), outbox and dispatch.
 // Each makes its own tables in offsite.db and describes them.
 //
 // The Pebble store in the directory readings holds the log under "log/", the

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"offsite/edge/yardtest"
 	"offsite/streams"
 	"offsite/streams/rtsp/rtsptest"
+	"offsite/streams/scene"
 )
 
 // TestFaultsOfACameraBecomeEvents finds a camera black, well, and retired.
@@ -25,7 +27,7 @@ func TestFaultsOfACameraBecomeEvents(t *testing.T) {
 	defer func() { _ = box.Close() }()
 	yardtest.Register(t, box.Registry, yardtest.Yard()...)
 	yardtest.Register(t, box.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: "rtsp://127.0.0.1:1/x", Outlets: []string{"stack"}})
-	s := scenes{Box: box, watches: map[string]*watched{}}
+	s := lookout{Box: box, watches: map[string]*watched{}}
 	find := func(rule string, sure bool) {
 		t.Helper()
 		standing, err := box.Events.Faults(t.Context())
@@ -120,12 +122,77 @@ func TestARealCameraIsLookedAt(t *testing.T) {
 			keys++
 		}
 	}
-	s := scenes{Box: b.Box, watches: map[string]*watched{}}
-	if rule, sure := s.look(t.Context(), b.Cameras.Status()[0]); rule != "" || sure {
-		t.Errorf("found %q, sure %v", rule, sure)
+	s := restarted(b)
+	for i := range 3 { // looks alike make a reference
+		if rule := s.looks(t); rule != "" || s.watches["eye"].looks != i+1 || s.watches["eye"].view.Colour == 0 {
+			t.Errorf("found %q at look %d", rule, i)
+		}
 	}
-	if w := s.watches["eye"]; w == nil || w.looks != 1 || w.view.Colour == 0 {
-		t.Errorf("not looked at: %+v", w != nil)
+	referenceMustBe(t, b, "")
+
+	standing := func() []breach.Event {
+		t.Helper()
+		list, err := b.Events.Faults(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if err := s.tell(t.Context(), "eye", breach.CameraMoved, true, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.References.Forget(t.Context(), "eye"); err != nil {
+		t.Fatal(err)
+	}
+	s = restarted(b) // with nothing known of what it ought to show
+	for range 5 {
+		if rule := s.looks(t); rule != breach.CameraMoved || len(standing()) != 1 {
+			t.Fatalf("found %q after a restart, %d stand", rule, len(standing()))
+		}
+	}
+	audited := false
+	_, err = b.SetReference(t.Context(), "eye", "li", func(context.Context, *sql.Tx) error { audited = true; return nil })
+	if err != nil || !audited {
+		t.Fatal(err)
+	}
+	referenceMustBe(t, b, "li")
+	if rule := s.looks(t); rule != "" || len(standing()) != 0 {
+		t.Errorf("found %q after a person has set the reference, %d stand", rule, len(standing()))
+	}
+}
+
+// restarted is a lookout as it begins.
+func restarted(b *runningBox) *lookout { return &lookout{Box: b.Box, watches: map[string]*watched{}} }
+
+// looks looks once at every camera and gives the rule that the only one breaks.
+func (s *lookout) looks(t *testing.T) string {
+	t.Helper()
+	if err := s.round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	set, err := s.References.Cameras(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := s.watches["eye"]; !w.set.Equal(set["eye"]) {
+		t.Errorf("watched by the reference of %v, not of %v", w.set, set["eye"])
+	}
+	list, err := s.Events.Faults(t.Context())
+	if err != nil || len(list) == 0 {
+		return ""
+	}
+	return list[0].Limit
+}
+
+// referenceMustBe looks for the one reference of the camera, which by has set.
+func referenceMustBe(t *testing.T, b *runningBox, by string) {
+	t.Helper()
+	list, err := b.References.Of(t.Context(), "eye")
+	if err != nil || len(list) != 1 || list[0].SetBy != by || list[0].Night {
+		t.Fatalf("references %+v, %v", list, err)
+	}
+	if v, err := scene.ViewOf(list[0].Still); err != nil || v.Reference() == nil {
+		t.Error(err)
 	}
 }
 

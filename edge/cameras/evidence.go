@@ -25,6 +25,11 @@ func (f *Feeds) Moment(ctx context.Context, id string, at time.Time) (streams.St
 	return still, nil
 }
 
+// Shrink makes a still as small as suits a screen of width pixels.
+func (f *Feeds) Shrink(ctx context.Context, still streams.Still, width int) (streams.Still, error) {
+	return f.cfg.Taker.Fit(ctx, still, width)
+}
+
 // Clip writes what the camera's main stream shows in [from, to) to out; see
 // [clip.Record].
 func (f *Feeds) Clip(ctx context.Context, id string, from, to time.Time, out io.WriteSeeker, cfg clip.Config) (clip.Clip, error) {

@@ -1,7 +1,6 @@
 package scene
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -200,7 +199,7 @@ func TestShortTroubleIsNone(t *testing.T) {
 func TestViewOfNonsense(t *testing.T) {
 	for _, data := range [][]byte{nil, []byte("no picture"), {0xff, 0xd8, 0xff, 0xd9}} {
 		if _, err := ViewOf(data); err == nil {
-			t.Errorf("%s: no error", fmt.Sprint(data))
+			t.Errorf("%q: no error", data)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (t *Taker) result(ctx context.Context, s *shot, width int) (streams.Still, 
 	if ok {
 		return still, nil
 	}
-	still, err := t.fit(ctx, s.still, width)
+	still, err := t.Fit(ctx, s.still, width)
 	if err == nil {
 		t.mu.Lock()
 		s.sized[width] = still
@@ -74,8 +74,9 @@ func (t *Taker) result(ctx context.Context, s *shot, width int) (streams.Still, 
 	return still, err
 }
 
-// fit makes the still smaller, to one of widths.
-func (t *Taker) fit(ctx context.Context, still streams.Still, width int) (streams.Still, error) {
+// Fit makes the still smaller, to the next of a few widths that is at least width
+// pixels.
+func (t *Taker) Fit(ctx context.Context, still streams.Still, width int) (streams.Still, error) {
 	width = atLeast(width, still.Width)
 	if width == 0 {
 		return still, nil

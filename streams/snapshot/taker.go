@@ -152,7 +152,7 @@ func (t *Taker) TakeSized(ctx context.Context, camera devices.Camera, feed *stre
 	if camera.StillURL != "" {
 		still, err := t.fetch(ctx, camera)
 		if err == nil {
-			return t.fit(ctx, still, width)
+			return t.Fit(ctx, still, width)
 		}
 		if ctx.Err() != nil {
 			return streams.Still{}, context.Cause(ctx)
