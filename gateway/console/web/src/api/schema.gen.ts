@@ -1181,7 +1181,7 @@ export interface paths {
         };
         /**
          * One piece of evidence by its hash
-         * @description 500, code `evidence_damaged`, when the file no longer has its hash.
+         * @description 500, code `evidence_damaged`, when the file no longer has its hash. Ranges are served; the parts of one clip are one act in the audit trail.
          */
         get: operations["getBlob"];
         put?: never;
@@ -3276,7 +3276,7 @@ export interface components {
             outlet: string;
             point: string;
             factor: string;
-            /** @description Of an event of a camera, which has no point; of a fault found in its picture limit says which: camera_lost, camera_frozen, camera_black, camera_covered, camera_moved */
+            /** @description Of an event of a camera, which has no point, and an outlet only where the camera watches just that one; limit says what it is: camera_lost, camera_frozen, camera_black, camera_covered, camera_moved of its picture, else recognised_ with the type that the camera told */
             camera?: string;
             /**
              * Format: double
@@ -3369,7 +3369,7 @@ export interface components {
             outlet: string;
             point: string;
             factor: string;
-            /** @description Of an event of a camera, which has no point; of a fault found in its picture limit says which: camera_lost, camera_frozen, camera_black, camera_covered, camera_moved */
+            /** @description Of an event of a camera, which has no point, and an outlet only where the camera watches just that one; limit says what it is: camera_lost, camera_frozen, camera_black, camera_covered, camera_moved of its picture, else recognised_ with the type that the camera told */
             camera?: string;
             /**
              * Format: double
@@ -6254,6 +6254,18 @@ export interface operations {
         responses: {
             /** @description Its content, checked against the hash */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": string;
+                    "video/mp4": string;
+                    "application/json": string;
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The range that was asked for */
+            206: {
                 headers: {
                     [name: string]: unknown;
                 };
