@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -53,6 +54,9 @@ type box struct {
 	doc      *openapi3.T
 }
 
+// document is the API's, read once for all tests: that takes longer than most.
+var document = sync.OnceValues(func() (*openapi3.T, error) { return openapi3.NewLoader().LoadFromFile("api/openapi.yaml") })
+
 // open starts a gateway where nobody exists yet.
 func open(t *testing.T) *box {
 	t.Helper()
@@ -71,7 +75,7 @@ func open(t *testing.T) *box {
 	must(t, err)
 	b.http = httptest.NewServer(b.server.Handler())
 	t.Cleanup(b.http.Close)
-	b.doc, err = openapi3.NewLoader().LoadFromFile("api/openapi.yaml")
+	b.doc, err = document()
 	must(t, err)
 	return b
 }
@@ -79,7 +83,7 @@ func open(t *testing.T) *box {
 func (b *box) parts() gateway.Parts {
 	return gateway.Parts{
 		Backend: api.Backend{
-			Registry: b.registry, Audit: b.log, History: b.site, Devices: b.site, Cameras: b.site, Recordings: newTapes(b.t, b.site.db), Events: b.site,
+			Registry: b.registry, Audit: b.log, History: b.site, Devices: b.site, Cameras: b.site, Recordings: newTapes(b.t, b.site.db), References: newAlbum(b.t, b.site.db), Events: b.site,
 			Evidence: b.site, Updates: b.site, Condition: b.site, Health: b.site, Letters: b.site, Platform: b.site, Prober: probers(), Lookout: lookout{}, Finder: cameraFinder{}, Steering: steering{}, Alerts: alerting{}, Discovery: discovery(),
 		},
 		Accounts: b.accounts, State: b.t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},

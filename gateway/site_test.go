@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
 	"offsite/devices"
 	"offsite/edge"
 	"offsite/edge/dispatch/platformtest"
@@ -34,7 +32,7 @@ func openSite(t *testing.T) (*box, *edge.Box) {
 		Backend: gateway.Site(site), Accounts: b.accounts, State: t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},
 	})
 	must(t, err)
-	b.doc, err = openapi3.NewLoader().LoadFromFile("api/openapi.yaml")
+	b.doc, err = document()
 	must(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan gateway.Addresses, 1), make(chan error, 2)
