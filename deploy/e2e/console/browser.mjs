@@ -43,3 +43,14 @@ export async function run(viewport, expected, steps) {
 }
 
 export const shot = (page, name) => page.screenshot({ path: join(task.artefacts, `console-${name}.png`) })
+
+/** What the page's video shows: the clock that is burnt into the picture changes its sum. */
+export const look = (page) => page.evaluate(() => {
+  const v = document.querySelector('video')
+  const c = new OffscreenCanvas(v.videoWidth, v.videoHeight).getContext('2d')
+  c.drawImage(v, 0, 0)
+  const p = c.getImageData(0, 0, v.videoWidth, v.videoHeight).data
+  let sum = 0
+  for (let i = 0; i < p.length; i += 4) sum = (sum * 31 + p[i]) >>> 0
+  return { time: v.currentTime, width: v.videoWidth, frames: v.getVideoPlaybackQuality().totalVideoFrames, sum }
+})

@@ -1,6 +1,6 @@
 // A camera with the least delay: by UDP, by TCP where UDP does not pass, and
 // another way, with the reason, where neither does.
-import { run, shot, task } from './browser.mjs'
+import { look, run, shot, task } from './browser.mjs'
 
 // A refused or blocked request is what the last step is about.
 await run({ width: 1280, height: 800 }, [/whep/], async (page, report) => {
@@ -19,20 +19,10 @@ await run({ width: 1280, height: 800 }, [/whep/], async (page, report) => {
     }
     await tab.waitForSelector(`figure.live[data-mode=live][data-way=${name === 'neither' ? 'socket' : 'webrtc'}]`)
     await tab.waitForFunction(() => document.querySelector('video').videoWidth > 0 && document.querySelector('video').currentTime > 0.5)
-    // The clock that is burnt into the picture: its corner changes.
-    const look = () => tab.evaluate(() => {
-      const v = document.querySelector('video')
-      const c = new OffscreenCanvas(v.videoWidth, v.videoHeight).getContext('2d')
-      c.drawImage(v, 0, 0)
-      const p = c.getImageData(0, 0, v.videoWidth, v.videoHeight).data
-      let sum = 0
-      for (let i = 0; i < p.length; i += 4) sum = (sum * 31 + p[i]) >>> 0
-      return { time: v.currentTime, width: v.videoWidth, frames: v.getVideoPlaybackQuality().totalVideoFrames, sum }
-    })
-    const first = await look()
+    const first = await look(tab)
     await tab.waitForFunction((from) => document.querySelector('video').currentTime > from + 2, first.time)
-    const later = await look()
-    const told = { first, later, caption: await tab.locator('figcaption').textContent(), left: (await tab.locator('.left').allTextContents()).join() }
+    const later = await look(tab)
+    const told = { first, later, caption: await tab.locator('figcaption').textContent(), left: (await tab.locator('figure.live .left').allTextContents()).join() }
     await shot(tab, 'whep-' + name)
     await tab.close()
     return told

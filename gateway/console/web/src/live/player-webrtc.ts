@@ -33,9 +33,11 @@ export class WebRTCPlayer implements Player {
     private readonly video: HTMLVideoElement,
     private readonly url: string,
     private readonly tell: (s: Showing) => void,
+    codec?: string,
   ) {
-    if ('RTCPeerConnection' in window) void this.connect()
-    else this.tell({ mode: 'unplayable', codec: 'WebRTC' })
+    if (!('RTCPeerConnection' in window)) this.end({ mode: 'unplayable', codec: 'WebRTC' })
+    else if (codec && !receives(codec)) this.end({ mode: 'unplayable', codec: codec.toUpperCase() })
+    else void this.connect()
   }
 
   stop(): void {
@@ -146,6 +148,12 @@ export class WebRTCPlayer implements Player {
     this.session = ''
     this.video.srcObject = null
   }
+}
+
+/** Whether this browser takes a camera's codec (h264, h265, mjpeg) by WebRTC; a browser that does not tell is tried. */
+export function receives(codec: string): boolean {
+  const can = RTCRtpReceiver.getCapabilities?.('video')?.codecs
+  return !can || can.some((c) => c.mimeType.toLowerCase() === 'video/' + codec)
 }
 
 async function figures(peer: RTCPeerConnection): Promise<Figures> {

@@ -7,6 +7,7 @@ const names = (list: Rung[]) => list.map((r) => r.way + '/' + r.profile).join(' 
 test.each<[string, Partial<Asked>, string]>([
   ['by default', {}, 'socket/main hls/main stills/main'],
   ['with low latency', { lowLatency: true }, 'webrtc/main socket/main hls/main stills/main'],
+  ['with low latency and a sub-stream', { lowLatency: true, sub: true }, 'webrtc/main webrtc/sub socket/main socket/sub hls/main hls/sub stills/main'],
   ['with a sub-stream', { sub: true }, 'socket/main socket/sub hls/main hls/sub stills/main'],
   ['a tile of the wall', { profile: 'sub', sub: true, lowLatency: true }, 'webrtc/sub socket/sub hls/sub stills/sub'],
 ])('rungs %s', (_, a, want) => expect(names(rungs({ ...asked, ...a }))).toBe(want))

@@ -140,13 +140,13 @@ export class Ladder {
   }
 }
 
-/** Makes the players of a browser for a video element. */
-export function inBrowser(video: HTMLVideoElement, base: string): Make {
+/** Makes the players of a browser for a video element. The codec is that of the camera's main stream, as far as it is known. */
+export function inBrowser(video: HTMLVideoElement, base: string, codec: () => string | undefined): Make {
   const socket = (location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + base
   return (rung, tell) => {
     switch (rung.way) {
       case 'webrtc':
-        return new WebRTCPlayer(video, `${base}/whep?profile=${rung.profile}`, tell)
+        return new WebRTCPlayer(video, `${base}/whep?profile=${rung.profile}`, tell, rung.profile === 'main' ? codec() : undefined)
       case 'hls':
         return new HLSPlayer(video, `${base}/hls/index.m3u8?profile=${rung.profile}`, tell)
       default:
