@@ -9,12 +9,15 @@ import (
 	"sync"
 	"testing"
 
+	world "offsite/cmd/offsite/demo"
 	"offsite/deploy/peers"
 	"offsite/devices/modbus/modbustest"
+	"offsite/streams/onvif/onviftest"
 )
 
 // TestConsoleActs does on a phone what changes something in the field: a set
-// point, commands to a data logger, and messages read again.
+// point, commands to a data logger, messages read again, and cameras that are
+// found, registered and turned.
 func TestConsoleActs(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
@@ -42,9 +45,12 @@ func TestConsoleActs(t *testing.T) {
 	}
 	var got struct {
 		Refused, Asks, Set, Clock, Filled, Letter, Replayed, CSV string
-		Rates, Faults                                            []string
+		Rates, Faults, Cameras                                   []string
 	}
-	browse(t, "acts.mjs", visitor(t, d, chromium, "chief", "administrator"), &got)
+	task := visitor(t, d, chromium, "chief", "administrator")
+	recorder := cameraRecorder(t)
+	task["recorder"], task["recorderPassword"] = recorder.URL(), recorderPassword
+	browse(t, "acts.mjs", task, &got)
 	for _, f := range got.Faults {
 		t.Error(f)
 	}
@@ -62,6 +68,9 @@ func TestConsoleActs(t *testing.T) {
 		if !strings.Contains(x.got, x.want) {
 			t.Errorf("%s: %q lacks %q", x.what, x.got, x.want)
 		}
+	}
+	if moves, stops := recorder.Asked("ContinuousMove"), recorder.Asked("Stop"); len(got.Cameras) != 2 || moves < 6 || stops < 2 || recorder.Moving() != [3]float64{} {
+		t.Errorf("cameras %q; the first was moved %d times, stopped %d times and goes on by %v", got.Cameras, moves, stops, recorder.Moving())
 	}
 	if v, _ := slave.Unit(3).Get(modbustest.Holding, 3); v != 255 {
 		t.Errorf("the register holds %d", v)
@@ -91,4 +100,25 @@ func fan(t *testing.T) *modbustest.Slave {
 	t.Cleanup(running.Wait)
 	t.Cleanup(stop)
 	return slave
+}
+
+const recorderPassword = "Lens-and-Motor-7"
+
+// cameraRecorder is a recorder by ONVIF with two cameras that turn.
+func cameraRecorder(t *testing.T) *onviftest.Device {
+	t.Helper()
+	server, addresses, err := world.Cameras("", 2, "admin", recorderPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorder, err := world.Control("", addresses, "admin", recorderPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Run(ctx) })
+	running.Go(func() { _ = recorder.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return recorder
 }

@@ -58,9 +58,9 @@ func Cameras(addr string, n int, user, password string) (*rtsptest.Server, []str
 }
 
 // Control is a recorder by ONVIF whose channels are the cameras at addresses on
-// this machine, all of which turn.
+// this machine, all of which turn. It has no still pictures.
 func Control(addr string, addresses []string, user, password string) (*onviftest.Device, error) {
-	cfg := onviftest.Config{Addr: addr, Username: user, Password: password, Name: "Offsite demo"}
+	cfg := onviftest.Config{Addr: addr, Username: user, Password: password, Name: "Offsite demo", NoStill: true}
 	for i, a := range addresses {
 		u, err := url.Parse(a)
 		if err != nil {

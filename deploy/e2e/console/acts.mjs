@@ -1,5 +1,6 @@
 // What is done to the field from a phone: a set point with its reason, commands to
-// a data logger, and messages that are read again once their binding is mended.
+// a data logger, messages that are read again once their binding is mended, and
+// cameras that are found and turned.
 import { run, shot, task } from './browser.mjs'
 import { firstSignIn, hand, slowLine } from './phone.mjs'
 
@@ -73,4 +74,41 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   await page.locator('[data-test=outlet-rates]').scrollIntoViewIfNeeded()
   await shot(page, 'outlet-rates')
   report.rates = await page.locator('[data-test=outlet-rates] li b').allTextContents()
+
+  // A recorder's channels are found by hand, registered, and each tried with a picture.
+  await page.goto(task.base + '/#/discover')
+  await tap('[data-where=onvif]')
+  for (const [field, value] of [['address', task.recorder], ['username', 'admin'], ['password', task.recorderPassword]]) await type(`[data-field=${field}] input, input[data-field=${field}]`, value)
+  await page.locator('select[data-field=site], [data-field=site] select').selectOption('hengyuan-plot-7')
+  await tap('[data-test=inspect]')
+  await page.waitForSelector('[data-channel]')
+  await fitsHand('channels')
+  await tap('[data-test=adopt-cameras]')
+  await page.waitForFunction(() => document.querySelectorAll('[data-tried=true] img').length === 2)
+  await fitsHand('cameras registered')
+  await page.screenshot({ path: task.artefacts + '/console-cameras-registered.png', fullPage: true })
+  report.cameras = await page.locator('[data-made]').evaluateAll((l) => l.map((e) => e.dataset.made))
+
+  // It turns while a button or an arrow is held, and stands when that is let go.
+  await page.goto(task.base + '/#/cameras/' + report.cameras[0])
+  const button = page.locator('[data-way=right]')
+  await button.scrollIntoViewIfNeeded()
+  const told = (verb) => page.waitForResponse((r) => r.url().endsWith('/ptz:' + verb) && r.ok())
+  const turned = async (hold, letGo) => {
+    let moving = told('move')
+    await hold()
+    for (let i = 0; i < 2; i++) {
+      await moving
+      moving = told('move') // it is renewed
+    }
+    await moving
+    const stopped = told('stop')
+    await letGo()
+    await stopped
+  }
+  await button.hover()
+  await turned(() => page.mouse.down(), () => page.mouse.up())
+  await turned(() => page.keyboard.down('ArrowUp'), () => page.keyboard.up('ArrowUp'))
+  await fitsHand('steering')
+  await shot(page, 'steering')
 })
