@@ -65,6 +65,9 @@ func (c *Config) setDefaults() {
 	if c.Grace <= 0 {
 		c.Grace = 30 * time.Second
 	}
+	if c.Taker == nil {
+		c.Taker = snapshot.New(snapshot.Config{Log: c.Log})
+	}
 	if c.WebRTC == nil {
 		c.WebRTC = whep.New(whep.Config{}, nil) // it does not run
 	}
@@ -166,6 +169,7 @@ func (f *Feeds) Keep(s *registry.Snapshot) {
 			cam.feed.Close()
 			cam.sub.feed.Close()
 			f.cfg.Notes.End("camera/"+id, time.Now())
+			f.cfg.Taker.AskAgain(id)
 			delete(f.list, id)
 			continue
 		}
@@ -347,5 +351,6 @@ func (f *Feeds) Retry(id string) error {
 		default:
 		}
 	}
+	f.cfg.Taker.AskAgain(id)
 	return nil
 }

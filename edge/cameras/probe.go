@@ -235,6 +235,7 @@ func (p *probe) still(ctx context.Context, feed *streams.Feed) {
 			cam.StillURL = ""
 		}
 	}
+	p.feeds.cfg.Taker.AskAgain(cam.ID) // a person tries it
 	still, err := p.feeds.cfg.Taker.Take(ctx, cam, feed)
 	switch {
 	case err != nil:

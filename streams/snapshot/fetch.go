@@ -18,6 +18,48 @@ import (
 // maxFetch bounds what is read of a still address.
 const maxFetch = 16 << 20
 
+// errPassword says that the camera has refused the registered user and password.
+// Cameras lock an account that shows a wrong password a few times.
+var errPassword = errors.New("user name or password refused")
+
+// showing is what a camera's still address was shown.
+type showing struct {
+	url, username string
+	password      devices.Secret
+	version       int64
+}
+
+func showingOf(camera devices.Camera) showing {
+	return showing{camera.StillURL, camera.Username, camera.Password, camera.Version}
+}
+
+// AskAgain has the camera's still address asked again that had refused the
+// password. Whoever edits the camera has that as well.
+func (t *Taker) AskAgain(camera string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.refused, camera)
+}
+
+// fetchAllowed is fetch unless the address has refused the same before.
+func (t *Taker) fetchAllowed(ctx context.Context, camera devices.Camera) (streams.Still, error) {
+	now := showingOf(camera)
+	t.mu.Lock()
+	before, refused := t.refused[camera.ID]
+	t.mu.Unlock()
+	if refused && before == now {
+		return streams.Still{}, fmt.Errorf("still address: %w, and not asked again", errPassword)
+	}
+	still, err := t.fetch(ctx, camera)
+	if errors.Is(err, errPassword) && camera.ID != "" { // without an id it is not registered
+		t.mu.Lock()
+		t.refused[camera.ID] = now
+		t.mu.Unlock()
+		t.cfg.Log.Warn("still address refused the password; it waits for a person", "camera", camera.ID)
+	}
+	return still, err
+}
+
 // fetch takes the picture of the camera's still address. The password goes out
 // only when the camera asks for it, as a digest where the camera knows that.
 func (t *Taker) fetch(ctx context.Context, camera devices.Camera) (streams.Still, error) {
@@ -30,11 +72,14 @@ func (t *Taker) fetch(ctx context.Context, camera devices.Camera) (streams.Still
 		// A redirect could carry the password, or the request, anywhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	res, err := ask(ctx, client, camera)
+	res, shown, err := ask(ctx, client, camera)
 	if err != nil {
 		return streams.Still{}, scrub(err, camera)
 	}
 	defer drain(res)
+	if shown && (res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden) {
+		return streams.Still{}, fmt.Errorf("still address: %s: %w", res.Status, errPassword)
+	}
 	at := time.Now() // the camera has taken its picture when it begins to answer
 	if res.StatusCode != http.StatusOK {
 		return streams.Still{}, fmt.Errorf("still address: %s", res.Status)
@@ -59,24 +104,25 @@ func (t *Taker) fetch(ctx context.Context, camera devices.Camera) (streams.Still
 }
 
 // ask sends the request, and sends it again with the authorization that a first
-// refusal asks for.
-func ask(ctx context.Context, client *http.Client, camera devices.Camera) (*http.Response, error) {
+// refusal asks for; shown says that it has.
+func ask(ctx context.Context, client *http.Client, camera devices.Camera) (res *http.Response, shown bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, camera.StillURL, http.NoBody)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	req.Header.Set("Accept", "image/jpeg")
-	res, err := client.Do(req)
+	res, err = client.Do(req)
 	if err != nil || res.StatusCode != http.StatusUnauthorized || camera.Username == "" {
-		return res, err
+		return res, false, err
 	}
 	authorization, err := answer(res, camera)
 	drain(res)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	req.Header.Set("Authorization", authorization)
-	return client.Do(req)
+	res, err = client.Do(req)
+	return res, true, err
 }
 
 // answer makes the Authorization header that the refusal asks for.

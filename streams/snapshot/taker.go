@@ -14,6 +14,9 @@
 // still holds. Where the key frame before it is far, ffmpeg decodes all from there
 // to the very frame; without ffmpeg the nearest key frame has to do.
 //
+// A still address that refuses user and password is not asked again before they
+// change or [Taker.AskAgain], for cameras lock accounts; the ladder goes on below.
+//
 // A key frame counts only while its source is connected and it is not older
 // than five seconds or two key-frame intervals, whichever is more. A damaged
 // key frame gives no picture at all: a decoder that conceals what is missing
@@ -47,13 +50,14 @@ const (
 
 // Codes of the Problems that say why there is no picture.
 const (
-	CodeSilent  = "no_picture_silent"  // the camera sends nothing
-	CodeWaiting = "no_picture_waiting" // connected, but no key frame yet
-	CodeStale   = "no_picture_stale"   // the newest key frame is too old
-	CodeDamaged = "no_picture_damaged" // the key frame cannot be decoded
-	CodeRefused = "no_picture_refused" // the picture is too large, or of a format that nothing here decodes
-	CodeDecoder = "no_picture_decoder" // the decoder failed: its time or memory ran out, or a fault of its own
-	CodeStill   = "no_picture_still"   // the camera's still address gave none, and there is no stream
+	CodeSilent   = "no_picture_silent"   // the camera sends nothing
+	CodeWaiting  = "no_picture_waiting"  // connected, but no key frame yet
+	CodeStale    = "no_picture_stale"    // the newest key frame is too old
+	CodeDamaged  = "no_picture_damaged"  // the key frame cannot be decoded
+	CodeRefused  = "no_picture_refused"  // the picture is too large, or of a format that nothing here decodes
+	CodeDecoder  = "no_picture_decoder"  // the decoder failed: its time or memory ran out, or a fault of its own
+	CodePassword = "no_picture_password" // the camera's still address refused the password, and there is no stream
+	CodeStill    = "no_picture_still"    // the camera's still address gave none, and there is no stream
 )
 
 const (
@@ -108,15 +112,16 @@ type Taker struct {
 	module *decoder.Decoder
 	turn   *semaphore.Weighted // of those who decode
 
-	mu    sync.Mutex
-	shots map[view]*shot
-	hurt  error // of the ffmpeg child that failed by itself, until one works
+	mu      sync.Mutex
+	shots   map[view]*shot
+	refused map[string]showing // by camera: what its still address refused last
+	hurt    error              // of the ffmpeg child that failed by itself, until one works
 }
 
 // New gives a taker.
 func New(cfg Config) *Taker {
 	cfg.setDefaults()
-	t := &Taker{cfg: cfg, module: decoder.New(cfg.Module), turn: semaphore.NewWeighted(atOnce), shots: map[view]*shot{}}
+	t := &Taker{cfg: cfg, module: decoder.New(cfg.Module), turn: semaphore.NewWeighted(atOnce), shots: map[view]*shot{}, refused: map[string]showing{}}
 	if cfg.FFmpeg != "" {
 		t.ffmpeg = &child{path: cfg.FFmpeg, limits: cfg.Limits, log: cfg.Log}
 	}
@@ -150,7 +155,7 @@ func (t *Taker) Take(ctx context.Context, camera devices.Camera, feed *streams.F
 func (t *Taker) TakeSized(ctx context.Context, camera devices.Camera, feed *streams.Feed, width int) (streams.Still, error) {
 	var refused error
 	if camera.StillURL != "" {
-		still, err := t.fetch(ctx, camera)
+		still, err := t.fetchAllowed(ctx, camera)
 		if err == nil {
 			return t.Fit(ctx, still, width)
 		}
@@ -158,12 +163,14 @@ func (t *Taker) TakeSized(ctx context.Context, camera devices.Camera, feed *stre
 			return streams.Still{}, context.Cause(ctx)
 		}
 		refused = err
-		t.cfg.Log.Warn("still address gave no picture", "camera", camera.ID, "err", err)
+		if !errors.Is(err, errPassword) {
+			t.cfg.Log.Warn("still address gave no picture", "camera", camera.ID, "err", err)
+		}
 	}
 	frame, why := current(feed, time.Now())
 	if why != nil {
 		if refused != nil && feed == nil {
-			why = &devices.Problem{Kind: devices.ErrUnavailable, Code: CodeStill, Field: "still_url", ZH: "无图像：抓拍地址没有给出图片，请核对地址、用户名和密码", EN: "no picture: the still address gave none; check address, user name and password"}
+			why = noStill(refused)
 		}
 		why.Cause = errors.Join(why.Cause, refused)
 		return streams.Still{}, why
@@ -171,6 +178,18 @@ func (t *Taker) TakeSized(ctx context.Context, camera devices.Camera, feed *stre
 	still, err := t.shoot(ctx, view{camera.ID, frame.Params}, frame, width)
 	still.Clock = feed.State().Clock
 	return still, err
+}
+
+// noStill says what the still address was asked in vain for.
+func noStill(refused error) *devices.Problem {
+	if errors.Is(refused, errPassword) {
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: CodePassword, Field: "password",
+			ZH: "无图像：抓拍地址拒绝了用户名或密码；为免锁定摄像机账号，已停止询问，请修改用户名和密码，或改好摄像机后点“重试”",
+			EN: "no picture: the still address refused user name or password; it is not asked again, so that the camera does not lock the account, until they are changed or the camera is retried",
+		}
+	}
+	return &devices.Problem{Kind: devices.ErrUnavailable, Code: CodeStill, Field: "still_url", ZH: "无图像：抓拍地址没有给出图片，请核对地址、用户名和密码", EN: "no picture: the still address gave none; check address, user name and password"}
 }
 
 // current gives the key frame that shows the camera as it is at now, or says

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -503,7 +504,11 @@ func TestStillAddress(t *testing.T) {
 				return
 			}
 			var p *devices.Problem
-			if !errors.As(err, &p) || p.Code != snapshot.CodeStill || strings.Contains(err.Error(), "canary") {
+			want := snapshot.CodeStill
+			if tt.password == "wr0ng-canary" {
+				want = snapshot.CodePassword
+			}
+			if !errors.As(err, &p) || p.Code != want || strings.Contains(err.Error(), "canary") {
 				t.Fatalf("got %v", err)
 			}
 			// The ladder goes on where there is a stream.
@@ -511,6 +516,49 @@ func TestStillAddress(t *testing.T) {
 			if err != nil || got.Step != snapshot.StepFFmpeg {
 				t.Errorf("step %q, error %v", got.Step, err)
 			}
+		})
+	}
+}
+
+// A camera locks the account after a few wrong passwords, and its page asks for a
+// still every few seconds.
+func TestRefusedPasswordIsShownOnce(t *testing.T) {
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			var shown atomic.Int32
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") == "" {
+					w.Header().Set("WWW-Authenticate", `Basic realm="cam"`)
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				shown.Add(1)
+				w.WriteHeader(status)
+			}))
+			defer s.Close()
+			taker := snapshot.New(snapshot.Config{})
+			c := cam
+			c.ID, c.StillURL, c.Username, c.Password = "gate", s.URL, "admin", "wr0ng-canary"
+			ask := func(c devices.Camera, want int32) {
+				t.Helper()
+				for range 3 {
+					_, err := taker.Take(t.Context(), c, nil)
+					var p *devices.Problem
+					if !errors.As(err, &p) || p.Code != snapshot.CodePassword || strings.Contains(err.Error(), "canary") {
+						t.Errorf("got %v", err)
+					}
+				}
+				if n := shown.Load(); n != want {
+					t.Errorf("shown %d times, want %d", n, want)
+				}
+			}
+			ask(c, 1)
+			c.Password = "wr0ng-too-canary"
+			ask(c, 2)
+			c.Version++
+			ask(c, 3)
+			taker.AskAgain("gate")
+			ask(c, 4)
 		})
 	}
 }
