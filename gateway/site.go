@@ -20,6 +20,7 @@ import (
 	"offsite/edge/cameras"
 	"offsite/edge/field"
 	"offsite/edge/letters"
+	"offsite/edge/scenes"
 	"offsite/gateway/api"
 	"offsite/streams"
 	"offsite/streams/whep"
@@ -28,7 +29,7 @@ import (
 // Site shows the site, edge.Box, as the API asks for it.
 func Site(b *edge.Box) api.Backend {
 	backend := api.Backend{
-		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Recordings: b.Recordings, Events: siteEvents{b},
+		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Recordings: b.Recordings, References: siteReferences{b}, Events: siteEvents{b},
 		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
 	}
 	backend.Finder, backend.Steering, backend.Alerts = b.Cameras, b.PTZ, b.Alerts
@@ -119,6 +120,16 @@ func (s siteCameras) TrickleWHEP(session, fragment string) error {
 func (s siteCameras) CloseWHEP(session string) error { return s.WebRTC.Close(session) }
 
 func (s siteCameras) Retry(camera string) error { return s.Box.Cameras.Retry(camera) }
+
+type siteReferences struct{ *edge.Box }
+
+func (s siteReferences) References(ctx context.Context, camera string) ([]scenes.Reference, error) {
+	return s.Box.References.Of(ctx, camera)
+}
+
+func (s siteReferences) ReferenceStill(ctx context.Context, camera string, night bool) (scenes.Reference, error) {
+	return s.Box.References.Still(ctx, camera, night)
+}
 
 type siteEvents struct{ *edge.Box }
 

@@ -238,6 +238,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"verifyEvidence": a.verifyEvidence, "getEvidencePackage": a.getEvidencePackage,
 		"getStill": a.getStill, "viewLive": a.viewLive, "openWHEP": a.openWHEP, "trickleWHEP": a.trickleWHEP, "closeWHEP": a.closeWHEP, "openHLS": a.openHLS, "getHLS": a.getHLS, "retryCamera": a.retryCamera,
 		"listRecordings": a.listRecordings, "getClip": a.getClip, "exportRecording": a.exportRecording,
+		"listReferences": a.listReferences, "getReference": a.getReference, "setReference": a.setReference,
 		"listHealth": a.listHealth, "getDeviceHealth": a.getDeviceHealth,
 		"maintainDevice": a.maintain(devices.KindDevice), "endDeviceMaintenance": a.endMaintenance(devices.KindDevice),
 		"maintainPoint": a.maintain(devices.KindPoint), "endPointMaintenance": a.endMaintenance(devices.KindPoint),

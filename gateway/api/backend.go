@@ -36,6 +36,7 @@ type Backend struct {
 	Discovery  Discovery
 	Cameras    Cameras
 	Recordings Recordings
+	References References
 	Events     Events
 	Evidence   Evidence
 	Updates    Updates

@@ -511,6 +511,26 @@ type CameraProbeRequest struct {
 // CameraProfile defines model for CameraProfile.
 type CameraProfile = onvif.Profile
 
+// CameraReference defines model for CameraReference.
+type CameraReference struct {
+	// MadeAt When its picture was taken
+	MadeAt time.Time `json:"made_at"`
+
+	// Night Of the night: a picture without colours
+	Night bool `json:"night"`
+
+	// SetBy Id of who has set it; empty: it was learnt
+	SetBy string `json:"set_by"`
+
+	// Sha256 Of its picture
+	Sha256 string `json:"sha256"`
+}
+
+// CameraReferenceList defines model for CameraReferenceList.
+type CameraReferenceList struct {
+	Items []CameraReference `json:"items"`
+}
+
 // CameraSearch defines model for CameraSearch.
 type CameraSearch struct {
 	// For Absent means 3s; at most 10s
@@ -1992,6 +2012,12 @@ type ListRecordingsParams struct {
 
 	// To End; at most 31 days later
 	To time.Time `form:"to" json:"to"`
+}
+
+// GetReferenceParams defines parameters for GetReference.
+type GetReferenceParams struct {
+	// Night That of the night (infrared); absent: of the day
+	Night bool `form:"night,omitempty" json:"night,omitempty,omitzero"`
 }
 
 // GetStillParams defines parameters for GetStill.
