@@ -24,7 +24,7 @@ func (t *Taker) make(ctx context.Context, frame *streams.Frame) (streams.Still, 
 	case errors.Is(err, errDamaged) || errors.Is(err, decoder.ErrDamaged):
 		return streams.Still{}, none(CodeDamaged, at+" 的关键帧已损坏，无法解码；请检查摄像机与网络", "the key frame of "+at+" is damaged and cannot be decoded; check the camera and the network", err)
 	case errors.Is(err, decoder.ErrRefused):
-		return streams.Still{}, none(CodeRefused, "图像过大或格式不受支持；请把摄像机设为 4K 及以下的 H.264 或 H.265", "the picture is too large or of a format that is not decoded; set the camera to H.264 or H.265 of at most 4K", err)
+		return streams.Still{}, none(CodeRefused, "图像过大或格式不受支持；请把摄像机设为 4K 及以下的 H.264、H.265 或 JPEG", "the picture is too large or of a format that is not decoded; set the camera to H.264, H.265 or JPEG of at most 4K", err)
 	case ctx.Err() == nil && !errors.Is(err, decoder.ErrUnusable):
 		t.cfg.Log.Warn("decoder failed", "err", err)
 		return streams.Still{}, none(CodeDecoder, "解码 "+at+" 的关键帧时超时、内存不足或出错", "decoding the key frame of "+at+" took too long, took too much memory or failed", err)
@@ -61,7 +61,7 @@ func (t *Taker) decode(ctx context.Context, group []*streams.Frame) (picture []b
 		if ctx.Err() != nil {
 			return nil, "", err
 		}
-		if err == nil || errors.Is(err, errDamaged) {
+		if err == nil || errors.Is(err, errDamaged) || errors.Is(err, decoder.ErrRefused) {
 			t.note(nil)
 			return picture, StepFFmpeg, err
 		}
@@ -95,7 +95,10 @@ func (t *Taker) note(err error) {
 // checkJPEG decodes the picture to see that it is whole.
 func checkJPEG(picture []byte, want *streams.Parameters) error {
 	img, err := decodeJPEG(picture)
-	if err != nil {
+	switch {
+	case errors.Is(err, decoder.ErrRefused):
+		return err
+	case err != nil:
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return check(img, want)

@@ -7,10 +7,11 @@ import (
 	"image/jpeg"
 
 	"offsite/streams"
+	"offsite/streams/snapshot/decoder"
 )
 
 const (
-	maxPixels = 64 << 20 // of a picture that is decoded here
+	maxPixels = 16 << 20 // of a JPEG that is decoded here, as of a key frame by the module
 	quality   = 90       // of JPEGs that are made here, 1 to 100
 )
 
@@ -29,14 +30,15 @@ func atLeast(width, full int) int {
 	return 0
 }
 
-// decodeJPEG decodes a JPEG whole, within bounds.
+// decodeJPEG decodes a JPEG whole, within bounds. It returns decoder.ErrRefused for
+// one that is too large.
 func decodeJPEG(picture []byte) (image.Image, error) {
 	c, err := jpeg.DecodeConfig(bytes.NewReader(picture))
 	if err != nil {
 		return nil, fmt.Errorf("read JPEG: %w", err)
 	}
 	if c.Width < 1 || c.Height < 1 || c.Width > maxPixels/c.Height {
-		return nil, fmt.Errorf("read JPEG: picture of %dx%d", c.Width, c.Height)
+		return nil, fmt.Errorf("%w: JPEG of %dx%d, more than %d pixels or none", decoder.ErrRefused, c.Width, c.Height, maxPixels)
 	}
 	img, err := jpeg.Decode(bytes.NewReader(picture))
 	if err != nil {

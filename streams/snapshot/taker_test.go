@@ -3,6 +3,7 @@ package snapshot_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"image"
 	"image/jpeg"
@@ -179,29 +180,40 @@ func TestMotionJPEGIsTakenAsItIs(t *testing.T) {
 	tests := []struct {
 		name    string
 		picture []byte
-		ok      bool
+		code    string // empty: it is taken
 	}{
-		{"whole", picture.Bytes(), true},
-		{"cut", picture.Bytes()[:picture.Len()/2], false},
-		{"of impossible colour", holed, false},
-		{"empty", nil, false},
+		{"whole", picture.Bytes(), ""},
+		{"cut", picture.Bytes()[:picture.Len()/2], snapshot.CodeDamaged},
+		{"of impossible colour", holed, snapshot.CodeDamaged},
+		{"empty", nil, snapshot.CodeDamaged},
+		{"of 8K", claiming(picture.Bytes(), 7680, 4320), snapshot.CodeRefused},
+		{"of 64 million pixels", claiming(picture.Bytes(), 8192, 8192), snapshot.CodeRefused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			feed := connected(&streams.Frame{Params: params, NALUs: [][]byte{tt.picture}, Key: true}, time.Now())
 			still, err := snapshot.New(snapshot.Config{FFmpeg: "none", Module: undecoded}).Take(t.Context(), cam, feed)
-			if tt.ok {
+			if tt.code == "" {
 				if err != nil || still.Step != snapshot.StepMJPEG || !bytes.Equal(still.JPEG, tt.picture) {
 					t.Errorf("step %q: %v", still.Step, err)
 				}
 				return
 			}
 			var p *devices.Problem
-			if !errors.As(err, &p) || p.Code != snapshot.CodeDamaged {
+			if !errors.As(err, &p) || p.Code != tt.code {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
+}
+
+// claiming gives the JPEG with another size in its frame header (ITU-T T.81, B.2.2).
+func claiming(picture []byte, width, height uint16) []byte {
+	out := bytes.Clone(picture)
+	frame := bytes.Index(out, []byte{0xff, 0xc0})
+	binary.BigEndian.PutUint16(out[frame+5:], height)
+	binary.BigEndian.PutUint16(out[frame+7:], width)
+	return out
 }
 
 func TestDecoderThatFailsIsNoPicture(t *testing.T) {
@@ -222,6 +234,35 @@ func TestDecoderThatFailsIsNoPicture(t *testing.T) {
 			if !errors.As(err, &p) || p.Code != tt.code || p.Cause == nil || still.JPEG != nil || still.Frame != nil {
 				t.Errorf("step %q: %v", still.Step, err)
 			}
+		})
+	}
+}
+
+// A picture of 8K is refused by the embedded decoder, and told with the cure; a
+// child has the memory for it or says that it has not.
+func TestPictureOf8KIsBounded(t *testing.T) {
+	data, err := os.ReadFile("decoder/testdata/8k.h264")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := decodeClip(t, streams.H264, data)[0]
+	for _, tt := range decoders {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.step == snapshot.StepFFmpeg {
+				needFFmpeg(t)
+			}
+			still, err := snapshot.New(tt.cfg).Take(t.Context(), cam, connected(key, time.Now()))
+			if tt.step == snapshot.StepFFmpeg && err == nil {
+				if still.Width != 7680 || still.Height != 4320 {
+					t.Errorf("picture of %dx%d", still.Width, still.Height)
+				}
+				return
+			}
+			var p *devices.Problem
+			if !errors.As(err, &p) || p.ZH == "" || still.JPEG != nil || (tt.step == snapshot.StepSandbox && (p.Code != snapshot.CodeRefused || !strings.Contains(p.EN, "4K"))) {
+				t.Errorf("step %q: %v", still.Step, err)
+			}
+			t.Log(err)
 		})
 	}
 }
