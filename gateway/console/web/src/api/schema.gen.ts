@@ -1281,6 +1281,73 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cameras/{id}/references": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * What a camera ought to show, by which it is found out that it was moved
+         * @description One for the day and one for the night (infrared) at most. They are learnt from the first good pictures, unless a person sets one.
+         */
+        get: operations["listReferences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/reference.jpg": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The picture of a reference
+         * @description 404, code `no_reference`, while the camera has none of this mode.
+         */
+        get: operations["getReference"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}:set-reference": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What the camera shows now is what it ought to show
+         * @description Takes the place of every reference of the camera; a fault `camera_moved` that stands ends when the next look finds the camera so. 409, code `nothing_to_recognise`, where the picture is
+         *     dark, covered or blank; 503 with the reason where there is none.
+         */
+        post: operations["setReference"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cameras/{id}:retry": {
         parameters: {
             query?: never;
@@ -2163,6 +2230,22 @@ export interface components {
         };
         CameraAdoptResult: {
             cameras: components["schemas"]["Camera"][];
+        };
+        CameraReference: {
+            /** @description Of the night: a picture without colours */
+            night: boolean;
+            /**
+             * Format: date-time
+             * @description When its picture was taken
+             */
+            made_at: string;
+            /** @description Id of who has set it; empty: it was learnt */
+            set_by: string;
+            /** @description Of its picture */
+            sha256: string;
+        };
+        CameraReferenceList: {
+            items: components["schemas"]["CameraReference"][];
         };
         PTZState: {
             moving: boolean;
@@ -6414,6 +6497,89 @@ export interface operations {
                 };
                 content: {
                     "video/mp4": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listReferences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They, that of the day first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraReferenceList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getReference: {
+        parameters: {
+            query?: {
+                /** @description That of the night (infrared); absent: of the day */
+                night?: boolean;
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JPEG, 640 pixels wide at most */
+            200: {
+                headers: {
+                    /** @description Hash of the picture */
+                    ETag?: string;
+                    /** @description When it was taken by the gateway clock */
+                    "X-Captured-At"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": string;
+                };
+            };
+            /** @description The picture is the one that the caller has */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    setReference: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The reference */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraReference"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -56,4 +56,13 @@ export const steerEn: Record<keyof typeof steerZh, string> = {
   'finder.trying': 'Waits to be tried …',
   'finder.look': 'See the picture',
   'finder.edit': 'Add outlets',
+  'reference.title': 'Reference picture (was it moved?)',
+  'reference.what': 'Now and then the gateway compares what the camera shows with its reference; where structures are elsewhere it tells that the camera was moved. References are learnt from the first good pictures, one by day and one by night (infrared).',
+  'reference.none': 'There is no reference yet: it is being learnt, or the camera shows nothing.',
+  'reference.day': 'By day',
+  'reference.night': 'By night',
+  'reference.setBy': 'set by {who}',
+  'reference.learnt': 'learnt',
+  'reference.set': 'Take what it shows now',
+  'reference.sure': 'See first that the camera points at what it ought to. Every reference, by day and by night, is replaced, and a fault of a moved camera ends at the next look. This is written into the audit trail.',
 }

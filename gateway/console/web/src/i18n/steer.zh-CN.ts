@@ -54,4 +54,13 @@ export const steerZh = {
   'finder.trying': '等待测试…',
   'finder.look': '查看画面',
   'finder.edit': '补充点位',
+  'reference.title': '参考画面（移位判断）',
+  'reference.what': '网关每隔一段时间把画面与参考画面比较；结构不在原处即报“摄像机移位”。参考画面由最初的正常画面自动学得，白天与夜间（红外）各一张。',
+  'reference.none': '还没有参考画面：正在学习，或摄像机暂无画面。',
+  'reference.day': '白天',
+  'reference.night': '夜间',
+  'reference.setBy': '由 {who} 设定',
+  'reference.learnt': '自动学得',
+  'reference.set': '把当前画面设为参考',
+  'reference.sure': '请先确认摄像机对准了应看的位置。原有的参考画面（白天与夜间）都会被替换，正在报的移位故障会在下一次查看时结束；操作记入审计日志。',
 } as const
