@@ -316,3 +316,55 @@ func TestStampIsReadable(t *testing.T) {
 		t.Error("a watermark on nothing")
 	}
 }
+
+// TestNoRowNamesAFileThatIsNotThere lets the rename fail of whatever a piece is kept
+// as: a directory stands in its place. The other pieces and the restart do not suffer.
+func TestNoRowNamesAFileThatIsNotThere(t *testing.T) {
+	tests := []struct{ name, content string }{
+		{"of a still", "a946684800000"},
+		{"of the clip", "\x00\x00\x00\x20ftypiso6a"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			with(t, Config{Watermark: MarkNone}, func(t *testing.T, b *bench) {
+				sum := sha256.Sum256([]byte(tt.content))
+				name := hex.EncodeToString(sum[:])
+				if err := os.Mkdir(b.dir+"/evidence/"+name, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				b.expect("al-1", time.Now(), "a")
+				var clips []string
+				b.see(time.Minute, lenses{clip: films(&clips), moment: func(camera string, at time.Time) (streams.Still, error) {
+					s, err := sees(0)(camera, at)
+					s.JPEG = []byte(fmt.Sprint(camera, at.UnixMilli()))
+					return s, err
+				}, take: func(context.Context, string) (streams.Still, error) { return streams.Still{}, silent }})
+				b.close()
+				b.open()
+				r, err := b.c.Of(t.Context(), "al-1")
+				if err != nil || !r.Complete {
+					t.Fatal(outline(r), err)
+				}
+				failed := 0
+				for _, it := range r.Items {
+					if it.State == Attached {
+						b.read(it.SHA256)
+						continue
+					}
+					failed++
+					if it.SHA256 != "" || it.Problem == nil {
+						t.Errorf("%+v", it)
+					}
+				}
+				if failed != 1 {
+					t.Errorf("%d pieces failed: %s", failed, outline(r))
+				}
+				b.read(r.Manifest)
+				names, err := os.ReadDir(b.dir + "/evidence")
+				if err != nil || slices.ContainsFunc(names, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), incoming) }) {
+					t.Errorf("left behind: %v, %v", names, err)
+				}
+			})
+		})
+	}
+}

@@ -143,3 +143,40 @@ func TestMomentOfADamagedGroup(t *testing.T) {
 		})
 	}
 }
+
+// TestDistanceOfMoments asks a healthy camera with a key frame every two seconds for
+// 40 moments. Whoever decodes whole groups is near them all; the embedded decoder,
+// which decodes key frames alone, is at most half a group away.
+func TestDistanceOfMoments(t *testing.T) {
+	began := time.Now().Add(-12 * time.Second)
+	feed := streams.NewFeed(streams.FeedConfig{Ring: time.Minute})
+	feed.Connected()
+	for _, f := range blinking(t, began, "-t", "10", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-bf", "0") {
+		feed.Publish(f)
+	}
+	for _, tt := range []struct {
+		decoder   string
+		p95, most time.Duration
+	}{
+		{snapshot.Auto, 200 * time.Millisecond, 200 * time.Millisecond},
+		{snapshot.Sandbox, 1020 * time.Millisecond, 1020 * time.Millisecond},
+	} {
+		t.Run(tt.decoder, func(t *testing.T) {
+			taker := snapshot.New(snapshot.Config{Decoder: tt.decoder, Module: module})
+			var away []time.Duration
+			for i := range 40 {
+				at := began.Add(300*time.Millisecond + time.Duration(i)*187*time.Millisecond)
+				still, err := taker.Moment(t.Context(), feed, at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				away = append(away, still.At.Sub(at).Abs())
+			}
+			slices.Sort(away)
+			t.Logf("p50 %v, p95 %v, most %v", away[20], away[37], away[39])
+			if away[37] > tt.p95 || away[39] > tt.most {
+				t.Errorf("p95 %v, most %v", away[37], away[39])
+			}
+		})
+	}
+}
