@@ -10,12 +10,16 @@
 // remembered, and an event's id derives from the id that opened it, so that a
 // push that is repeated after a restart does not open it twice.
 //
+// A camera that is retired tells nothing more: what stood of it is ended, and
+// nothing of it is remembered.
+//
 // A camera may tell 30 things at once and then one a second; the rest is refused.
 package alerts
 
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -71,9 +75,10 @@ func (c *Config) setDefaults() {
 
 // Room takes alerts in while it runs.
 type Room struct {
-	cfg    Config
-	told   chan telling
-	clocks clocks
+	cfg     Config
+	told    chan telling
+	clocks  clocks
+	cameras func() map[string]*devices.Camera // registered now
 
 	// What follows is Run's own.
 	alerts map[key]*alert
@@ -84,7 +89,8 @@ type Room struct {
 // New gives a Room.
 func New(cfg Config) *Room {
 	cfg.setDefaults()
-	return &Room{cfg: cfg, told: make(chan telling), clocks: newClocks(), alerts: map[key]*alert{}, ids: map[string][]string{}, tokens: map[string]*bucket{}}
+	registered := func() map[string]*devices.Camera { return cfg.Registry.Snapshot().Cameras }
+	return &Room{cfg: cfg, told: make(chan telling), clocks: newClocks(), cameras: registered, alerts: map[key]*alert{}, ids: map[string][]string{}, tokens: map[string]*bucket{}}
 }
 
 // telling is an alert whose teller waits.
@@ -148,20 +154,25 @@ func (r *Room) Run(ctx context.Context) error {
 	for event, a := range standing { // whether they go on is told anew, or they end
 		r.alerts[key{a.Camera, a.Type}] = &alert{first: a, event: event, since: time.Now(), off: time.Now()}
 	}
+	wake, stop := r.cfg.Registry.Watch()
+	defer stop()
+	r.forget(time.Now())
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.decide(ctx) })
+	g.Go(func() error { return r.decide(ctx, wake) })
 	g.Go(func() error { return r.listen(ctx) })
 	return g.Wait()
 }
 
-// decide owns the alerts.
-func (r *Room) decide(ctx context.Context) error {
+// decide owns the alerts. wake tells that other cameras may be registered.
+func (r *Room) decide(ctx context.Context, wake <-chan struct{}) error {
 	for {
 		due := time.NewTimer(r.untilNext(time.Now()))
 		select {
 		case t := <-r.told:
 			event, err := r.take(ctx, t.Alert)
 			t.answer <- answer{event, err}
+		case <-wake:
+			r.forget(time.Now())
 		case <-due.C:
 			r.settle(ctx, time.Now())
 		case <-ctx.Done():
@@ -188,6 +199,9 @@ func (r *Room) untilNext(now time.Time) time.Duration {
 
 // take moves one alert.
 func (r *Room) take(ctx context.Context, a Alert) (string, error) {
+	if r.cameras()[a.Camera] == nil {
+		return "", &devices.Problem{Kind: devices.ErrNotFound, Code: "no_camera", ZH: "没有编号为 " + a.Camera + " 的摄像机", EN: "there is no camera " + a.Camera}
+	}
 	now := time.Now()
 	at := key{a.Camera, a.Type}
 	state := r.alerts[at]
@@ -265,6 +279,24 @@ func (r *Room) remember(a Alert) {
 	if list := r.ids[a.Camera]; len(list) > mostIDs {
 		r.ids[a.Camera] = list[len(list)-mostIDs:]
 	}
+}
+
+// forget drops what is remembered of retired cameras, whose standing events are
+// due to end now.
+func (r *Room) forget(now time.Time) {
+	registered := r.cameras()
+	for at, a := range r.alerts {
+		if registered[at.camera] != nil {
+			continue
+		}
+		if a.on {
+			a.on, a.off = false, now
+		}
+		a.since = now.Add(-r.cfg.OffDelay)
+		r.tidy(at)
+	}
+	maps.DeleteFunc(r.ids, func(camera string, _ []string) bool { return registered[camera] == nil })
+	maps.DeleteFunc(r.tokens, func(camera string, _ *bucket) bool { return registered[camera] == nil })
 }
 
 // tidy forgets an alert that is off and has no event.

@@ -2,8 +2,11 @@ package alerts
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,20 +53,34 @@ func (l *ledger) Close(_ context.Context, event string, at time.Time) error {
 
 func (l *ledger) Standing(context.Context) (map[string]Alert, error) { return l.stood, nil }
 
-// inRoom runs the deciding part of a room in a bubble.
+// inRoom runs the deciding part of a room with one camera in a bubble.
 func inRoom(t *testing.T, cfg Config, book *ledger, test func(ctx context.Context, r *Room)) {
+	t.Helper()
+	inYard(t, cfg, book, func(ctx context.Context, r *Room, _ func()) { test(ctx, r) })
+}
+
+// inYard is inRoom with a way to retire the camera.
+func inYard(t *testing.T, cfg Config, book *ledger, test func(ctx context.Context, r *Room, retire func())) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		book.began = time.Now()
 		cfg.Book = book
 		r := New(cfg)
+		var registered atomic.Pointer[map[string]*devices.Camera]
+		registered.Store(&map[string]*devices.Camera{"cam": {ID: "cam"}})
+		r.cameras = func() map[string]*devices.Camera { return *registered.Load() }
+		wake := make(chan struct{}, 1)
 		for event, a := range book.stood {
 			r.alerts[key{a.Camera, a.Type}] = &alert{first: a, event: event, since: time.Now(), off: time.Now()}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- r.decide(ctx) }()
-		test(ctx, r)
+		go func() { ended <- r.decide(ctx, wake) }()
+		test(ctx, r, func() {
+			registered.Store(&map[string]*devices.Camera{})
+			wake <- struct{}{}
+			synctest.Wait()
+		})
 		cancel()
 		<-ended
 	})
@@ -215,5 +232,37 @@ func TestWhatEndedUnheardEnds(t *testing.T) {
 		book.want(t, "0s open smoke ")
 		listened(smoke("roof", false), smoke("yard", false))
 		book.want(t, "0s open smoke ", "3m30s close ev- as of 3m0s")
+	})
+}
+
+func TestRetiredCamera(t *testing.T) {
+	t.Parallel()
+	book := &ledger{stood: map[string]Alert{"ev-0": {Camera: "cam", Type: "tamper"}}}
+	inYard(t, Config{}, book, func(ctx context.Context, r *Room, retire func()) {
+		if _, err := r.Tell(ctx, on("1")); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.Tell(ctx, Alert{Camera: "cam", Type: "tamper", ID: "2", On: true}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		book.mu.Lock()
+		book.broken = true
+		book.mu.Unlock()
+		retire()
+		book.mu.Lock()
+		book.broken = false
+		book.mu.Unlock()
+		time.Sleep(again)
+		synctest.Wait()
+		if len(r.alerts)+len(r.ids)+len(r.tokens) != 0 {
+			t.Errorf("remembered: %v %v %v", r.alerts, r.ids, r.tokens)
+		}
+		var p *devices.Problem
+		if _, err := r.Tell(ctx, on("3")); !errors.As(err, &p) || p.Code != "no_camera" {
+			t.Errorf("got %v", err)
+		}
+		slices.Sort(book.told[1:])
+		book.want(t, "0s open smoke 1", "1m5s close ev-0 as of 1m0s", "1m5s close ev-1 as of 1m0s")
 	})
 }

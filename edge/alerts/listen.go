@@ -22,7 +22,7 @@ const (
 	mostDrift  = 5 * time.Second // of a clock that is not told
 )
 
-// clocks are how far the cameras' clocks are off.
+// clocks are how far the cameras' clocks are off, of those that are.
 type clocks struct {
 	mu   *sync.Mutex
 	list map[string]time.Duration
@@ -35,8 +35,8 @@ func newClocks() clocks { return clocks{new(sync.Mutex), map[string]time.Duratio
 func (r *Room) Drift(camera string) *devices.Problem {
 	r.clocks.mu.Lock()
 	defer r.clocks.mu.Unlock()
-	off, known := r.clocks.list[camera]
-	if !known || off.Abs() <= mostDrift {
+	off := r.clocks.list[camera]
+	if off.Abs() <= mostDrift {
 		return nil
 	}
 	by := off.Round(time.Second)
@@ -148,7 +148,11 @@ func (r *Room) hear(ctx context.Context, cam devices.Camera) error {
 func (r *Room) setClock(camera string, off time.Duration) {
 	r.clocks.mu.Lock()
 	before := r.clocks.list[camera]
-	r.clocks.list[camera] = off
+	if off == 0 { // right, or nobody asks any more
+		delete(r.clocks.list, camera)
+	} else {
+		r.clocks.list[camera] = off
+	}
 	r.clocks.mu.Unlock()
 	if (before.Abs() > mostDrift) != (off.Abs() > mostDrift) {
 		r.cfg.Changed(camera)

@@ -23,8 +23,9 @@ func TestACameraIsHeard(t *testing.T) {
 	changed := make(chan string, 4)
 	r := New(Config{Book: book, ONVIF: onvif.Config{Pull: time.Second}, Changed: func(camera string) { changed <- camera }})
 	cam := devices.Camera{ID: "cam", ONVIF: device.URL(), Username: "u", Password: "p", Alerts: []string{"fire"}}
+	r.cameras = func() map[string]*devices.Camera { return map[string]*devices.Camera{"cam": &cam} }
 	ended := make(chan struct{}, 3)
-	for _, task := range []func(){func() { _ = device.Run(ctx) }, func() { _ = r.decide(ctx) }, func() { r.attend(ctx, cam) }} {
+	for _, task := range []func(){func() { _ = device.Run(ctx) }, func() { _ = r.decide(ctx, nil) }, func() { r.attend(ctx, cam) }} {
 		go func() { task(); ended <- struct{}{} }()
 	}
 	<-changed
@@ -47,6 +48,9 @@ func TestACameraIsHeard(t *testing.T) {
 	cancel()
 	for range 3 {
 		<-ended
+	}
+	if len(r.clocks.list) != 0 {
+		t.Error("the clock of a camera that nobody asks any more is remembered")
 	}
 	if len(book.told) != 1 || book.told[0][len(book.told[0])-len("open fire "):] != "open fire " {
 		t.Errorf("%q", book.told)
