@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -111,10 +112,31 @@ func (o *Operation) route() (path, verb string) {
 	return strings.NewReplacer("{", ":", "}", "", ":", `\:`).Replace(path), verb
 }
 
-// Operations reads the document. All its faults are told at once.
-func (a *API) Operations() ([]*Operation, error) { return operations(document, a.handlers()) }
+// described is what openapi.yaml says: it is read once, since that takes longer
+// than all else at a start.
+var described = sync.OnceValues(func() ([]Operation, error) { return operations(document) })
 
-func operations(document []byte, handlers map[string]echo.HandlerFunc) ([]*Operation, error) {
+// Operations gives those of the document. All its faults are told at once.
+func (a *API) Operations() ([]*Operation, error) {
+	list, err := described()
+	bound, missing := bind(list, a.handlers())
+	return bound, errors.Join(err, missing)
+}
+
+// bind gives copies of the operations with their handlers.
+func bind(list []Operation, handlers map[string]echo.HandlerFunc) ([]*Operation, error) {
+	var bound []*Operation
+	var faults []error
+	for _, o := range list {
+		if o.Handler = handlers[o.ID]; o.Handler == nil {
+			faults = append(faults, fmt.Errorf("openapi.yaml: %s %s: no handler for %q", o.Method, o.Path, o.ID))
+		}
+		bound = append(bound, &o)
+	}
+	return bound, errors.Join(faults...)
+}
+
+func operations(document []byte) ([]Operation, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
@@ -122,21 +144,21 @@ func operations(document []byte, handlers map[string]echo.HandlerFunc) ([]*Opera
 	if err := doc.Validate(context.Background()); err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
-	var list []*Operation
+	var list []Operation
 	var faults []error
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			o, err := operation(method, path, op, handlers)
+			o, err := operation(method, path, op)
 			faults = append(faults, err)
 			list = append(list, o)
 		}
 	}
-	slices.SortFunc(list, func(x, y *Operation) int { return strings.Compare(x.Path+" "+x.Method, y.Path+" "+y.Method) })
+	slices.SortFunc(list, func(x, y Operation) int { return strings.Compare(x.Path+" "+x.Method, y.Path+" "+y.Method) })
 	return list, errors.Join(faults...)
 }
 
-func operation(method, path string, op *openapi3.Operation, handlers map[string]echo.HandlerFunc) (*Operation, error) {
-	o := &Operation{ID: op.OperationID, Method: method, Path: path, Handler: handlers[op.OperationID]}
+func operation(method, path string, op *openapi3.Operation) (Operation, error) {
+	o := Operation{ID: op.OperationID, Method: method, Path: path}
 	roles, _ := op.Extensions["x-roles"].([]any)
 	for _, r := range roles {
 		role, _ := r.(string)
@@ -149,11 +171,8 @@ func operation(method, path string, op *openapi3.Operation, handlers map[string]
 	o.Ticket, _ = op.Extensions["x-ticket"].(string)
 	o.Act, _ = op.Extensions["x-audit"].(string)
 	o.Command, _ = op.Extensions["x-command"].(bool)
-	switch {
-	case len(o.Roles) == 0:
+	if len(o.Roles) == 0 {
 		return o, fmt.Errorf("openapi.yaml: %s %s: no x-roles", method, path)
-	case o.Handler == nil:
-		return o, fmt.Errorf("openapi.yaml: %s %s: no handler for %q", method, path, o.ID)
 	}
 	return o, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"slices"
@@ -119,8 +120,9 @@ func TestDocumentFaultsStopTheStart(t *testing.T) {
 			if bad == good {
 				t.Fatal("nothing was replaced")
 			}
-			_, err := operations([]byte(bad), New(Backend{}, nil).handlers())
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
+			list, err := operations([]byte(bad))
+			_, missing := bind(list, New(Backend{}, nil).handlers())
+			if err = errors.Join(err, missing); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
