@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,8 +35,11 @@ func sees(late time.Duration) func(string, time.Time) (streams.Still, error) {
 
 // films gives clips that last to their end, or until the gateway stops.
 func films(begun *[]string) func(context.Context, string, time.Time, time.Time, io.WriteSeeker, clip.Config) (clip.Clip, error) {
+	var mu sync.Mutex // each clip has a goroutine of its own
 	return func(ctx context.Context, camera string, from, to time.Time, out io.WriteSeeker, cfg clip.Config) (clip.Clip, error) {
+		mu.Lock()
 		*begun = append(*begun, fmt.Sprintf("%s %v", camera, to.Sub(from)))
+		mu.Unlock()
 		wait := time.NewTimer(time.Until(to))
 		defer wait.Stop()
 		made := clip.Clip{
