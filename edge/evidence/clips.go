@@ -97,6 +97,8 @@ func lacking(c clip.Clip, to time.Time) *devices.Problem {
 		return unavailable("clip_stopped", "录像不完整：网关在 "+at+" 停止", "the clip is not whole: the gateway stopped at "+at)
 	case c.Full:
 		return unavailable("clip_full", "录像不完整：文件在 "+at+" 达到大小上限；请降低摄像机码率", "the clip is not whole: its file was full at "+at+"; lower the camera's bit rate")
+	case c.Crowded:
+		return unavailable("clip_crowded", "录像不完整：摄像机在 "+at+" 又更改了编码参数，文件头已容纳不下；请检查摄像机是否反复切换编码设置", "the clip is not whole: at "+at+" the camera changed its parameter sets once more than the file has room for; check whether it keeps changing its coding")
 	case len(c.Gaps) > 0:
 		g := c.Gaps[0]
 		zh, en := fmt.Sprintf("录像不完整：%s 至 %s 没有画面", hour(g.From), hour(g.To)), fmt.Sprintf("the clip is not whole: no pictures from %s to %s", hour(g.From), hour(g.To))

@@ -20,8 +20,9 @@
 // Track 2, where a caption is wanted, is timed text (tx3g, 3GPP TS 26.245), 1,000 ticks
 // a second, a line for each second: the watermark, which leaves the picture as it is.
 //
-// The head is written last, into 8 KiB that were left free for it, because what it
-// says is known only then. Memory is one fragment, whose frames the ring holds too.
+// The head is written last, into 8 KiB that were left free for it (more, where the
+// first parameter sets need it), because what it says is known only then. A clip ends
+// before the frame whose parameter sets have no room there. Memory is one fragment, whose frames the ring holds too.
 package clip
 
 import (
@@ -65,16 +66,17 @@ type Span struct {
 
 // Clip tells what was written. Times are arrivals by the gateway's clock.
 type Clip struct {
-	First  *streams.Frame // its parameters, time and source of time are the clip's
-	Start  time.Time      // of the first frame
-	End    time.Time      // of the last frame and its duration
-	Clock  streams.Clock  // how the camera's clock stood against the gateway's
-	Frames int
-	Bytes  int64
-	Sets   int    // different parameter sets
-	Gaps   []Span // without pictures, in order
-	Full   bool   // it ended early because it had reached Config.Most
-	Broken bool   // it ended early because ctx did
+	First   *streams.Frame // its parameters, time and source of time are the clip's
+	Start   time.Time      // of the first frame
+	End     time.Time      // of the last frame and its duration
+	Clock   streams.Clock  // how the camera's clock stood against the gateway's
+	Frames  int
+	Bytes   int64
+	Sets    int    // different parameter sets
+	Gaps    []Span // without pictures, in order
+	Crowded bool   // it ended early because the head had no room for what the camera had changed to
+	Full    bool   // it ended early because it had reached Config.Most
+	Broken  bool   // it ended early because ctx did
 }
 
 // Record follows the feed and writes what arrives in [from, to), and what came
@@ -93,7 +95,12 @@ func Record(ctx context.Context, feed *streams.Feed, from, to time.Time, out io.
 		if err != nil || !f.At.Before(to) {
 			break
 		}
-		if err := r.take(f); err != nil {
+		err = r.take(f)
+		if errors.Is(err, errCrowded) {
+			r.clip.Crowded = true
+			break
+		}
+		if err != nil {
 			return Clip{}, fmt.Errorf("write clip: %w", err)
 		}
 		if r.writer.pos >= cfg.Most {
@@ -137,6 +144,9 @@ func (r *recording) take(f *streams.Frame) error {
 }
 
 func (r *recording) add(f *streams.Frame) error {
+	if err := r.writer.add(f); err != nil {
+		return err
+	}
 	if r.clip.Frames == 0 {
 		r.clip.First, r.clip.Start = f, f.At
 	}
@@ -147,7 +157,7 @@ func (r *recording) add(f *streams.Frame) error {
 		r.last = f.At
 	}
 	r.clip.Frames++
-	return r.writer.add(f)
+	return nil
 }
 
 func (r *recording) finish(to time.Time) (Clip, error) {

@@ -245,6 +245,45 @@ func TestChangesInside(t *testing.T) {
 	}
 }
 
+// TestCrowdedHead has a camera change its parameter sets, of some kilobytes each,
+// until the head has no room for them.
+func TestCrowdedHead(t *testing.T) {
+	frames := encoded(t, streams.H264, 1, "320x180", append(x264, "-bf", "0")...)
+	tests := []struct {
+		name    string
+		padding []int // bytes that a second's picture parameter set is longer by
+		frames  int
+		crowded bool
+	}{
+		{"one that is large", []int{20_000}, 25, false},
+		{"two that fit", []int{2000, 2001}, 50, false},
+		{"the last has no room", []int{2000, 2001, 2002, 2003, 2004}, 75, true},
+		{"the second has no room", []int{20_000, 20_001, 20_002}, 25, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			feed := camera()
+			for second, more := range tt.padding {
+				params := *frames[0].Params
+				params.PPS = append(bytes.Clone(params.PPS), make([]byte, more)...) // trailing zeros
+				for i, f := range frames {
+					since := time.Duration(second)*time.Second + time.Duration(i)*40*time.Millisecond
+					next := *f
+					next.Params, next.PTS, next.DTS, next.At = &params, since, since, began.Add(since)
+					feed.Publish(&next)
+				}
+			}
+			path, c := record(t, feed, began, began.Add(10*time.Second), Config{})
+			if c.Frames != tt.frames || c.Crowded != tt.crowded || !c.End.Equal(began.Add(time.Duration(tt.frames)*40*time.Millisecond)) {
+				t.Errorf("%d frames to %v, crowded %v", c.Frames, c.End, c.Crowded)
+			}
+			if got := look(t, path); got.Streams[0].Frames != fmt.Sprint(tt.frames) {
+				t.Errorf("read %+v", got)
+			}
+		})
+	}
+}
+
 func TestMJPEG(t *testing.T) {
 	var picture bytes.Buffer
 	if err := jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 64, 48)), nil); err != nil {

@@ -15,12 +15,16 @@ const (
 	videoTrack, videoScale = 1, 90000
 	textTrack, textScale   = 2, 1000
 
-	headSpace   = 8 << 10 // for everything before the first fragment
+	headSpace   = 8 << 10 // for everything before the first fragment; more where one set needs it
+	leastFree   = 8       // bytes of a free box
 	mostEntries = 16      // sample descriptions; further parameter sets share the last one
 	usualStep   = videoScale / 25
 	mostSpan    = 2 * videoScale // of a fragment without a key frame
 	mostPending = 4 << 20        // bytes of such a fragment
 )
+
+// errCrowded says that the head has no room for a frame's parameter sets.
+var errCrowded = errors.New("no room in the head for further parameter sets")
 
 // sample is a frame with its place on the clip's axis.
 type sample struct {
@@ -50,6 +54,7 @@ type writer struct {
 	pos     int64
 	serial  uint32
 
+	space   int // of the head
 	first   *streams.Frame
 	delay   int64 // shift of the first frame
 	entries [][]byte
@@ -76,7 +81,7 @@ func (w *writer) wall(at int64) time.Time {
 }
 
 // add puts a frame into the fragment under way, and writes that where f begins
-// the next one.
+// the next one. At errCrowded it has not, and the clip can only be finished.
 func (w *writer) add(f *streams.Frame) error {
 	if w.first == nil {
 		if err := w.begin(f); err != nil {
@@ -102,9 +107,15 @@ func (w *writer) add(f *streams.Frame) error {
 }
 
 func (w *writer) begin(f *streams.Frame) error {
+	e, err := sampleEntry(f.Params)
+	if err != nil {
+		return err
+	}
 	w.first, w.delay, w.offset = f, ticks(f.PTS-f.DTS), -ticks(f.DTS)
-	_, err := w.buf.Write(make([]byte, headSpace))
-	w.pos = headSpace
+	w.entries, w.params = [][]byte{e}, []*streams.Parameters{f.Params}
+	w.space = max(headSpace, len(w.head().boxes())+leastFree)
+	w.pos = int64(w.space)
+	_, err = w.buf.Write(make([]byte, w.space))
 	return err
 }
 
@@ -122,7 +133,8 @@ func (w *writer) place(f *streams.Frame) sample {
 	return sample{Frame: f, dts: dts, shift: ticks(f.PTS) + w.offset - dts}
 }
 
-// describe gives the number of the frame's sample description, from 1.
+// describe gives the number of the frame's sample description, from 1, or
+// errCrowded.
 func (w *writer) describe(f *streams.Frame) (uint32, error) {
 	for i, p := range w.params {
 		if p == f.Params || p.Equal(f.Params) {
@@ -133,6 +145,9 @@ func (w *writer) describe(f *streams.Frame) (uint32, error) {
 		e, err := sampleEntry(f.Params)
 		if err != nil {
 			return 0, err
+		}
+		if len(w.head().boxes())+len(e)+leastFree > w.space {
+			return 0, errCrowded
 		}
 		w.entries, w.params = append(w.entries, e), append(w.params, f.Params)
 	}
@@ -193,6 +208,13 @@ func (w *writer) payload(s *sample) error {
 	return nil
 }
 
+func (w *writer) head() head {
+	return head{
+		entries: w.entries, width: w.params[0].Width, height: w.params[0].Height,
+		at: w.first.At, duration: w.end, delay: w.delay, captions: w.caption != nil,
+	}
+}
+
 // finish writes what is left, and the head into its place.
 func (w *writer) finish() error {
 	if n := len(w.pending); n > 0 {
@@ -212,16 +234,9 @@ func (w *writer) finish() error {
 			allowInBand(e)
 		}
 	}
-	h := head{
-		entries: w.entries, width: w.params[0].Width, height: w.params[0].Height,
-		at: w.first.At, duration: w.end, delay: w.delay, captions: w.caption != nil,
-	}
-	x := boxes{h.boxes()}
-	rest := headSpace - len(x.b)
-	if rest < 8 {
-		return errors.New("the parameter sets do not fit into the head")
-	}
-	x.box("free", func() { x.zeros(rest - 8) })
+	x := boxes{w.head().boxes()}
+	rest := w.space - len(x.b)
+	x.box("free", func() { x.zeros(rest - leastFree) })
 	if _, err := w.out.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
