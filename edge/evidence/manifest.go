@@ -137,9 +137,27 @@ func canonical(v any) ([]byte, error) {
 	if err := e.Encode(tree); err != nil {
 		return nil, err
 	}
-	text := bytes.TrimRight(out.Bytes(), "\n")
-	for escaped, char := range map[string]string{`\u2028`: "\u2028", `\u2029`: "\u2029"} {
-		text = bytes.ReplaceAll(text, []byte(escaped), []byte(char))
+	return plainSeparators(bytes.TrimRight(out.Bytes(), "\n")), nil
+}
+
+// plainSeparators writes U+2028 and U+2029 as they are, which encoding/json always
+// escapes. A backslash that is escaped itself begins no escape.
+func plainSeparators(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for len(text) > 0 {
+		at := bytes.IndexByte(text, '\\')
+		if at < 0 {
+			break
+		}
+		out, text = append(out, text[:at]...), text[at:]
+		switch {
+		case bytes.HasPrefix(text, []byte(`\u2028`)):
+			out, text = append(out, "\u2028"...), text[6:]
+		case bytes.HasPrefix(text, []byte(`\u2029`)):
+			out, text = append(out, "\u2029"...), text[6:]
+		default: // a backslash and what it escapes
+			out, text = append(out, text[:2]...), text[2:]
+		}
 	}
-	return text, nil
+	return append(out, text...)
 }
