@@ -98,6 +98,7 @@ type Server struct {
 	feeds    feeds
 	api      *api.API
 	hub      *live.Hub
+	readers  readers // by RTSP
 	echo     *echo.Echo
 	cross    *http.CrossOriginProtection
 	tls      *tls.Config // nil without HTTPS
@@ -142,7 +143,7 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 	if parts.Metrics == nil {
 		parts.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, accounts: parts.Accounts, feeds: parts.Feeds, hub: live.New(parts.Live), cross: http.NewCrossOriginProtection(), log: parts.Log}
+	s := &Server{cfg: cfg, accounts: parts.Accounts, feeds: parts.Feeds, hub: live.New(parts.Live), readers: readers{of: map[string]int{}}, cross: http.NewCrossOriginProtection(), log: parts.Log}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if parts.Backend.Templates == nil {
 		var err error

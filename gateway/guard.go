@@ -89,12 +89,16 @@ func (s *Server) admit(c echo.Context, op *api.Operation) (api.Principal, error)
 	case id.MustChange && !slices.Contains(beforeChange, op.ID):
 		return who, &devices.Problem{Kind: api.ErrForbidden, Code: "password_change_required", ZH: "请先修改初始口令", EN: "change your first password before anything else"}
 	case !op.Allows(who.Role):
-		return who, &devices.Problem{Kind: api.ErrForbidden, Code: "role_not_allowed", ZH: "您的角色无权进行此操作", EN: "your role may not do this"}
+		return who, roleNotAllowed()
 	case op.AllSites && len(who.Sites) > 0:
 		// Else an administrator of one site could make one of all.
 		return who, api.AllSitesOnly()
 	}
 	return who, nil
+}
+
+func roleNotAllowed() *devices.Problem {
+	return &devices.Problem{Kind: api.ErrForbidden, Code: "role_not_allowed", ZH: "您的角色无权进行此操作", EN: "your role may not do this"}
 }
 
 // identify finds out who asks: by the bearer header if there is one, else by a

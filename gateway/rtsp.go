@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"offsite/devices"
 	"offsite/edge/audit"
+	"offsite/gateway/api"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 )
@@ -48,6 +50,49 @@ func isLoopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
+// Bounds of those who read at once by RTSP.
+const (
+	readersOfOne = 32 // of one token
+	readersInAll = 256
+)
+
+// readers counts those of each token.
+type readers struct {
+	mu  sync.Mutex
+	of  map[string]int
+	all int
+}
+
+// enter takes one more place for a token, or says that there is none.
+func (r *readers) enter(token string) *devices.Problem {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.of[token] >= readersOfOne:
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "too_many_readers",
+			ZH: fmt.Sprintf("该令牌已同时读取 %d 路视频，请先停止一些", readersOfOne), EN: fmt.Sprintf("this token reads %d pictures at once already; stop some", readersOfOne),
+		}
+	case r.all >= readersInAll:
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "too_many_readers",
+			ZH: fmt.Sprintf("网关已同时转发 %d 路视频，请稍后再试", readersInAll), EN: fmt.Sprintf("the gateway hands on %d pictures at once already; try later", readersInAll),
+		}
+	}
+	r.of[token]++
+	r.all++
+	return nil
+}
+
+func (r *readers) leave(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all--
+	if r.of[token]--; r.of[token] == 0 {
+		delete(r.of, token)
+	}
+}
+
 // feeds give the pictures of a camera's profile.
 type feeds interface {
 	Feed(camera string, profile devices.Profile) (*streams.Feed, error)
@@ -58,7 +103,8 @@ func (s *Server) rtspServer(udp string, certificate *tls.Config) *rtsp.Server {
 	return rtsp.NewServer(rtsp.ServerConfig{UDP: udp, TLS: certificate, Desk: s, Log: s.log})
 }
 
-// Admit lets in who shows a token's secret, to the cameras of its sites. Each
+// Admit lets in who shows the secret of a token whose role may see live pictures, to
+// the cameras of its sites. Each
 // visit is in the trail, with its end.
 func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 	id, err := s.accounts.ByBearer(ask.Password)
@@ -67,6 +113,9 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 	}
 	who := principal(id, ask.From)
 	who.Holds = func() bool { return s.accounts.Holds(id) }
+	if !api.Allows("viewLive", who.Role) {
+		return rtsp.Visit{}, roleNotAllowed()
+	}
 	if err := s.api.MayView(who, ask.Camera); err != nil {
 		return rtsp.Visit{}, err
 	}
@@ -81,12 +130,17 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 		Feed:  feed,
 		Holds: func() bool { return s.api.MayView(who, ask.Camera) == nil },
 		Begin: func(ctx context.Context) error {
+			if p := s.readers.enter(who.ID); p != nil {
+				return p
+			}
 			if err := s.api.Audit.Record(ctx, row("live.rtsp", string(ask.Profile))); err != nil {
+				s.readers.leave(who.ID)
 				return fmt.Errorf("audit: %w", err)
 			}
 			return nil
 		},
 		End: func(sum rtsp.Tally) {
+			s.readers.leave(who.ID)
 			detail := fmt.Sprintf("%s, %d s, %d bytes, %d lost", ask.Profile, int(sum.Lasted.Seconds()), sum.Bytes, sum.Lost)
 			if err := s.api.Audit.Record(context.WithoutCancel(s.closing), row("live.rtsp.end", detail)); err != nil {
 				s.log.Error("end of an RTSP reader not in the trail", "camera", ask.Camera, "err", err)

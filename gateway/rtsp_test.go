@@ -112,3 +112,48 @@ func TestFFmpegReadsACameraByAToken(t *testing.T) {
 		t.Errorf("the trail has %+v and %+v", begun, over)
 	}
 }
+
+// TestReadersOfRTSPAreBounded counts those of a token, and all of them.
+func TestReadersOfRTSPAreBounded(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	parts := b.parts()
+	parts.Feeds = oneFeed{}
+	s, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, parts)
+	must(t, err)
+	begin := func(token string) (rtsp.Visit, string) {
+		t.Helper()
+		v, err := s.Admit(rtsp.Ask{Password: token, Camera: "cam-a"})
+		must(t, err)
+		var p *devices.Problem
+		if err := v.Begin(t.Context()); err == nil || !errors.As(err, &p) {
+			must(t, err)
+			return v, ""
+		}
+		return v, p.EN
+	}
+	const ofOne, inAll = "this token reads 32 pictures at once already; stop some", "the gateway hands on 256 pictures at once already; try later"
+	var first rtsp.Visit
+	for range 8 {
+		token := b.token(accounts.Viewer)
+		for range 32 {
+			v, why := begin(token)
+			if why != "" {
+				t.Fatal(why)
+			}
+			first = v
+		}
+		if _, why := begin(token); why != ofOne {
+			t.Errorf("one more of a token: %q", why)
+		}
+	}
+	other := b.token(accounts.Integrator)
+	if _, why := begin(other); why != inAll {
+		t.Errorf("one more in all: %q", why)
+	}
+	first.End(rtsp.Tally{})
+	if _, why := begin(other); why != "" {
+		t.Errorf("after one has left: %q", why)
+	}
+}

@@ -114,6 +114,31 @@ func (b *box) dial(camera string, h header) (*websocket.Conn, *http.Response, er
 	return websocket.Dial(b.t.Context(), strings.Replace(b.http.URL, "http", "ws", 1)+"/api/v1/cameras/"+camera+"/live", &websocket.DialOptions{HTTPHeader: headers})
 }
 
+func TestLiveViewsOfOneAreBounded(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	one, other := bearer(b.token(accounts.Viewer)), bearer(b.token(accounts.Viewer))
+	view := func(h header) (*websocket.Conn, int) {
+		conn, answer, _ := b.dial("cam-a", h) //nolint:bodyclose // a WebSocket's, or read whole by the library
+		if conn != nil {
+			t.Cleanup(func() { _ = conn.CloseNow() })
+		}
+		return conn, answer.StatusCode
+	}
+	for range 32 {
+		if _, status := view(one); status != http.StatusSwitchingProtocols {
+			t.Fatalf("status %d", status)
+		}
+	}
+	if _, status := view(one); status != http.StatusServiceUnavailable {
+		t.Errorf("one more: status %d", status)
+	}
+	if _, status := view(other); status != http.StatusSwitchingProtocols {
+		t.Errorf("of another: status %d", status)
+	}
+}
+
 var errNoTrail = errors.New("no trail")
 
 // noTrail is a trail that cannot be written.

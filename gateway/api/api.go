@@ -54,7 +54,8 @@ type API struct {
 
 	clips     *clips
 	playbacks *playbacks
-	viewings  viewings
+	viewings  *viewings // by WebRTC
+	views     *viewings // by WebSocket
 }
 
 // New makes an API on b. Nothing runs before [API.Run].
@@ -64,7 +65,7 @@ func New(b Backend, log *slog.Logger) *API {
 	}
 	return &API{
 		Backend: b, log: log, opened: time.Now().UTC(), probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll),
-		clips: newClips(), playbacks: newPlaybacks(), viewings: viewings{of: map[string]int{}},
+		clips: newClips(), playbacks: newPlaybacks(), viewings: newViewings(), views: newViewings(),
 	}
 }
 
@@ -115,6 +116,14 @@ func (o *Operation) route() (path, verb string) {
 // described is what openapi.yaml says: it is read once, since that takes longer
 // than all else at a start.
 var described = sync.OnceValues(func() ([]Operation, error) { return operations(document) })
+
+// Allows says whether a role may use the operation of this id, for those that reach
+// the same by another protocol.
+func Allows(operation string, role Role) bool {
+	list, err := described()
+	i := slices.IndexFunc(list, func(o Operation) bool { return o.ID == operation })
+	return err == nil && i >= 0 && list[i].Allows(role)
+}
 
 // Operations gives those of the document. All its faults are told at once.
 func (a *API) Operations() ([]*Operation, error) {

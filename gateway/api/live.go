@@ -152,6 +152,10 @@ func (a *API) viewLive(c echo.Context) error {
 	profile := profileOf(c)
 	ctx := c.Request().Context()
 	who := Who(c)
+	if !a.views.enter(who.ID) {
+		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: "您打开的实时画面过多，请先关闭一些", EN: "you have too many live pictures open; close some"}
+	}
+	defer a.views.leave(who.ID)
 	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "live.view", What: "camera/" + t.Key()})); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}

@@ -22,14 +22,17 @@ const (
 	fragmentType = "application/trickle-ice-sdpfrag"
 )
 
-// viewingsOfOne is how many WebRTC sessions one person or token has at once.
+// viewingsOfOne is how many live pictures one person or token has at once, by
+// WebRTC and again by WebSocket.
 const viewingsOfOne = 32
 
-// viewings counts the WebRTC sessions of each person and token.
+// viewings counts the live pictures of each person and token.
 type viewings struct {
 	mu sync.Mutex
 	of map[string]int
 }
+
+func newViewings() *viewings { return &viewings{of: map[string]int{}} }
 
 // enter takes one more place for who; false when who has too many.
 func (v *viewings) enter(who string) bool {

@@ -48,8 +48,9 @@ type Tally struct {
 	Lost   uint64 // pictures that it was too slow for
 }
 
-// desk decides who may see what. Its error is ErrNoPassword, or a Problem of
-// kind devices.ErrNotFound for a camera that is not there; all others refuse.
+// desk decides who may see what. Its error, or that of Visit.Begin, is ErrNoPassword,
+// or a Problem of kind devices.ErrNotFound for a camera that is not there, or of
+// devices.ErrUnavailable for what may be tried later; all others refuse.
 type desk interface {
 	Admit(ask Ask) (Visit, error)
 }
@@ -140,17 +141,23 @@ func (s *Server) admit(conn *gortsplib.ServerConn, req *base.Request, path strin
 	return visit, ask, err
 }
 
-// refusal turns an error into an answer.
+// refusal turns an error into an answer, whose body is the Problem in words.
 func refusal(err error) (*base.Response, error) {
-	switch {
-	case errors.Is(err, ErrNoPassword):
+	if errors.Is(err, ErrNoPassword) {
 		return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
-	case errors.Is(err, devices.ErrNotFound):
-		return &base.Response{StatusCode: base.StatusNotFound}, nil
-	case errors.Is(err, devices.ErrUnavailable):
-		return &base.Response{StatusCode: base.StatusServiceUnavailable}, nil
 	}
-	return &base.Response{StatusCode: base.StatusForbidden}, nil
+	answer := &base.Response{StatusCode: base.StatusForbidden}
+	switch {
+	case errors.Is(err, devices.ErrNotFound):
+		answer.StatusCode = base.StatusNotFound
+	case errors.Is(err, devices.ErrUnavailable):
+		answer.StatusCode = base.StatusServiceUnavailable
+	}
+	if p := new(devices.Problem); errors.As(err, &p) {
+		answer.Header = base.Header{"Content-Type": base.HeaderValue{"text/plain; charset=utf-8"}}
+		answer.Body = []byte(p.Bilingual())
+	}
+	return answer, nil
 }
 
 // OnDescribe answers DESCRIBE, as gortsplib asks for it.

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"offsite/devices"
 	"offsite/streams"
 	"offsite/streams/rtsp"
@@ -38,6 +39,8 @@ func (p *porter) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 		return rtsp.Visit{}, rtsp.ErrNoPassword
 	case ask.Camera != "gate":
 		return rtsp.Visit{}, devices.ErrNotFound
+	case ask.User == "late":
+		return rtsp.Visit{}, &devices.Problem{Kind: devices.ErrUnavailable, Code: "full", ZH: "满", EN: "full"}
 	case ask.User == "blind":
 		return rtsp.Visit{}, errors.New("role may not")
 	}
@@ -278,10 +281,11 @@ func TestRefusesToHandOn(t *testing.T) {
 		{"wrong password", "rtsp://nvr:guess@" + addr + "/gate", "401"},
 		{"another camera", "rtsp://nvr:secret@" + addr + "/dock", "404"},
 		{"no right", "rtsp://blind:secret@" + addr + "/gate", "403"},
+		{"too many", "rtsp://late:secret@" + addr + "/gate", "503"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			answer := describe(t, tt.url)
-			if !strings.HasPrefix(answer, "RTSP/1.0 "+tt.status) {
+			if !strings.HasPrefix(answer, "RTSP/1.0 "+tt.status) || strings.HasSuffix(answer, "满 / full") != (tt.name == "too many") {
 				t.Errorf("answer %q", answer)
 			}
 		})
@@ -291,8 +295,8 @@ func TestRefusesToHandOn(t *testing.T) {
 	}
 }
 
-// describe asks for a description and gives the answer's first line. Without a
-// password it is the answer to the first request.
+// describe asks for a description and gives the answer. Without a password
+// it is the one to the first request.
 func describe(t *testing.T, address string) string {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -311,9 +315,9 @@ func describe(t *testing.T, address string) string {
 	if _, err := fmt.Fprintf(conn, "DESCRIBE rtsp://%s%s RTSP/1.0\r\nCSeq: 1\r\n%s\r\n", u.Host, u.Path, login); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
+	var answer base.Response
+	if err := answer.Unmarshal(bufio.NewReader(conn)); err != nil {
 		t.Fatal(err)
 	}
-	return line
+	return fmt.Sprintf("RTSP/1.0 %d %s", answer.StatusCode, answer.Body)
 }

@@ -1,0 +1,24 @@
+package api
+
+import "testing"
+
+// TestAllows asks for roles by an operation's id, as RTSP does.
+func TestAllows(t *testing.T) {
+	tests := []struct {
+		name, operation string
+		role            Role
+		want            bool
+	}{
+		{"named", "viewLive", Viewer, true},
+		{"not named", "createCamera", Viewer, false},
+		{"unknown role", "viewLive", "guest", false},
+		{"unknown operation", "viewLiveAndMore", Administrator, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Allows(tt.operation, tt.role); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
