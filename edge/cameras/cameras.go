@@ -94,10 +94,10 @@ func New(cfg Config) *Feeds {
 // camera is one camera's feeds, which outlive their connections.
 type camera struct {
 	thing  devices.Camera
-	stream // the main one
-	sub    stream
-	hold   func() // ends the hold on the main stream that is always pulled; nil: on demand
-	told   string // what was shown last
+	stream         // the main one
+	sub    *stream // another one once its address has been taken away
+	hold   func()  // ends the hold on the main stream that is always pulled; nil: on demand
+	told   string  // what was shown last
 }
 
 // stream is a feed and its live picture.
@@ -120,7 +120,7 @@ const subRing = 2 * time.Second
 // in gives the stream of a profile: the main one where there is no other.
 func (c *camera) in(p devices.Profile) *stream {
 	if p == devices.SubProfile && c.thing.SubURL != "" {
-		return &c.sub
+		return c.sub
 	}
 	return &c.stream
 }
@@ -139,19 +139,30 @@ func (f *Feeds) of(id string) (*camera, error) {
 }
 
 // Task gives what is supervised for a camera: it pulls its streams as they are
-// wanted until ctx ends.
+// wanted until ctx ends. Who views a sub-stream that the camera has no longer is
+// sent away, and finds the main one when they come again.
 func (f *Feeds) Task(thing devices.Camera) func(context.Context) error {
 	f.mu.Lock()
 	cam := f.list[thing.ID]
 	if cam == nil {
-		small := f.cfg.Feed
-		small.Ring = subRing
-		cam = &camera{stream: newStream(f.cfg.Feed, f.cfg.HLS), sub: newStream(small, f.cfg.HLS)}
+		cam = &camera{stream: newStream(f.cfg.Feed, f.cfg.HLS), sub: f.newSub()}
 		f.list[thing.ID] = cam
 	}
+	if thing.SubURL == "" && cam.thing.SubURL != "" {
+		cam.sub.feed.Close()
+		cam.sub = f.newSub()
+	}
 	cam.thing = thing
+	sub := cam.sub
 	f.mu.Unlock()
-	return func(ctx context.Context) error { return f.run(ctx, cam, thing) }
+	return func(ctx context.Context) error { return f.run(ctx, cam, sub, thing) }
+}
+
+func (f *Feeds) newSub() *stream {
+	small := f.cfg.Feed
+	small.Ring = subRing
+	s := newStream(small, f.cfg.HLS)
+	return &s
 }
 
 // Keep drops the feeds of cameras that are no longer registered, and holds those
@@ -345,7 +356,10 @@ func (f *Feeds) Retry(id string) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range []*stream{&cam.stream, &cam.sub} {
+	f.mu.Lock()
+	sub := cam.sub
+	f.mu.Unlock()
+	for _, s := range []*stream{&cam.stream, sub} {
 		select {
 		case s.retry <- struct{}{}:
 		default:

@@ -10,8 +10,8 @@ import (
 	"offsite/streams/rtsp"
 )
 
-// run pulls the streams of a camera and tells how it fares until ctx ends.
-func (f *Feeds) run(ctx context.Context, cam *camera, thing devices.Camera) error {
+// run pulls the streams of a camera, small for its sub-stream, and tells how it fares until ctx ends.
+func (f *Feeds) run(ctx context.Context, cam *camera, small *stream, thing devices.Camera) error {
 	main, err := rtsp.Open(thing, f.cfg.RTSP)
 	if err != nil {
 		cam.feed.Disconnected(devices.AllProblems(err)[0])
@@ -27,8 +27,8 @@ func (f *Feeds) run(ctx context.Context, cam *camera, thing devices.Camera) erro
 		if err != nil { // Check of the whole has found nothing
 			sub = main
 		}
-		g.Go(func() error { return f.serve(ctx, &cam.sub, sub) })
-		g.Go(func() error { return cam.sub.hls.Run(ctx) })
+		g.Go(func() error { return f.serve(ctx, small, sub) })
+		g.Go(func() error { return small.hls.Run(ctx) })
 	}
 	return g.Wait()
 }

@@ -2,6 +2,7 @@ package cameras_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -110,6 +111,40 @@ func TestPulledWhileSomebodyWatches(t *testing.T) {
 	s.await(t, "idle again", func(st cameras.Status) bool { return st.Idle && !st.Connected })
 	if got := feed.State().Connections; got != 1 {
 		t.Errorf("%d connections, want 1", got)
+	}
+}
+
+// TestSubStreamTakenAway has the address of a sub-stream go while it is viewed.
+func TestSubStreamTakenAway(t *testing.T) {
+	feeds, server, _ := pulled(t, rtsptest.Config{}, func(*devices.Camera) {})
+	_, viewer := first(t, feeds, devices.SubProfile)
+	defer viewer.Close()
+	main, err := feeds.Feed("cam-1", devices.MainProfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := devices.Camera{ID: "cam-1", Site: "yard", Name: "大门", URL: server.URL("main"), SubURL: server.URL("other")}
+	feeds.Task(other)
+	if sub, err := feeds.Feed("cam-1", devices.SubProfile); err != nil || sub == main {
+		t.Fatalf("another address ended the sub-stream: %v", err)
+	}
+	other.SubURL = ""
+	feeds.Task(other)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for err == nil { // what the viewer has not read yet comes first
+		_, err = viewer.Next(ctx)
+	}
+	if !errors.Is(err, streams.ErrClosed) {
+		t.Errorf("the viewer got %v", err)
+	}
+	if again, err := feeds.Feed("cam-1", devices.SubProfile); err != nil || again != main {
+		t.Errorf("the viewer that opens again does not get the main stream: %v", err)
+	}
+	other.SubURL = server.URL("sub")
+	feeds.Task(other)
+	if again, err := feeds.Feed("cam-1", devices.SubProfile); err != nil || again == main {
+		t.Errorf("a new sub-stream is not a feed of its own: %v", err)
 	}
 }
 

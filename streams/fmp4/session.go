@@ -68,7 +68,7 @@ func (m *Muxer) Serve(ctx context.Context, conn *websocket.Conn) error {
 	err := g.Wait()
 	m.cfg.Log.Debug("viewer left", "err", err, "lost", reader.Lost())
 	if errors.Is(err, streams.ErrClosed) {
-		_ = conn.Close(websocket.StatusGoingAway, "camera retired")
+		_ = conn.Close(websocket.StatusGoingAway, "the stream has ended")
 	} else {
 		_ = conn.CloseNow()
 	}
