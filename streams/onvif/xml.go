@@ -29,11 +29,18 @@ type element struct {
 	children []*element
 }
 
+// node is an element that is being read. Its text comes in pieces, as many as
+// there are children and comments.
+type node struct {
+	*element
+	said strings.Builder
+}
+
 // parse reads one document. Its errors wrap errLarge, errGarbled or that of r.
 func parse(r io.Reader) (*element, error) {
 	limited := &io.LimitedReader{R: r, N: mostBytes + 1}
 	d := xml.NewDecoder(limited)
-	var open []*element
+	var open []*node
 	var root *element
 	for count := 0; ; {
 		token, err := d.Token()
@@ -68,14 +75,14 @@ func parse(r io.Reader) (*element, error) {
 			default:
 				root = e
 			}
-			open = append(open, e)
+			open = append(open, &node{element: e})
 		case xml.EndElement:
 			last := open[len(open)-1]
-			last.text = strings.TrimSpace(last.text)
+			last.text = strings.TrimSpace(last.said.String())
 			open = open[:len(open)-1]
 		case xml.CharData:
 			if len(open) > 0 {
-				open[len(open)-1].text += string(t)
+				open[len(open)-1].said.Write(t)
 			}
 		}
 	}
