@@ -1359,7 +1359,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Connect to a camera at once that waits, for its pause or because it refused the password */
+        /** Connect to a camera at once that waits, for its pause or because it or its still address refused the password */
         post: operations["retryCamera"];
         delete?: never;
         options?: never;
@@ -1550,7 +1550,7 @@ export interface paths {
          *     MediaSource.addSourceBuffer is `video/mp4; codecs="…"`. Binary: right behind it the initialisation segment, then fragments, the first of them a key frame; a joining viewer gets
          *     the current group of pictures whole and seeks to the end of its buffer. Text `{"mode":"wait","code":"camera_silent","zh":"…","en":"…"}`: no pictures at present
          *     and why; a text of mode live follows when there are. Text `{"mode":"lag","ms":240,"lost":0}`, about once a second: how old the newest picture is on arrival at most, and how many
-         *     were left out because the line is slow. Text `{"mode":"mjpeg","width":…,"height":…}`: binaries are JPEGs. A text of unknown mode is to be skipped. A viewer sends nothing. A session's cookie opens it from the console's own pages only.
+         *     were left out because the line is slow. Text `{"mode":"mjpeg","width":…,"height":…}`: binaries are JPEGs. A text of unknown mode is to be skipped. A viewer sends nothing. A session's cookie opens it from the console's own pages only. One person or token has at most 32 open at once.
          */
         get: operations["viewLive"];
         put?: never;
