@@ -25,11 +25,11 @@ await run({ width: 1280, height: 800 }, [], async (page, report) => {
 
   await page.goto(task.base + '/#/events')
   await page.locator('[data-event]').first().click()
-  const picture = page.locator('[data-test=evidence]')
+  const picture = page.locator('[data-test=evidence][alt^=报警时刻]')
   await picture.waitFor()
   await page.waitForFunction((p) => p.complete && p.naturalWidth > 0, await picture.elementHandle())
   report.picture = await picture.evaluate((p) => ({ width: p.naturalWidth, shown: p.getBoundingClientRect().width }))
-  report.hash = await page.locator('.evidence code').first().textContent()
+  report.hash = await page.locator('figure, li', { has: picture }).locator('dd code').first().textContent()
   await page.fill('#note', '已电话通知现场，正在洒水')
   await page.click('[data-test=acknowledge]')
   report.note = await page.locator('[data-test=note]').textContent()
