@@ -2,8 +2,6 @@ package onvif
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/streams"
 )
 
 // Config is what all cameras share.
@@ -77,7 +76,7 @@ func Open(a Access, cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, at: at, username: a.Username, password: a.Password, moved: map[string]bool{}}
 	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext: cfg.Dial, TLSClientConfig: c.trust(a.Fingerprint), TLSHandshakeTimeout: cfg.Timeout,
+			DialContext: cfg.Dial, TLSClientConfig: streams.Trust(c.at.Hostname(), a.Fingerprint, c.cfg.Roots), TLSHandshakeTimeout: cfg.Timeout,
 			MaxResponseHeaderBytes: 64 << 10, MaxConnsPerHost: 3, IdleConnTimeout: 30 * time.Second,
 			DisableCompression: true, // a small answer must not grow without bound
 		},
@@ -89,36 +88,6 @@ func Open(a Access, cfg Config) (*Client, error) {
 
 // Close ends the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// trust accepts the certificate of the fingerprint or, without one, what a known
-// authority has signed.
-func (c *Client) trust(fingerprint string) *tls.Config {
-	pin, pinned := devices.ReadFingerprint(fingerprint)
-	name := c.at.Hostname()
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         name,
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, with an error that names the fingerprint
-		VerifyConnection: func(state tls.ConnectionState) error {
-			leaf := state.PeerCertificates[0]
-			sum := sha256.Sum256(leaf.Raw)
-			if pinned {
-				if sum != pin {
-					return &untrusted{sum}
-				}
-				return nil
-			}
-			chain := x509.NewCertPool()
-			for _, cert := range state.PeerCertificates[1:] {
-				chain.AddCert(cert)
-			}
-			if _, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: c.cfg.Roots, Intermediates: chain}); err != nil {
-				return &untrusted{sum}
-			}
-			return nil
-		},
-	}
-}
 
 // pin gives an address that the camera named with the host that is dialled, and
 // without user and password. It is "" where the address is none of schemes.

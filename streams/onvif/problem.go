@@ -2,7 +2,6 @@ package onvif
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"offsite/devices"
+	"offsite/streams"
 )
 
 // Codes of the Problems.
@@ -42,11 +42,6 @@ func (f *fault) is(name string) bool {
 	return false
 }
 
-// untrusted is a certificate that nobody vouches for.
-type untrusted struct{ sum [sha256.Size]byte }
-
-func (u *untrusted) Error() string { return fmt.Sprintf("certificate %x is not trusted", u.sum) }
-
 // errRefused is the answer to a user or password that is not the right one.
 var errRefused = errors.New("not authorized")
 
@@ -64,7 +59,7 @@ func (c *Client) explain(err error) error {
 func (c *Client) sort(err error) *devices.Problem {
 	var refused *devices.Problem
 	var f *fault
-	var u *untrusted
+	var u *streams.UntrustedCertificate
 	var op *net.OpError
 	host := c.at.Host
 	switch {
@@ -75,7 +70,7 @@ func (c *Client) sort(err error) *devices.Problem {
 	case errors.Is(err, errRefused):
 		return problem("password", CodePassword, "摄像机的 ONVIF 拒绝了用户名或密码，为免锁定账号不再尝试，请核对；有些摄像机须在其网页上单独添加 ONVIF 用户", "the camera's ONVIF service refused the user name or password and is not tried again, lest it lock the account; check them, some cameras need an ONVIF user of their own")
 	case errors.As(err, &u):
-		return problem("fingerprint", CodeCertificate, fmt.Sprintf("摄像机的证书不受信任，请核对后填写其 SHA-256 指纹 %x", u.sum), fmt.Sprintf("the camera's certificate is not trusted; check it and give its SHA-256 fingerprint %x", u.sum))
+		return problem("fingerprint", CodeCertificate, fmt.Sprintf("摄像机的证书不受信任，请核对后填写其 SHA-256 指纹 %x", u.Sum), fmt.Sprintf("the camera's certificate is not trusted; check it and give its SHA-256 fingerprint %x", u.Sum))
 	case errors.As(err, &f) && (f.is("ActionNotSupported") || f.is("NotSupported") || f.is("PTZNotSupported") || f.is("NoSuchService")):
 		return unsupported()
 	case errors.As(err, &f):

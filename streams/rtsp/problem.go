@@ -12,6 +12,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 
 	"offsite/devices"
+	"offsite/streams"
 )
 
 // Codes of the Problems that Run returns.
@@ -49,14 +50,14 @@ func (s *Source) explain(err error) *devices.Problem {
 func (s *Source) sort(err error) *devices.Problem {
 	var status liberrors.ErrClientBadStatusCode
 	var op *net.OpError
-	var untrusted *certificateError
+	var untrusted *streams.UntrustedCertificate
 	host := s.url.Host
 	var refused *devices.Problem
 	switch {
 	case errors.As(err, &refused): // by who says where a camera may be
 		return problem("url", refused.Code, refused.ZH, refused.EN)
 	case errors.As(err, &untrusted):
-		return untrusted.problem()
+		return untrustedProblem(untrusted)
 	case errors.Is(err, errEndless), errors.As(err, new(liberrors.ErrClientSDPInvalid)), errors.As(err, new(liberrors.ErrClientTransportHeaderInvalid)):
 		return problem("url", CodeGarbled, host+" 的应答无法识别，请核对地址是否为摄像机的 RTSP 地址", "the answer of "+host+" cannot be read; check that the address is the camera's RTSP address")
 	case errors.Is(err, errNoVideo):

@@ -2,45 +2,17 @@ package rtsp
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
-	"fmt"
 	"net"
 
 	"offsite/devices"
+	"offsite/streams"
 )
 
-// encrypt makes a TLS session. The camera's certificate is trusted when it is the
-// one whose fingerprint the camera's entry names or, where it names none, when an
-// authority has signed it for the camera's name.
+// encrypt makes a TLS session with a camera that [streams.Trust] trusts.
 func (s *Source) encrypt(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	pin, pinned := devices.ReadFingerprint(s.camera.Fingerprint)
-	name := s.url.Hostname()
-	t := tls.Client(conn, &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         name,
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it, with an error that names the fingerprint
-		VerifyConnection: func(state tls.ConnectionState) error {
-			leaf := state.PeerCertificates[0]
-			sum := sha256.Sum256(leaf.Raw)
-			if pinned {
-				if sum != pin {
-					return &certificateError{sum: sum, pinned: true}
-				}
-				return nil
-			}
-			chain := x509.NewCertPool()
-			for _, c := range state.PeerCertificates[1:] {
-				chain.AddCert(c)
-			}
-			if _, err := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: s.cfg.Roots, Intermediates: chain}); err != nil {
-				return &certificateError{sum: sum, cause: err}
-			}
-			return nil
-		},
-	})
+	t := tls.Client(conn, streams.Trust(s.url.Hostname(), s.camera.Fingerprint, s.cfg.Roots))
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -50,20 +22,10 @@ func (s *Source) encrypt(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	return t, nil
 }
 
-// certificateError refuses a camera's certificate.
-type certificateError struct {
-	sum    [sha256.Size]byte
-	pinned bool
-	cause  error
-}
-
-func (e *certificateError) Error() string {
-	return fmt.Sprintf("certificate %x is not trusted: %v", e.sum, e.cause)
-}
-
-func (e *certificateError) problem() *devices.Problem {
-	sum := hex.EncodeToString(e.sum[:])
-	if e.pinned {
+// untrustedProblem says what to do about a certificate that was refused.
+func untrustedProblem(e *streams.UntrustedCertificate) *devices.Problem {
+	sum := hex.EncodeToString(e.Sum[:])
+	if e.Pinned {
 		return problem("fingerprint", CodeCertificate,
 			"摄像机的证书与登记的指纹不符，现为 "+sum+"；确认更换过证书后请更新指纹",
 			"the camera's certificate is not the one whose fingerprint is registered; it is "+sum+" now: enter it if the certificate was changed on purpose")
