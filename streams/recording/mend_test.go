@@ -25,6 +25,7 @@ func torn(t *testing.T) (name string, data []byte) {
 		feed.Connected()
 		record(t, a, feed, func() {
 			play(feed, clip, 10*time.Second)
+			synctest.Wait() // the recorder's tick falls on the same instant
 			path := files(t, dir)[0]
 			var err error
 			if data, err = os.ReadFile(path); err != nil {
