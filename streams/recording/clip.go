@@ -84,6 +84,7 @@ type layout struct {
 	samples     uint32
 	last        int64 // decoding time of the newest sample, ticks
 	final       int64 // ticks that the newest sample stands
+	shown       int64 // until when a picture is shown, ticks
 	tables
 }
 
@@ -187,6 +188,7 @@ func (l *layout) add(s timed, at int64) {
 	}
 	l.samples++
 	l.last, l.final = at, int64(s.duration)
+	l.shown = max(l.shown, at+int64(s.sample.offset)+l.final)
 	l.list(s.sample, l.samples)
 	file := len(l.clip.files) - 1
 	if n := len(l.parts); n > 0 {

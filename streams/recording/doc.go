@@ -33,6 +33,7 @@
 // and players begin and seek in without reading the rest. It is laid out, not
 // made: its bytes are those of the segments, read when they are asked for, so that
 // a clip costs only the memory of its index (about 5 bytes a picture). The same interval of the same
-// segments gives the same bytes. Its times are true: where nothing was recorded
-// the last picture stands until the next one.
+// segments gives the same bytes. Its times are true: they count from the first
+// picture, an edit list takes out the delay of B-frames, and where nothing was
+// recorded the last picture stands until the next one.
 package recording

@@ -54,12 +54,14 @@ func (l *layout) file(base int64) []byte {
 	b := box(nil, "ftyp", func(b []byte) []byte {
 		return append(words(append(b, "isom"...), 0x200), "isomiso2avc1mp41"...)
 	})
-	made := uint64(l.clip.From.Unix() - epoch) //nolint:gosec // after 1904
-	length := uint64(l.last + l.final)         //nolint:gosec // not negative
+	made := uint64(l.clip.From.Unix() - epoch)           //nolint:gosec // after 1904
+	length := uint64(l.last + l.final)                   //nolint:gosec // not negative
+	delay := int64(int32(be.Uint32(l.offsets.list[4:]))) //nolint:gosec // signed by its definition
+	shown := uint64(max(l.shown-delay, 1))               //nolint:gosec // positive
 	b = box(b, "moov", func(b []byte) []byte {
 		b = full(b, "mvhd", 1, 0, func(b []byte) []byte {
 			b = be.AppendUint64(be.AppendUint64(b, made), made)
-			b = be.AppendUint64(words(b, timeScale), length)
+			b = be.AppendUint64(words(b, timeScale), shown)
 			b = words(b, 0x10000, 0x1000000, 0, 0) // rate, volume
 			b = matrix(b)
 			return words(b, 0, 0, 0, 0, 0, 0, trackID+1)
@@ -67,10 +69,17 @@ func (l *layout) file(base int64) []byte {
 		return box(b, "trak", func(b []byte) []byte {
 			b = full(b, "tkhd", 1, 3, func(b []byte) []byte {
 				b = be.AppendUint64(be.AppendUint64(b, made), made)
-				b = be.AppendUint64(words(b, trackID, 0), length)
+				b = be.AppendUint64(words(b, trackID, 0), shown)
 				b = matrix(words(b, 0, 0, 0, 0)) // layer, volume
 				return be.AppendUint64(b, l.head.size)
 			})
+			if delay > 0 { // the clip's time begins with its first picture, not with its decoding
+				b = box(b, "edts", func(b []byte) []byte {
+					return full(b, "elst", 1, 0, func(b []byte) []byte {
+						return words(be.AppendUint64(be.AppendUint64(words(b, 1), shown), uint64(delay)), 0x10000)
+					})
+				})
+			}
 			return box(b, "mdia", func(b []byte) []byte { return l.media(b, made, length, base) })
 		})
 	})
