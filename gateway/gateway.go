@@ -153,6 +153,9 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 	}
 	parts.Backend.Accounts = people{parts.Accounts}
 	parts.Backend.Hub = hub{s.hub}
+	if p := cfg.RTSP.notice(); p != nil {
+		parts.Backend.Settings = append(parts.Backend.Settings, p)
+	}
 	s.api = api.New(parts.Backend, parts.Log)
 	if cfg.Listen != "" || cfg.RTSP.TLS != "" {
 		certificate, err := s.certificate(parts.State)

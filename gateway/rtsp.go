@@ -33,7 +33,7 @@ func (c *RTSP) check(ps *devices.Problems) {
 			ps.Add(devices.Invalid(f.field, "bad_address", "监听地址须形如 "+f.example, "write an address like "+f.example))
 		}
 	}
-	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !c.Insecure && !isLoopback(host) {
+	if c.plain() && !c.Insecure {
 		ps.Add(devices.Invalid("gateway.rtsp.listen", "plain_off_loopback",
 			"不加密的 RTSP 只能监听本机回环地址；对外请用 gateway.rtsp.tls（RTSPS），确需明文时请设 gateway.rtsp.insecure: true",
 			"plain RTSP listens on loopback alone; for others use gateway.rtsp.tls (RTSPS), or where it must be plain set gateway.rtsp.insecure: true"))
@@ -42,6 +42,23 @@ func (c *RTSP) check(ps *devices.Problems) {
 		if n, err := strconv.Atoi(port); err != nil || n%2 != 0 || c.Listen == "" {
 			ps.Add(devices.Invalid("gateway.rtsp.udp", "bad_port", "须为偶数端口，并须填写 gateway.rtsp.listen", "choose an even port, and give gateway.rtsp.listen"))
 		}
+	}
+}
+
+// plain says whether cameras are handed on without encryption beyond this machine.
+func (c *RTSP) plain() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	return err == nil && !isLoopback(host)
+}
+
+// notice tells everybody of a plain door that the owner wished to have, nil where there is none.
+func (c *RTSP) notice() *devices.Problem {
+	if !c.plain() {
+		return nil
+	}
+	return &devices.Problem{
+		Code: "rtsp_insecure", ZH: "RTSP 转发未加密且可从本机以外访问：令牌和画面可被窃听，请改用 gateway.rtsp.tls（RTSPS）",
+		EN: "RTSP is open beyond this machine without encryption: tokens and pictures can be read on the way; use gateway.rtsp.tls (RTSPS) instead",
 	}
 }
 

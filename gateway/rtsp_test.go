@@ -3,13 +3,17 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"net/http/httptest"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"offsite/devices"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
+	"offsite/gateway/api"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 	"offsite/streams/rtsp/rtsptest"
@@ -43,6 +47,36 @@ func TestRTSPIsCheckedBeforeItListens(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPlainRTSPForAllIsNoticed(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	for _, tt := range []struct {
+		name string
+		cfg  gateway.RTSP
+		want bool
+	}{
+		{"off", gateway.RTSP{Insecure: true}, false},
+		{"loopback", gateway.RTSP{Listen: "127.0.0.1:8554", Insecure: true}, false},
+		{"encrypted for all", gateway.RTSP{TLS: "0.0.0.0:8322", Insecure: true}, false},
+		{"plain for all", gateway.RTSP{Listen: "0.0.0.0:8554", Insecure: true}, true},
+	} {
+		var err error
+		b.server, err = gateway.Open(gateway.Config{HTTP: "127.0.0.1:0", RTSP: tt.cfg}, b.parts())
+		must(t, err)
+		b.http.Close()
+		b.http = httptest.NewServer(b.server.Handler())
+		var st api.Status
+		b.call("GET", "/api/v1/status", bearer(b.token(accounts.Viewer)), nil).want(200).into(&st)
+		at := slices.IndexFunc(st.Notices, func(n api.Notice) bool { return n.Code == "rtsp_insecure" })
+		if (at >= 0) != tt.want {
+			t.Errorf("%s: notices %+v", tt.name, st.Notices)
+		} else if at >= 0 && (!strings.Contains(st.Notices[at].Zh, "RTSPS") || !strings.Contains(st.Notices[at].En, "RTSPS") || st.Notices[at].Level != api.Warning) {
+			t.Errorf("%s: %+v", tt.name, st.Notices[at])
+		}
+	}
+	t.Cleanup(b.http.Close)
 }
 
 // oneFeed is of the camera cam-a.

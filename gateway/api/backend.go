@@ -46,6 +46,7 @@ type Backend struct {
 	Platform   Platform
 	Accounts   Accounts
 	Hub        Hub
+	Settings   []*devices.Problem // of the configuration: what people must see as long as the gateway runs
 }
 
 // Trail is the audit trail, as [audit.Log] keeps it.

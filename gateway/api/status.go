@@ -36,9 +36,12 @@ func (a *API) camerasSeen(sees func(string) bool) []CameraStatus {
 	return list
 }
 
-// notices are those of the site and one for the user's own templates.
+// notices are those of the site, those of the settings and one for the user's own templates.
 func (a *API) notices() []Notice {
 	list := append([]Notice{}, a.Condition.Notices()...)
+	for _, p := range a.Settings {
+		list = append(list, Notice{Code: p.Code, Level: Warning, Since: a.opened, Zh: p.ZH, En: p.EN})
+	}
 	faults := a.Templates.Faults()
 	if len(faults) == 0 {
 		return list
