@@ -35,6 +35,7 @@ type site struct {
 	away     bool // history is being opened again
 	latest   []devices.Reading
 	events   map[string]breach.Event
+	asked    breach.Filter // of the newest list of events
 	pictures map[string]api.Evident
 	blobs    map[string]blob
 	status   []api.DeviceStatus
@@ -184,6 +185,7 @@ func (s *site) Retry(string) error { return nil }
 func (s *site) Events(_ context.Context, f breach.Filter) ([]breach.Event, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked = f
 	list := []breach.Event{}
 	for _, ev := range s.events {
 		open := ev.EndedAt == nil

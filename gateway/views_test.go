@@ -204,6 +204,42 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestEventsOfACameraAndADevice resolves what a camera watches and what a device has
+// measured, also before its binding was ended or retired.
+func TestEventsOfACameraAndADevice(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	root := b.token(accounts.Administrator)
+	b.furnish(root)
+	viewer := bearer(b.token(accounts.Viewer))
+	ask := func(query string) breach.Filter {
+		t.Helper()
+		b.call("GET", "/api/v1/events?"+query, viewer, nil).want(200)
+		b.site.mu.Lock()
+		defer b.site.mu.Unlock()
+		return b.site.asked
+	}
+	f := ask("camera=cam-a&what=camera_lost")
+	if diff := cmp.Diff(&breach.Seen{Camera: "cam-a", Outlets: []string{"gate-a"}}, f.Camera); diff != "" || f.What != "camera_lost" || f.Device != nil {
+		t.Errorf("%+v %s", f, diff)
+	}
+	if f = ask("camera=gone"); f.Camera == nil || len(f.Camera.Outlets) > 0 {
+		t.Errorf("a camera that is not there: %+v", f.Camera)
+	}
+	if f = ask("device=gone"); f.Device == nil || len(f.Device) > 0 {
+		t.Errorf("a device that is not there: %+v", f.Device)
+	}
+	f = ask("device=dust-a")
+	if len(f.Device) != 1 || f.Device[0].Point != "gate-a.pm10" || f.Device[0].From.IsZero() || !f.Device[0].To.IsZero() || f.Camera != nil {
+		t.Errorf("bound: %+v", f)
+	}
+	b.call("DELETE", "/api/v1/bindings/bind-a", bearer(root), nil).want(204)
+	if again := ask("device=dust-a"); len(again.Device) != 1 || !again.Device[0].From.Equal(f.Device[0].From) || again.Device[0].To.IsZero() {
+		t.Errorf("unbound: %+v", again.Device)
+	}
+	b.call("GET", "/api/v1/events?kind=x", viewer, nil).problem(400, "unknown_parameter")
+}
+
 func TestBlobsAndStills(t *testing.T) {
 	t.Parallel()
 	b := open(t)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -24,11 +25,26 @@ const (
 type Filter struct {
 	Sites  []string  // ids; nil means every site, empty but not nil means none
 	Point  string    // id
+	What   string    // breach: of a point; camera, recognised: of a camera, any of these; else its Limit, such as camera_lost
+	Camera *Seen     // of what it sees
+	Device []Span    // of the points that it measured; nil means any, empty but not nil means none
 	State  string    // open, closed, unacknowledged
 	From   time.Time // StartedAt in [From, To)
 	To     time.Time
 	Before string // the Place in the list of the last event seen; the page begins behind it
 	Max    int    // 0 means 100; at most 1,000
+}
+
+// Seen is what a camera has to do with: itself, and the points of the outlets that it watches.
+type Seen struct {
+	Camera  string
+	Outlets []string
+}
+
+// Span is a time in [From, To) in which a point was measured by a device.
+type Span struct {
+	Point    string
+	From, To time.Time // a zero To does not end
 }
 
 // Cursor is the event's place in the list, for Filter.Before.
@@ -73,6 +89,7 @@ func (f *Filter) where() (string, []any, error) {
 	if f.Point != "" {
 		add("point = ?", f.Point)
 	}
+	f.whose(add)
 	switch f.State {
 	case "":
 	case "open":
@@ -101,8 +118,38 @@ func (f *Filter) where() (string, []any, error) {
 	return strings.Join(terms, " AND "), args, nil
 }
 
-func jsonList(words []string) string {
-	text, _ := json.Marshal(words) // strings always marshal
+// whose adds the terms of what the events are about.
+func (f *Filter) whose(add func(term string, values ...any)) {
+	switch f.What {
+	case "":
+	case "breach":
+		add("point <> ''")
+	default:
+		add("point = '' AND (limit_id = ? OR instr(limit_id, ?) = 1)", f.What, f.What+"_")
+	}
+	if f.Camera != nil {
+		add("(frozen ->> 'camera' = ? OR point <> '' AND frozen ->> 'outlet' IN (SELECT value FROM json_each(?)))", f.Camera.Camera, jsonList(f.Camera.Outlets))
+	}
+	if f.Device != nil {
+		add("EXISTS (SELECT 1 FROM json_each(?) WHERE point = value ->> 0 AND started_at >= value ->> 1 AND started_at < value ->> 2)", jsonList(f.spans()))
+	}
+}
+
+// spans gives each as its point, first and end in Unix milliseconds.
+func (f *Filter) spans() [][3]any {
+	list := make([][3]any, 0, len(f.Device))
+	for _, s := range f.Device {
+		end := int64(math.MaxInt64)
+		if !s.To.IsZero() {
+			end = s.To.UnixMilli()
+		}
+		list = append(list, [3]any{s.Point, s.From.UnixMilli(), end})
+	}
+	return list
+}
+
+func jsonList[T any](words []T) string {
+	text, _ := json.Marshal(words) // texts and whole numbers always marshal
 	return string(text)
 }
 

@@ -337,6 +337,71 @@ func TestEventsListing(t *testing.T) {
 	}
 }
 
+// TestEventsOfCamerasAndDevices chooses among events of points and of cameras, one of
+// whose limits people have given the name of a rule.
+func TestEventsOfCamerasAndDevices(t *testing.T) {
+	e := openEngine(t, openDB(t))
+	dir, r := directory{}, rules{}
+	for i, limitID := range []string{"h", "camera_lost"} {
+		p := fmt.Sprintf("out-%d.x", i)
+		dir[p] = Place{Site: "yard", Outlet: fmt.Sprintf("out-%d", i), Measured: true}
+		r[p] = []*devices.Limit{limit(limitID, "H", 100, func(l *devices.Limit) { l.Point = p })}
+	}
+	e.cfg.Directory = dir
+	for i := range 2 {
+		seq := uint64(i + 1)
+		save(t, e, seq, e.Observe(record(seq, reading(10*i, 150, func(r *devices.Reading) { r.Point = fmt.Sprintf("out-%d.x", i) })), r))
+	}
+	at := func(second int) time.Time { return t0.Add(time.Duration(second) * time.Second) }
+	err := e.db.Update(t.Context(), func(tx *sql.Tx) error {
+		_, lost := e.OpenFault(t.Context(), tx, Event{Site: "yard", Camera: "eye", Outlet: "out-1", Limit: CameraLost, StartedAt: at(20)})
+		_, black := e.OpenFault(t.Context(), tx, Event{Site: "yard", Camera: "lid", Limit: CameraBlack, StartedAt: at(30)})
+		_, _, smoke := e.Recognise(t.Context(), tx, Event{ID: RecognisedID("eye", "smoke", "1"), Kind: KindAlarm, Site: "yard", Camera: "eye", Factor: "smoke", StartedAt: at(40)})
+		return errors.Join(lost, black, smoke)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first, second, lost, black, smoke = "out-0.x", "out-1.x", "eye camera_lost", "lid camera_black", "eye recognised_smoke"
+	tests := []struct {
+		name   string
+		filter Filter
+		want   []string
+	}{
+		{"of points", Filter{What: "breach"}, []string{second, first}},
+		{"of pictures", Filter{What: "camera"}, []string{black, lost}},
+		{"recognised", Filter{What: "recognised"}, []string{smoke}},
+		{"one rule", Filter{What: "camera_lost"}, []string{lost}},
+		{"one recognised", Filter{What: "recognised_smoke"}, []string{smoke}},
+		{"part of a rule", Filter{What: "camera_l"}, nil},
+		{"a camera", Filter{Camera: &Seen{Camera: "eye", Outlets: []string{}}}, []string{smoke, lost}},
+		{"a camera and its outlet", Filter{Camera: &Seen{Camera: "lid", Outlets: []string{"out-1"}}}, []string{black, second}},
+		{"a device", Filter{Device: []Span{{Point: "out-0.x", From: at(0)}, {Point: "out-1.x", From: at(10), To: at(11)}}}, []string{second, first}},
+		{"a device at another time", Filter{Device: []Span{{Point: "out-0.x", From: at(1)}, {Point: "out-1.x", From: at(0), To: at(10)}}}, nil},
+		{"a device without points", Filter{Device: []Span{}}, nil},
+		{"all together", Filter{What: "camera", Camera: &Seen{Camera: "eye", Outlets: []string{"out-1"}}, State: "open", From: at(20), To: at(21)}, []string{lost}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			events, err := e.Events(t.Context(), tt.filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, ev := range events {
+				name := ev.Point
+				if ev.Camera != "" {
+					name = ev.Camera + " " + ev.Limit
+				}
+				got = append(got, name)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func FuzzBefore(f *testing.F) {
 	f.Add("1772352000000.al-abc")
 	f.Add("9223372036854775808.x")

@@ -24,16 +24,21 @@ import (
 func (a *API) listEvents(c echo.Context) error {
 	q := query{c: c}
 	f := breach.Filter{
-		Point: q.text("point"), State: q.text("state"), From: q.time("from"), To: q.time("to"),
+		Point: q.text("point"), What: q.text("what"), State: q.text("state"), From: q.time("from"), To: q.time("to"),
 		Before: q.text("before"), Max: q.number("max", 100, 1000),
 	}
 	most := f.Max
 	f.Max = min(most+1, 1000)
-	q.known("site", "point", "state", "from", "to", "before", "max")
+	q.known("site", "point", "camera", "device", "what", "state", "from", "to", "before", "max")
 	if err := q.ps.Err(); err != nil {
 		return err
 	}
 	f.Sites = sitesWanted(Who(c), q.text("site"))
+	f.Camera = a.seenBy(q.text("camera"))
+	var err error
+	if f.Device, err = a.measuredBy(c.Request().Context(), q.text("device")); err != nil {
+		return err
+	}
 	list, err := a.Events.Events(c.Request().Context(), f)
 	if err != nil {
 		return err
@@ -44,6 +49,46 @@ func (a *API) listEvents(c echo.Context) error {
 		body.Next = body.Items[len(body.Items)-1].Cursor()
 	}
 	return c.JSON(http.StatusOK, body)
+}
+
+// seenBy gives what a camera has to do with; nil where none is asked for. One that
+// is retired watches no outlet any more.
+func (a *API) seenBy(camera string) *breach.Seen {
+	if camera == "" {
+		return nil
+	}
+	seen := &breach.Seen{Camera: camera, Outlets: []string{}}
+	if x := a.Registry.Snapshot().Cameras[camera]; x != nil {
+		seen.Outlets = append(seen.Outlets, x.Outlets...)
+	}
+	return seen
+}
+
+// measuredBy gives what a device has measured and when, also by bindings that are
+// retired; nil where none is asked for.
+func (a *API) measuredBy(ctx context.Context, device string) ([]breach.Span, error) {
+	if device == "" {
+		return nil, nil
+	}
+	retired, err := a.Registry.Retired(ctx, devices.KindBinding)
+	if err != nil {
+		return nil, err
+	}
+	spans := []breach.Span{}
+	for _, t := range slices.Concat(a.Registry.Snapshot().List(devices.KindBinding), retired) {
+		b, ok := t.(*devices.Binding)
+		if !ok || b.Device != device {
+			continue
+		}
+		span := breach.Span{Point: b.Point, From: b.From}
+		for _, end := range []*time.Time{b.To, b.Retired} {
+			if end != nil && (span.To.IsZero() || end.Before(span.To)) {
+				span.To = *end
+			}
+		}
+		spans = append(spans, span)
+	}
+	return spans, nil
 }
 
 // sitesWanted narrows the asker's sites to one; nil means every site.

@@ -2099,6 +2099,15 @@ type ListEventsParams struct {
 
 	// From Begun at or after
 	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
+	// Camera Only of this camera itself and of the outlets that it watches
+	Camera string `form:"camera,omitempty" json:"camera,omitempty,omitzero"`
+
+	// Device Only of points that this device measured when they began
+	Device string `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
+	// What breach: only of points; camera: only faults that the gateway sees in a picture; recognised: only what cameras told; else one rule of an event's limit, such as camera_lost or recognised_smoke
+	What string `form:"what,omitempty" json:"what,omitempty,omitzero"`
+
 
 	// To Begun before
 	To time.Time `form:"to,omitempty" json:"to,omitempty,omitzero"`
