@@ -165,8 +165,9 @@ func (f *Feeds) newSub() *stream {
 	return &s
 }
 
-// Keep drops the feeds of cameras that are no longer registered, and holds those
-// that are always pulled.
+// Keep drops the feeds of cameras that are no longer registered, holds those
+// that are always pulled, and takes over what has changed of an entry whose streams
+// are pulled as before.
 func (f *Feeds) Keep(s *registry.Snapshot) {
 	limited := map[string]bool{} // outlets that have limits
 	for id, point := range s.Points {
@@ -184,6 +185,7 @@ func (f *Feeds) Keep(s *registry.Snapshot) {
 			delete(f.list, id)
 			continue
 		}
+		cam.thing = *thing
 		switch always := pulledAlways(thing, limited); {
 		case always && cam.hold == nil:
 			cam.hold = cam.feed.Hold()

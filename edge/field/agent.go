@@ -2,6 +2,8 @@ package field
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -133,7 +135,7 @@ func (a *Agent) settle(ctx context.Context, s *registry.Snapshot, now time.Time)
 		wanted["device/"+id] = wish{versionOf(dev, bounds), func() func(context.Context) error { return a.device(*dev, bounds) }}
 	}
 	for id, cam := range s.Cameras {
-		wanted["camera/"+id] = wish{fmt.Sprint(cam.Version), func() func(context.Context) error { return a.cfg.Cameras.Task(*cam) }}
+		wanted["camera/"+id] = wish{connectionOf(cam), func() func(context.Context) error { return a.cfg.Cameras.Task(*cam) }}
 	}
 	a.cfg.Board.expect(bound, now) // before any of them can report
 	ended := a.end(wanted)
@@ -152,6 +154,13 @@ func versionOf(dev *devices.Device, bounds []devices.Bound) string {
 		fmt.Fprintf(&v, " %s:%d:%s:%d:%s", b.Binding.ID, b.Binding.Version, b.Point.ID, b.Point.Version, b.Site)
 	}
 	return v.String()
+}
+
+// connectionOf changes whenever something changes that the camera's streams are pulled by.
+// All else of its entry, such as its name or its patrols, costs no picture.
+func connectionOf(cam *devices.Camera) string {
+	by := sha256.Sum256([]byte(strings.Join([]string{cam.URL, cam.SubURL, cam.Transport, cam.Username, cam.Password.Reveal(), cam.Fingerprint}, "\x00")))
+	return hex.EncodeToString(by[:])
 }
 
 // end tells every task to end that is not wanted in just this version. It waits

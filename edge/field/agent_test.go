@@ -128,6 +128,46 @@ func TestAgentKeepsANewCameraAtOnce(t *testing.T) {
 	})
 }
 
+// What does not change how a camera is pulled must not cost a picture: evidence would
+// have a gap.
+func TestAgentLeavesAFeedAloneThatIsPulledAsBefore(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(c *devices.Camera)
+		anew   bool
+	}{
+		{"a patrol", func(c *devices.Camera) {
+			stop := func(p string) devices.PatrolStop {
+				return devices.PatrolStop{Preset: p, Dwell: devices.Duration(time.Minute)}
+			}
+			c.Patrols = []devices.Patrol{{Name: "夜巡", Stops: []devices.PatrolStop{stop("1"), stop("2")}}}
+		}, false},
+		{"name, recording and still", func(c *devices.Camera) { c.Name, c.Record, c.StillURL = "新名", devices.RecordAlways, "http://10.0.0.9/still" }, false},
+		{"address", func(c *devices.Camera) { c.URL = "rtsp://10.0.0.9/other" }, true},
+		{"sub-stream", func(c *devices.Camera) { c.SubURL = "rtsp://10.0.0.9/sub" }, true},
+		{"password", func(c *devices.Camera) { c.Password = "geheim" }, true},
+		{"transport", func(c *devices.Camera) { c.Transport = "udp" }, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := &album{feeds: map[string]bool{}}
+			inAgentYardWith(t, func(c *Config) { c.Cameras = a }, func(y *agentYard) {
+				cam := &devices.Camera{ID: "cam-new", Site: "plant", Name: "新相机", URL: "rtsp://10.0.0.9/main", Username: "u", Password: "p"}
+				yardtest.Register(y.t, y.registry, cam)
+				synctest.Wait()
+				delete(a.feeds, "cam-new")
+				changed := *y.registry.Snapshot().Cameras["cam-new"]
+				tt.change(&changed)
+				yardtest.Register(y.t, y.registry, &changed)
+				synctest.Wait()
+				if a.feeds["cam-new"] != tt.anew {
+					y.t.Errorf("pulled anew: %v, want %v", a.feeds["cam-new"], tt.anew)
+				}
+			})
+		})
+	}
+}
+
 // again supervises with a pause of ten seconds.
 func again(ctx context.Context, _ string, task func(context.Context) error) error {
 	for {
