@@ -63,10 +63,15 @@ func (r recognised) Open(ctx context.Context, a alerts.Alert) (event string, ope
 	return ev.ID, open, err
 }
 
+// endOf are the ends of what cameras have told.
+var endOf = map[alerts.Reason]string{
+	alerts.Recovered: breach.EndRecovered, alerts.Retired: breach.EndCameraRetired, alerts.NotListened: breach.EndNotListened,
+}
+
 // Close ends an event.
-func (r recognised) Close(ctx context.Context, event string, at time.Time) error {
+func (r recognised) Close(ctx context.Context, event string, why alerts.Reason, at time.Time) error {
 	return r.stepCamera(ctx, func(tx *sql.Tx) (breach.Transition, bool, error) {
-		return r.Events.EndRecognised(ctx, tx, event, at.UTC().Truncate(time.Millisecond))
+		return r.Events.EndRecognised(ctx, tx, event, endOf[why], at.UTC().Truncate(time.Millisecond))
 	})
 }
 

@@ -11,12 +11,14 @@
 // push that is repeated after a restart does not open it twice.
 //
 // A camera that is retired tells nothing more: what stood of it is ended, and
-// nothing of it is remembered.
+// nothing of it is remembered. What was heard by ONVIF is ended, too, when the
+// camera is not listened to any more, or not for that. Each end has its [Reason].
 //
 // A camera may tell 30 things at once and then one a second; the rest is refused.
 package alerts
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -38,14 +40,25 @@ type Alert struct {
 	At     time.Time
 	On     bool // it began, or ended
 	Once   bool // it has no end
+	Heard  bool // by ONVIF, as the camera's entry asks for; else it was pushed
 }
+
+// Reason is why an event is over.
+type Reason string
+
+// The reasons.
+const (
+	Recovered   Reason = "recovered"
+	Retired     Reason = "camera_retired"
+	NotListened Reason = "not_listened"
+)
 
 // book keeps the events; see the Box of edge.
 type book interface {
 	// Open stores an event and gives its id; it is open false where that event is
 	// over already.
 	Open(ctx context.Context, a Alert) (event string, open bool, err error)
-	Close(ctx context.Context, event string, at time.Time) error
+	Close(ctx context.Context, event string, why Reason, at time.Time) error
 	// Standing gives the events that are open.
 	Standing(ctx context.Context) (map[string]Alert, error)
 }
@@ -112,6 +125,7 @@ type alert struct {
 	on    bool      // as it was told last
 	since time.Time // from when on's delay counts, by our clock
 	off   time.Time // when it was told to be over
+	why   Reason    // it is over; empty: it was told so
 	event string    // open; empty for none
 }
 
@@ -152,7 +166,7 @@ func (r *Room) Run(ctx context.Context) error {
 	}
 	clear(r.alerts)
 	for event, a := range standing { // whether they go on is told anew, or they end
-		r.alerts[key{a.Camera, a.Type}] = &alert{first: a, event: event, since: time.Now(), off: time.Now()}
+		r.alerts[key{a.Camera, a.Type}] = &alert{first: a, event: event, since: time.Now(), off: time.Now(), why: silenced(r.cameras()[a.Camera], &a)}
 	}
 	wake, stop := r.cfg.Registry.Watch()
 	defer stop()
@@ -226,7 +240,7 @@ func (r *Room) take(ctx context.Context, a Alert) (string, error) {
 		state.first = a
 	}
 	if a.On != state.on || a.Once {
-		state.on, state.since, state.off = a.On, now, now
+		state.on, state.since, state.off, state.why = a.On, now, now, ""
 	}
 	if a.Once || (a.On && state.event == "" && now.Sub(state.since) >= r.cfg.OnDelay) {
 		if err := r.open(ctx, state); err != nil {
@@ -281,16 +295,28 @@ func (r *Room) remember(a Alert) {
 	}
 }
 
-// forget drops what is remembered of retired cameras, whose standing events are
-// due to end now.
+// silenced says why nothing more is told of an alert; empty: it may be.
+func silenced(cam *devices.Camera, a *Alert) Reason {
+	switch {
+	case cam == nil:
+		return Retired
+	case a.Heard && (cam.ONVIF == "" || !slices.Contains(cam.Alerts, a.Type)):
+		return NotListened
+	}
+	return ""
+}
+
+// forget drops what is remembered of retired cameras. The standing events of which
+// nothing more is told are due to end now.
 func (r *Room) forget(now time.Time) {
 	registered := r.cameras()
 	for at, a := range r.alerts {
-		if registered[at.camera] != nil {
+		why := silenced(registered[at.camera], &a.first)
+		if why == "" {
 			continue
 		}
 		if a.on {
-			a.on, a.off = false, now
+			a.on, a.off, a.why = false, now, why
 		}
 		a.since = now.Add(-r.cfg.OffDelay)
 		r.tidy(at)
@@ -317,7 +343,7 @@ func (r *Room) settle(ctx context.Context, now time.Time) {
 			delay = r.cfg.OnDelay
 			err = r.open(ctx, a)
 		case !a.on && a.event != "" && now.Sub(a.since) >= r.cfg.OffDelay:
-			if err = r.cfg.Book.Close(ctx, a.event, a.off); err == nil {
+			if err = r.cfg.Book.Close(ctx, a.event, cmp.Or(a.why, Recovered), a.off); err == nil {
 				a.event = ""
 			}
 		}

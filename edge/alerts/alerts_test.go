@@ -47,8 +47,12 @@ func (l *ledger) Open(_ context.Context, a Alert) (string, bool, error) {
 	return "ev-" + a.ID, true, l.note("open " + a.Type + " " + a.ID)
 }
 
-func (l *ledger) Close(_ context.Context, event string, at time.Time) error {
-	return l.note("close " + event + " as of " + at.Sub(l.began).String())
+func (l *ledger) Close(_ context.Context, event string, why Reason, at time.Time) error {
+	what := "close " + event + " as of " + at.Sub(l.began).String()
+	if why != Recovered {
+		what += " " + string(why)
+	}
+	return l.note(what)
 }
 
 func (l *ledger) Standing(context.Context) (map[string]Alert, error) { return l.stood, nil }
@@ -56,11 +60,11 @@ func (l *ledger) Standing(context.Context) (map[string]Alert, error) { return l.
 // inRoom runs the deciding part of a room with one camera in a bubble.
 func inRoom(t *testing.T, cfg Config, book *ledger, test func(ctx context.Context, r *Room)) {
 	t.Helper()
-	inYard(t, cfg, book, func(ctx context.Context, r *Room, _ func()) { test(ctx, r) })
+	inYard(t, cfg, book, func(ctx context.Context, r *Room, _ func(*devices.Camera)) { test(ctx, r) })
 }
 
-// inYard is inRoom with a way to retire the camera.
-func inYard(t *testing.T, cfg Config, book *ledger, test func(ctx context.Context, r *Room, retire func())) {
+// inYard is inRoom with a way to register the camera otherwise; nil retires it.
+func inYard(t *testing.T, cfg Config, book *ledger, test func(ctx context.Context, r *Room, become func(*devices.Camera))) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		book.began = time.Now()
@@ -76,8 +80,12 @@ func inYard(t *testing.T, cfg Config, book *ledger, test func(ctx context.Contex
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.decide(ctx, wake) }()
-		test(ctx, r, func() {
-			registered.Store(&map[string]*devices.Camera{})
+		test(ctx, r, func(cam *devices.Camera) {
+			now := map[string]*devices.Camera{}
+			if cam != nil {
+				now["cam"] = cam
+			}
+			registered.Store(&now)
 			wake <- struct{}{}
 			synctest.Wait()
 		})
@@ -238,7 +246,7 @@ func TestWhatEndedUnheardEnds(t *testing.T) {
 func TestRetiredCamera(t *testing.T) {
 	t.Parallel()
 	book := &ledger{stood: map[string]Alert{"ev-0": {Camera: "cam", Type: "tamper"}}}
-	inYard(t, Config{}, book, func(ctx context.Context, r *Room, retire func()) {
+	inYard(t, Config{}, book, func(ctx context.Context, r *Room, become func(*devices.Camera)) {
 		if _, err := r.Tell(ctx, on("1")); err != nil {
 			t.Error(err)
 		}
@@ -249,7 +257,7 @@ func TestRetiredCamera(t *testing.T) {
 		book.mu.Lock()
 		book.broken = true
 		book.mu.Unlock()
-		retire()
+		become(nil)
 		book.mu.Lock()
 		book.broken = false
 		book.mu.Unlock()
@@ -263,6 +271,45 @@ func TestRetiredCamera(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		slices.Sort(book.told[1:])
-		book.want(t, "0s open smoke 1", "1m5s close ev-0 as of 1m0s", "1m5s close ev-1 as of 1m0s")
+		book.want(t, "0s open smoke 1", "1m5s close ev-0 as of 1m0s camera_retired", "1m5s close ev-1 as of 1m0s camera_retired")
 	})
+}
+
+// TestACameraThatIsNotListenedTo has a camera that told of smoke by ONVIF, and a box
+// beside it that pushed fire, lose what they were listened to by.
+func TestACameraThatIsNotListenedTo(t *testing.T) {
+	t.Parallel()
+	listened := devices.Camera{ID: "cam", ONVIF: "http://cam/", Alerts: []string{"smoke", "fire"}}
+	tests := []struct {
+		name   string
+		become func(c *devices.Camera)
+		want   []string
+	}{
+		{"renamed", func(c *devices.Camera) { c.Name = "other" }, nil},
+		{"another alert is left out", func(c *devices.Camera) { c.Alerts = []string{"smoke"} }, nil},
+		{"the alert is left out", func(c *devices.Camera) { c.Alerts = []string{"fire"} }, []string{"1m0s close ev-1 as of 1m0s not_listened"}},
+		{"without ONVIF", func(c *devices.Camera) { c.ONVIF = "" }, []string{"1m0s close ev-1 as of 1m0s not_listened"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			book := &ledger{}
+			inYard(t, Config{}, book, func(ctx context.Context, r *Room, become func(*devices.Camera)) {
+				cam := listened
+				become(&cam)
+				heard := on("1")
+				heard.Heard = true
+				for _, a := range []Alert{heard, {Camera: "cam", Type: "fire", ID: "2", On: true}} {
+					if _, err := r.Tell(ctx, a); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(time.Minute)
+				other := listened
+				tt.become(&other)
+				become(&other)
+				time.Sleep(time.Hour)
+				book.want(t, append([]string{"0s open smoke 1", "0s open fire 2"}, tt.want...)...)
+			})
+		})
+	}
 }

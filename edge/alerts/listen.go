@@ -191,7 +191,7 @@ func (r *Room) heard(ctx context.Context, cam devices.Camera, holds holding, e o
 	if ends := holds.note(e); !e.On && !ends {
 		return
 	}
-	if _, err := r.Tell(ctx, Alert{Camera: cam.ID, Type: string(e.Type), At: e.At, On: e.On, Once: e.Once}); err != nil && ctx.Err() == nil {
+	if _, err := r.Tell(ctx, Alert{Camera: cam.ID, Type: string(e.Type), At: e.At, On: e.On, Once: e.Once, Heard: true}); err != nil && ctx.Err() == nil {
 		r.cfg.Log.WarnContext(ctx, "event of a camera lost", "camera", cam.ID, "err", err)
 	}
 }

@@ -22,13 +22,15 @@ const (
 
 // Why an event ended.
 const (
-	EndRecovered    = "recovered"     // the value came back inside
-	EndLimitRetired = "limit_retired" // the limit was retired or no longer applies to the point
-	EndLimitExpired = "limit_expired" // the limit's validity ended
-	EndLimitChanged = "limit_changed" // the limit was given another level, or a validity that begins later
-	EndPointRetired = "point_retired" // the point is gone
-	EndNotMeasured  = "not_measured"  // no device measures the point any more
-	EndMaintenance  = "maintenance"   // the point, or its device, was put under maintenance; nobody knows whether it recovered
+	EndRecovered     = "recovered"      // the value came back inside
+	EndLimitRetired  = "limit_retired"  // the limit was retired or no longer applies to the point
+	EndLimitExpired  = "limit_expired"  // the limit's validity ended
+	EndLimitChanged  = "limit_changed"  // the limit was given another level, or a validity that begins later
+	EndPointRetired  = "point_retired"  // the point is gone
+	EndNotMeasured   = "not_measured"   // no device measures the point any more
+	EndCameraRetired = "camera_retired" // the camera that told it is gone
+	EndNotListened   = "not_listened"   // the camera is not listened to any more, or not for this
+	EndMaintenance   = "maintenance"    // the point, or its device, was put under maintenance; nobody knows whether it recovered
 )
 
 // Alarm states of ISA-18.2. The last two are not reached yet.

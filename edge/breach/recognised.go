@@ -48,8 +48,9 @@ func (e *Engine) Recognise(ctx context.Context, tx *sql.Tx, ev Event) (t Transit
 	return t, true, nil
 }
 
-// EndRecognised ends such an event; ended is false where it was over already.
-func (e *Engine) EndRecognised(ctx context.Context, tx *sql.Tx, id string, at time.Time) (t Transition, ended bool, err error) {
+// EndRecognised ends such an event for a reason such as EndRecovered; ended is false where
+// it was over already.
+func (e *Engine) EndRecognised(ctx context.Context, tx *sql.Tx, id, reason string, at time.Time) (t Transition, ended bool, err error) {
 	ev, err := e.queryOne(ctx, tx, sqlEvent, id)
 	if err != nil {
 		return t, false, found(id, err)
@@ -60,7 +61,7 @@ func (e *Engine) EndRecognised(ctx context.Context, tx *sql.Tx, id string, at ti
 	if at.Before(ev.StartedAt) {
 		at = ev.StartedAt
 	}
-	ev.EndedAt, ev.EndReason = &at, EndRecovered
+	ev.EndedAt, ev.EndReason = &at, reason
 	t = Transition{Event: ev, Step: Closed}
 	if err := e.saveTransition(ctx, tx, &t); err != nil {
 		return t, false, fmt.Errorf("store event %s: %w", id, err)

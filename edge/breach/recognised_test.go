@@ -19,7 +19,7 @@ func TestWhatIsRecognisedEndsOnce(t *testing.T) {
 	}
 	end := func(id string, at time.Time) (tr Transition, ended bool, err error) {
 		err = update(func(tx *sql.Tx) (err error) {
-			tr, ended, err = e.EndRecognised(t.Context(), tx, id, at)
+			tr, ended, err = e.EndRecognised(t.Context(), tx, id, EndRecovered, at)
 			return err
 		})
 		return tr, ended, err

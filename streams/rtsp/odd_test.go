@@ -158,7 +158,7 @@ func TestHopelessCamerasAreTold(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, ended := pull(t, raw(t, rtsptest.Raw{Answer: tt.answer}), rtsp.Config{Timeout: time.Second})
+			_, ended := pull(t, raw(t, rtsptest.Raw{Answer: tt.answer}), rtsp.Config{Timeout: 4 * time.Second})
 			var p *devices.Problem
 			if err := <-ended; !errors.As(err, &p) || p.Code != tt.code {
 				t.Errorf("got %v, want %s", err, tt.code)
@@ -182,14 +182,22 @@ func TestCameraTellsItsTime(t *testing.T) {
 				},
 			})
 			feed, _ := pull(t, cam, rtsp.Config{})
-			got := frames(t, feed, 10)
-			last := got[len(got)-1]
-			if got[0].Source != streams.ArrivalTime || !got[0].Taken.Equal(got[0].At) {
-				t.Errorf("first frame taken at %v by %s", got[0].Taken, got[0].Source)
-			}
-			c := feed.State().Clock
-			if last.Source != streams.CameraTime || !c.Known || (c.Offset-90*time.Second).Abs() > 150*time.Millisecond || (last.Taken.Sub(last.At)-90*time.Second).Abs() > 150*time.Millisecond {
-				t.Errorf("last frame taken %v after arrival by %s; clock %+v", last.Taken.Sub(last.At), last.Source, c)
+			pictures := feed.Subscribe()
+			defer pictures.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			near := func(d time.Duration) bool { return (d - 90*time.Second).Abs() < 150*time.Millisecond }
+			for i := 0; ; i++ {
+				f, err := pictures.Next(ctx)
+				c := feed.State().Clock
+				switch {
+				case err != nil:
+					t.Fatalf("no frame has the camera's time; clock %+v", c)
+				case i == 0 && (f.Source != streams.ArrivalTime || !f.Taken.Equal(f.At)):
+					t.Errorf("first frame taken at %v by %s", f.Taken, f.Source)
+				case f.Source == streams.CameraTime && near(f.Taken.Sub(f.At)) && c.Known && near(c.Offset):
+					return // a busy machine holds some frames up: not all are near
+				}
 			}
 		})
 	}
@@ -201,15 +209,7 @@ func TestFloodIsBoundedAndTold(t *testing.T) {
 	feed, _ := pull(t, cam, rtsp.Config{Rate: 64 << 10})
 	frames(t, feed, 3)
 	began, first := time.Now(), feed.State().Bytes
-	r := feed.Subscribe()
-	defer r.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	for {
-		if _, err := r.Next(ctx); err != nil {
-			break
-		}
-	}
+	settle(t, "no warning", func() bool { return len(feed.State().Warnings) > 0 && time.Since(began) > 3*time.Second })
 	if w := feed.State().Warnings; len(w) != 1 || w[0].Code != rtsp.CodeFlood {
 		t.Errorf("warned of %v", w)
 	}

@@ -3425,7 +3425,7 @@ export interface components {
              */
             ended_at?: string;
             /** @enum {string} */
-            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured" | "maintenance";
+            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured" | "camera_retired" | "not_listened" | "maintenance";
             /**
              * @description What the value does, whoever has looked at it; unknown: judging ended before it recovered
              * @enum {string}
@@ -3518,7 +3518,7 @@ export interface components {
              */
             ended_at?: string;
             /** @enum {string} */
-            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured" | "maintenance";
+            end_reason?: "recovered" | "limit_retired" | "limit_expired" | "limit_changed" | "point_retired" | "not_measured" | "camera_retired" | "not_listened" | "maintenance";
             /**
              * @description What the value does, whoever has looked at it; unknown: judging ended before it recovered
              * @enum {string}

@@ -222,6 +222,8 @@ export const en: Record<Key, string> = {
   'end.limit_changed': 'the limit was changed',
   'end.point_retired': 'the point was retired',
   'end.not_measured': 'it is no longer measured',
+  'end.camera_retired': 'the camera was retired',
+  'end.not_listened': 'the camera is no longer listened to',
   'step.camera': 'the camera’s own snapshot',
   'step.ffmpeg': 'key frame of the stream',
   'step.mjpeg': 'picture of the stream',

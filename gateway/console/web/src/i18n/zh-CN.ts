@@ -222,6 +222,8 @@ export const zhCN = {
   'end.limit_changed': '限值已更改',
   'end.point_retired': '测点已停用',
   'end.not_measured': '已不再测量',
+  'end.camera_retired': '摄像机已停用',
+  'end.not_listened': '已不再接收该摄像机的此类事件',
   'step.camera': '摄像机抓拍',
   'step.ffmpeg': '视频关键帧解码',
   'step.mjpeg': '视频图片',
