@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net"
@@ -146,4 +147,37 @@ func ReachedAt(listens net.Addr) []string {
 // Beijing writes a time as people at a cabinet read it.
 func Beijing(t time.Time) string {
 	return t.In(time.FixedZone("", 8*60*60)).Format("01-02 15:04:05")
+}
+
+// Patience of a probe that can only listen.
+const (
+	overhearLook = 200 * time.Millisecond
+	overhearMost = 12 * time.Second // until there should be something of each binding
+	overhearRest = time.Second      // before the probe's own time is up, so that what was seen is told
+)
+
+// Overhear asks look again and again until it has seen all, or a device that is
+// here has had its time; of one that is away only what it sent before is looked
+// at. It gives the time that this took.
+func Overhear(ctx context.Context, here bool, look func() (all bool)) time.Duration {
+	began, most := time.Now(), time.Duration(0)
+	if here {
+		most = overhearMost
+		if end, ok := ctx.Deadline(); ok {
+			most = min(most, time.Until(end)-overhearRest)
+		}
+	}
+	end, again := time.NewTimer(most), time.NewTicker(overhearLook)
+	defer end.Stop()
+	defer again.Stop()
+	for !look() {
+		select {
+		case <-again.C:
+			continue
+		case <-end.C:
+		case <-ctx.Done():
+		}
+		break
+	}
+	return time.Since(began)
 }

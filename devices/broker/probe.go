@@ -59,13 +59,8 @@ func (r *recent) list() []sample {
 	return list
 }
 
-// Times of a probe.
-const (
-	probeWait  = 12 * time.Second // for a first message of each binding
-	probeLook  = 200 * time.Millisecond
-	probeRest  = time.Second // before the probe's own time is up, so that what was seen is told
-	probeFresh = time.Hour   // an older refusal says nothing of now
-)
+// probeFresh is how old a refusal may be that says something of now.
+const probeFresh = time.Hour
 
 var _ devices.Prober = (*Broker)(nil)
 
@@ -91,14 +86,7 @@ func (b *Broker) Probe(ctx context.Context, dev devices.Device, bounds []devices
 	if present.Skipped {
 		return steps, nil
 	}
-	wait := time.Duration(0) // of a device that is away only what it sent before is looked at
-	if here {
-		wait = probeWait
-		if end, ok := ctx.Deadline(); ok {
-			wait = min(wait, time.Until(end)-probeRest)
-		}
-	}
-	return append(steps, b.hear(ctx, dev.ID, inbox, bounds, wait)...), nil
+	return append(steps, b.hear(ctx, dev.ID, inbox, bounds, here)...), nil
 }
 
 // setup says what to type into the device.
@@ -184,31 +172,21 @@ func (b *Broker) remotes(device string) (from []string) {
 
 // hear looks at what the device sent, and waits until there is something of each
 // binding.
-func (b *Broker) hear(ctx context.Context, device string, inbox *devices.Inbox, bounds []devices.Bound, wait time.Duration) []devices.Step {
-	began := time.Now()
-	end, again := time.NewTimer(wait), time.NewTicker(probeLook)
-	defer end.Stop()
-	defer again.Stop()
-	for {
-		sent := b.sent(device)
-		found := findings(inbox, bounds, sent)
-		if len(sent) > 0 && found.Complete() {
-			return told(sent, found, bounds, time.Since(began))
-		}
-		select {
-		case <-again.C:
-			continue
-		case <-end.C:
-		case <-ctx.Done():
-		}
-		if len(sent) == 0 {
-			return []devices.Step{devices.StepOf("message", time.Since(began), &devices.Problem{
-				Code: "nothing_heard", Field: "topic.topic",
-				ZH: "还没有收到设备的报文；请核对设备的主题与上报周期，稍后再测", EN: "no message of the device has come yet; check its topic and how often it sends, and test again",
-			})}
-		}
-		return told(sent, found, bounds, time.Since(began))
+func (b *Broker) hear(ctx context.Context, device string, inbox *devices.Inbox, bounds []devices.Bound, here bool) []devices.Step {
+	var sent []sample
+	var found *devices.Findings
+	took := devices.Overhear(ctx, here, func() bool {
+		sent = b.sent(device)
+		found = findings(inbox, bounds, sent)
+		return len(sent) > 0 && found.Complete()
+	})
+	if len(sent) == 0 {
+		return []devices.Step{devices.StepOf("message", took, &devices.Problem{
+			Code: "nothing_heard", Field: "topic.topic",
+			ZH: "还没有收到设备的报文；请核对设备的主题与上报周期，稍后再测", EN: "no message of the device has come yet; check its topic and how often it sends, and test again",
+		})}
 	}
+	return told(sent, found, bounds, took)
 }
 
 // sent gives the last messages of a device, oldest first, bound topics or not.

@@ -56,13 +56,8 @@ func (fs *frames) list() []keptFrame {
 	return list
 }
 
-// Times of a probe.
-const (
-	probeWait  = 12 * time.Second // for a value of each binding
-	probeLook  = 200 * time.Millisecond
-	probeRest  = time.Second // before the probe's own time is up, so that what was seen is told
-	probeFresh = time.Hour   // an older refusal says nothing of now
-)
+// probeFresh is how old a refusal may be that says something of now.
+const probeFresh = time.Hour
 
 var _ devices.Prober = (*Host)(nil)
 
@@ -93,14 +88,7 @@ func (h *Host) Probe(ctx context.Context, dev devices.Device, bounds []devices.B
 	if present.Skipped {
 		return steps, nil
 	}
-	wait := time.Duration(0) // of a logger that is away only what it sent before is looked at
-	if here {
-		wait = probeWait
-		if end, ok := ctx.Deadline(); ok {
-			wait = min(wait, time.Until(end)-probeRest)
-		}
-	}
-	return append(steps, h.hear(ctx, form, bounds, wait)...), nil
+	return append(steps, h.hear(ctx, form, bounds, here)...), nil
 }
 
 // Absent is the prober of data loggers where no host listens for them.
@@ -180,34 +168,23 @@ func (h *Host) refusal(mn string) (Note, bool) {
 
 // hear looks at what the logger sent, and waits until there is something of each
 // binding.
-func (h *Host) hear(ctx context.Context, form *logger, bounds []devices.Bound, wait time.Duration) []devices.Step {
-	began := time.Now()
-	end, again := time.NewTimer(wait), time.NewTicker(probeLook)
-	defer end.Stop()
-	defer again.Stop()
-	for {
-		var sent []keptFrame
+func (h *Host) hear(ctx context.Context, form *logger, bounds []devices.Bound, here bool) []devices.Step {
+	var sent []keptFrame
+	var found *devices.Findings
+	took := devices.Overhear(ctx, here, func() bool {
 		if l := h.logger(form.settings.MN); l != nil {
 			sent = l.frames.list()
 		}
-		found := form.findings(bounds, sent)
-		if len(sent) > 0 && found.Complete() {
-			return told(sent, found, bounds, time.Since(began))
-		}
-		select {
-		case <-again.C:
-			continue
-		case <-end.C:
-		case <-ctx.Done():
-		}
-		if len(sent) == 0 {
-			return []devices.Step{devices.StepOf("message", time.Since(began), &devices.Problem{
-				Code: "nothing_heard",
-				ZH:   "还没有收到数据包；请核对数采仪的上报间隔，稍后再测", EN: "no data packet has come yet; check how often the logger sends, and test again",
-			})}
-		}
-		return told(sent, found, bounds, time.Since(began))
+		found = form.findings(bounds, sent)
+		return len(sent) > 0 && found.Complete()
+	})
+	if len(sent) == 0 {
+		return []devices.Step{devices.StepOf("message", took, &devices.Problem{
+			Code: "nothing_heard",
+			ZH:   "还没有收到数据包；请核对数采仪的上报间隔，稍后再测", EN: "no data packet has come yet; check how often the logger sends, and test again",
+		})}
 	}
+	return told(sent, found, bounds, took)
 }
 
 // findings reads the frames with the bindings of the form.
