@@ -30,6 +30,11 @@ type Raw struct {
 // Serve answers on a port of 127.0.0.1 until ctx ends and gives its address at
 // once; done is closed when all has ended.
 func (r Raw) Serve(ctx context.Context) (url string, done <-chan struct{}, err error) {
+	return serve(ctx, r.talk)
+}
+
+// serve has talk answer each connection; see [Raw.Serve].
+func serve(ctx context.Context, talk func(context.Context, net.Conn) error) (url string, done <-chan struct{}, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends at once
 	if err != nil {
 		return "", nil, err
@@ -46,7 +51,7 @@ func (r Raw) Serve(ctx context.Context) (url string, done <-chan struct{}, err e
 			wg.Go(func() {
 				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 				defer conn.Close()
-				_ = r.talk(ctx, conn)
+				_ = talk(ctx, conn)
 			})
 		}
 	})
