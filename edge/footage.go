@@ -17,7 +17,7 @@ import (
 
 // queryRecording tells what was recorded of a camera.
 func (s platformSite) queryRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := s.recordingArgs(c)
+	args, err := s.recordingArgs(ctx, c)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
@@ -39,12 +39,10 @@ func (s platformSite) queryRecording(ctx context.Context, c dispatch.Command) (d
 	return given(data)
 }
 
-func (s platformSite) recordingArgs(c dispatch.Command) (dispatch.RecordingArgs, error) {
+func (s platformSite) recordingArgs(ctx context.Context, c dispatch.Command) (dispatch.RecordingArgs, error) {
 	args, err := arguments[dispatch.RecordingArgs](c)
-	if err == nil && s.Registry.Snapshot().Cameras[args.Camera] == nil {
-		err = &devices.Problem{
-			Kind: devices.ErrNotFound, Code: "no_camera", Field: "camera", ZH: "没有编号为 " + args.Camera + " 的摄像机", EN: "there is no camera " + args.Camera,
-		}
+	if err == nil {
+		err = s.cameraEver(ctx, args.Camera)
 	}
 	return args, err
 }
@@ -52,7 +50,7 @@ func (s platformSite) recordingArgs(c dispatch.Command) (dispatch.RecordingArgs,
 // exportRecording takes a clip out, to be put as a blob. Whoever wants more than
 // a file of the vault holds asks for it in parts.
 func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := s.recordingArgs(c)
+	args, err := s.recordingArgs(ctx, c)
 	if err != nil {
 		return dispatch.Result{}, err
 	}

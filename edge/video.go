@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,41 +34,69 @@ func given(data any, blobs ...dispatch.SHA256) (dispatch.Result, error) {
 // officer names who has sent a command.
 func officer(c dispatch.Command) string { return c.Officer.Name + " (" + c.Officer.ID + ")" }
 
-// openStream sends a camera's pictures to where the command says.
+// openStream sends a camera's pictures to where the command says: those that it
+// shows now, or its recording.
 func (s platformSite) openStream(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
 	args, err := arguments[dispatch.StreamOpenArgs](c)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
 	profile := devices.Profile(args.Profile)
-	switch {
-	case profile != devices.MainProfile && profile != devices.SubProfile:
+	if profile != devices.MainProfile && profile != devices.SubProfile {
 		return dispatch.Result{}, devices.Invalid("profile", "not_one_of", "码流须为 main 或 sub", "choose main or sub")
-	case !args.From.IsZero():
-		return dispatch.Result{}, devices.Invalid("from", "live_only", "只能推送实时视频；录像请用 recording.export", "only live pictures are pushed; take recordings by recording.export")
 	}
 	lasts, err := ttl(args.TTLSeconds)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	feed, err := s.Cameras.Feed(args.Camera, profile)
+	order := relay.Order{ID: c.ID, Camera: args.Camera, For: lasts, Officer: officer(c), Purpose: c.Purpose}
+	if args.From.IsZero() {
+		order.Feed, err = s.Cameras.Feed(args.Camera, profile)
+	} else {
+		err = s.cameraEver(ctx, args.Camera)
+	}
 	if err != nil {
 		return dispatch.Result{}, err
 	}
 	if args.PushURL == "" {
-		return s.pullURL(args)
+		return s.pullURL(args, lasts)
 	}
-	to, err := s.receiver(args)
+	if order.To, err = s.receiver(args); err != nil {
+		return dispatch.Result{}, err
+	}
+	var recorded dispatch.Time
+	if order.Feed == nil {
+		player, err := s.Recordings.Play(ctx, args.Camera, args.From.Time)
+		if err != nil {
+			return dispatch.Result{}, err
+		}
+		order.Past, recorded = player, dispatch.At(player.From)
+	}
+	session, err := s.relay.Open(ctx, order)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	session, err := s.relay.Open(ctx, relay.Order{
-		ID: c.ID, Camera: args.Camera, Feed: feed, To: to, For: lasts, Officer: officer(c), Purpose: c.Purpose,
-	})
-	if err != nil {
-		return dispatch.Result{}, err
+	data := streamData(session)
+	data.RecordedFrom = recorded
+	return given(data)
+}
+
+// cameraEver says by a Problem that there is no such camera, and never was: what a
+// retired one has shown stays until its days are over.
+func (s platformSite) cameraEver(ctx context.Context, id string) error {
+	if s.Registry.Snapshot().Cameras[id] != nil {
+		return nil
 	}
-	return given(streamData(session))
+	list, err := s.Registry.Retired(ctx, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list, func(t devices.Thing) bool { return t.Key() == id }) {
+		return nil
+	}
+	return &devices.Problem{
+		Kind: devices.ErrNotFound, Code: "no_camera", Field: "camera", ZH: "没有编号为 " + id + " 的摄像机", EN: "there is no camera " + id,
+	}
 }
 
 // receiver is where pictures are to go; it looks no name up.
@@ -83,13 +112,18 @@ func (s platformSite) receiver(args dispatch.StreamOpenArgs) (streams.Receiver, 
 }
 
 // pullURL names the address at which a platform that can reach the gateway
-// fetches the pictures itself, by HLS and with a token of its own.
-func (s platformSite) pullURL(args dispatch.StreamOpenArgs) (dispatch.Result, error) {
+// fetches the pictures itself with a token of its own: by HLS, or of the past as MP4.
+func (s platformSite) pullURL(args dispatch.StreamOpenArgs, lasts time.Duration) (dispatch.Result, error) {
 	base := strings.TrimRight(s.cfg.Platform.Pull, "/")
 	if base == "" {
 		return dispatch.Result{}, devices.Invalid("push_url", "push_url_missing", "该网关不能从外部访问，请给出 push_url", "this gateway cannot be reached from outside; give a push_url")
 	}
-	at := base + "/api/v1/cameras/" + url.PathEscape(args.Camera) + "/hls/index.m3u8?profile=" + string(args.Profile)
+	at := base + "/api/v1/cameras/" + url.PathEscape(args.Camera)
+	if from := args.From; from.IsZero() {
+		at += "/hls/index.m3u8?profile=" + string(args.Profile)
+	} else {
+		at += "/clip?" + url.Values{"from": {from.Format(time.RFC3339Nano)}, "to": {from.Add(lasts).Format(time.RFC3339Nano)}}.Encode()
+	}
 	return given(dispatch.StreamData{Camera: args.Camera, PullURL: at})
 }
 

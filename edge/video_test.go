@@ -59,7 +59,8 @@ func TestCommandsOfVideoThatAreRefused(t *testing.T) {
 		{"no address", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"::"}`, "bad_address"},
 		{"no camera", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-9","profile":"main","push_url":"https://media.example.cn/1"}`, "no_camera"},
 		{"no profile", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","push_url":"https://media.example.cn/1"}`, "not_one_of"},
-		{"the past", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","from":"2026-03-01T12:00:00+08:00"}`, "live_only"},
+		{"the past of no camera", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-9","profile":"main","from":"2026-03-01T12:00:00+08:00","push_url":"https://media.example.cn/1"}`, "no_camera"},
+		{"a past to another host", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","from":"2026-03-01T12:00:00+08:00","push_url":"https://media.example.com/1"}`, "push_host"},
 		{"for ever", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","ttl_seconds":86400}`, "out_of_range"},
 		{"to pull where nobody can", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main"}`, "push_url_missing"},
 		{"renew what is not open", listed, dispatch.CommandTypeStreamRenew, `{"stream":"c-9"}`, "no_stream"},
@@ -89,6 +90,13 @@ func TestAGatewayThatCanBeReachedNamesItsAddress(t *testing.T) {
 	}
 	if want := "https://gw.example.cn:8443/api/v1/cameras/cam-1/hls/index.m3u8?profile=sub"; err != nil || data.PullURL != want {
 		t.Errorf("got %+v, %v", data, err)
+	}
+	r, err = platformSite{b}.Execute(t.Context(), videoCommand(dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"sub","from":"2026-03-01T12:00:00Z","ttl_seconds":60}`))
+	if err == nil {
+		err = json.Unmarshal(r.Data, &data)
+	}
+	if want := "https://gw.example.cn:8443/api/v1/cameras/cam-1/clip?from=2026-03-01T12%3A00%3A00Z&to=2026-03-01T12%3A01%3A00Z"; err != nil || data.PullURL != want {
+		t.Errorf("the past: %+v, %v", data, err)
 	}
 }
 

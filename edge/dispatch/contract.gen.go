@@ -193,12 +193,13 @@ const (
 
 // Defines values for StreamEndReason.
 const (
-	StreamEndReasonCameraLost StreamEndReason = "camera_lost"
-	StreamEndReasonClosed     StreamEndReason = "closed"
-	StreamEndReasonExpired    StreamEndReason = "expired"
-	StreamEndReasonPeerGone   StreamEndReason = "peer_gone"
-	StreamEndReasonStopped    StreamEndReason = "stopped"
-	StreamEndReasonUploadFull StreamEndReason = "upload_full"
+	StreamEndReasonCameraLost    StreamEndReason = "camera_lost"
+	StreamEndReasonClosed        StreamEndReason = "closed"
+	StreamEndReasonExpired       StreamEndReason = "expired"
+	StreamEndReasonPeerGone      StreamEndReason = "peer_gone"
+	StreamEndReasonRecordingOver StreamEndReason = "recording_over"
+	StreamEndReasonStopped       StreamEndReason = "stopped"
+	StreamEndReasonUploadFull    StreamEndReason = "upload_full"
 )
 
 // Defines values for StreamOpenArgsProfile.
@@ -1055,6 +1056,9 @@ type StreamData struct {
 	// PullURL 拉流地址 / where the pictures can be fetched
 	PullURL string `json:"pull_url,omitempty,omitzero"`
 
+	// RecordedFrom 时间，RFC 3339，+08:00 / time
+	RecordedFrom Time `json:"recorded_from,omitempty,omitzero"`
+
 	// Stream 消息编号 / id of a message
 	Stream MessageID `json:"stream,omitempty,omitzero"`
 	Width  int       `json:"width,omitempty,omitzero"`
@@ -1090,22 +1094,25 @@ type StreamEnd struct {
 	// Problem 错误说明 / what is wrong and what cures it (RFC 9457)
 	Problem ProblemBody `json:"problem,omitempty,omitzero"`
 
-	// Reason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止。
-	// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops.
+	// Reason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止、录像播放完毕。
+	// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops, there is no more of the recording.
 	Reason StreamEndReason `json:"reason"`
 
 	// Stream 消息编号 / id of a message
 	Stream MessageID `json:"stream"`
 }
 
-// StreamEndReason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止。
-// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops.
+// StreamEndReason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止、录像播放完毕。
+// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops, there is no more of the recording.
 type StreamEndReason string
 
 // StreamOpenArgs 网关将一路视频推送到 push_url：https（WHIP）、rtsps 或 rtsp（ANNOUNCE/RECORD，TCP）。主机须在网关的允许名单内，每次连接时复核。
 // 不写 push_url 时，网关若可从外部访问，给出 pull_url。
 // The gateway pushes pictures to push_url: https (WHIP), rtsps or rtsp (ANNOUNCE and RECORD over TCP). The host must be on the
 // gateway's allow-list, which is looked at again for each connection. Without push_url a gateway that can be reached answers with pull_url.
+// 写 from 则推送该时刻起的录像，按原速播放；缺录的时段跳过，录像为主码流，停用的摄像机亦可。要更快或更多请用 recording.export。
+// With from the recording since then is pushed, at the pace at which it was taken; what was not recorded is passed over. It is of the main
+// stream whatever profile says, and a retired camera's can be had too. Whoever wants it faster takes recording.export.
 type StreamOpenArgs struct {
 	// Camera 编号 / id
 	Camera ID `json:"camera"`

@@ -172,6 +172,14 @@ func (r *Recordings) Clip(ctx context.Context, camera string, from, to time.Time
 	return r.archive.Clip(camera, from, to)
 }
 
+// Play gives what was recorded since from at its own pace; see [recording.Archive.Play].
+func (r *Recordings) Play(ctx context.Context, camera string, from time.Time) (*recording.Player, error) {
+	if err := r.await(ctx); err != nil {
+		return nil, err
+	}
+	return r.archive.Play(camera, from)
+}
+
 // await waits until the archive is loaded, which may take some seconds after a start.
 func (r *Recordings) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -59,11 +59,13 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Order asks for the pictures of a camera.
+// Order asks for the pictures of a camera. Whatever becomes of it, Open sees to the
+// closing of Past.
 type Order struct {
 	ID      string // of the session; the one who orders chooses it
 	Camera  string
-	Feed    *streams.Feed
+	Feed    *streams.Feed // what it shows now
+	Past    Past          // instead of Feed: what it has shown; the session closes it
 	To      streams.Receiver
 	For     time.Duration // how long
 	Officer string        // who watches
@@ -91,6 +93,8 @@ const (
 	PeerGone   Reason = "peer_gone"   // the receiver has gone or takes no more
 	UploadFull Reason = "upload_full" // for long no group could be sent
 	Stopped    Reason = "stopped"     // the gateway stops
+
+	RecordingOver Reason = "recording_over" // there is no more of the past
 )
 
 // End tells how a session went.
@@ -98,7 +102,7 @@ type End struct {
 	Session
 	At      time.Time
 	Reason  Reason
-	Problem *devices.Problem // behind CameraLost, PeerGone, UploadFull
+	Problem *devices.Problem // behind CameraLost, PeerGone, UploadFull, RecordingOver
 	Frames  int64            // sent
 	Bytes   int64
 	LeftOut int64 // frames, for the upload
@@ -175,23 +179,11 @@ func (r *Relay) show() {
 // Open begins a session and returns when its first frame is on its way. The
 // error is a Problem that says why it is not.
 func (r *Relay) Open(ctx context.Context, o Order) (Session, error) {
-	if r.cfg.Publish[o.To.URL.Scheme] == nil {
-		return Session{}, devices.Invalid("push_url", "push_scheme", "推流地址须以 https（WHIP）、rtsps 或 rtsp 开头", "push to https (WHIP), rtsps or rtsp")
-	}
 	o.For = min(o.For, r.cfg.Longest)
 	s := newSession(r, o)
-	admit, over, err := r.enter(s)
-	if err != nil {
+	if err := r.begin(ctx, s); err != nil {
+		s.pictures.close()
 		return Session{}, err
-	}
-	select {
-	case admit <- s:
-	case <-over:
-		r.leave(o.ID)
-		return Session{}, stopping()
-	case <-ctx.Done():
-		r.leave(o.ID)
-		return Session{}, context.Cause(ctx)
 	}
 	select {
 	case <-s.first:
@@ -207,6 +199,27 @@ func (r *Relay) Open(ctx context.Context, o Order) (Session, error) {
 		return s.session(), nil
 	}
 	return Session{}, s.end.why()
+}
+
+// begin hands a session to Run.
+func (r *Relay) begin(ctx context.Context, s *session) error {
+	if r.cfg.Publish[s.order.To.URL.Scheme] == nil {
+		return devices.Invalid("push_url", "push_scheme", "推流地址须以 https（WHIP）、rtsps 或 rtsp 开头", "push to https (WHIP), rtsps or rtsp")
+	}
+	admit, over, err := r.enter(s)
+	if err != nil {
+		return err
+	}
+	select {
+	case admit <- s:
+		return nil
+	case <-over:
+		r.leave(s.order.ID)
+		return stopping()
+	case <-ctx.Done():
+		r.leave(s.order.ID)
+		return context.Cause(ctx)
+	}
 }
 
 // enter takes a place for a session.

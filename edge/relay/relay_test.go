@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"slices"
@@ -267,6 +268,56 @@ func TestASessionIsNotOpened(t *testing.T) {
 			})
 		})
 	}
+}
+
+// tape is a past of some pictures.
+type tape struct {
+	frames []*streams.Frame
+	next   int
+	closed int
+}
+
+func (t *tape) Next(context.Context) (*streams.Frame, bool, error) {
+	if t.next == len(t.frames) {
+		return nil, false, io.EOF
+	}
+	t.next++
+	time.Sleep(80 * time.Millisecond)
+	f := *t.frames[t.next-1]
+	return &f, t.next <= 2, nil
+}
+
+func (t *tape) Again() { t.next = 0 }
+
+func (t *tape) Close() error {
+	t.closed++
+	return nil
+}
+
+func TestThePastIsSentToItsEnd(t *testing.T) {
+	inWorld(t, Config{Sessions: 1}, func(t *testing.T, w *world) {
+		of := func(id string) (Order, *tape) {
+			tape := &tape{frames: clip(t)[:20]}
+			o := w.order(id, time.Minute)
+			o.Feed, o.Past = nil, tape
+			return o, tape
+		}
+		o, first := of("s-1")
+		if _, err := w.Open(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		o, second := of("s-2")
+		if _, err := w.Open(t.Context(), o); code(err) != "streams_full" || second.closed != 1 {
+			t.Errorf("%v, closed %d times", err, second.closed)
+		}
+		time.Sleep(10 * time.Second)
+		if diff := cmp.Diff([]Reason{RecordingOver}, w.reasons()); diff != "" {
+			t.Fatal(diff)
+		}
+		if e := w.ends[0]; e.Frames != 20 || e.Problem.Code != "recording_over" || first.closed != 1 {
+			t.Errorf("%+v, closed %d times", e, first.closed)
+		}
+	})
 }
 
 func TestSessionsAreBounded(t *testing.T) {

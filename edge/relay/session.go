@@ -29,18 +29,20 @@ type session struct {
 	expires time.Time
 
 	// Of the publisher's goroutine.
-	reader  *streams.Reader
-	until   uint64 // Seq up to which frames are old: the group is being caught up
-	gate    gate
-	given   bool // a frame has been given
-	skipped uint64
-	counts  struct{ frames, bytes int64 }
+	pictures pictures
+	gate     gate
+	given    bool // a frame has been given
+	counts   struct{ frames, bytes int64 }
 }
 
 func newSession(r *Relay, o Order) *session {
 	now := time.Now()
+	var from pictures = &live{feed: o.Feed}
+	if o.Past != nil {
+		from = past{o.Past}
+	}
 	return &session{
-		relay: r, order: o, began: now, expires: now.Add(o.For), gate: gate{upload: r.upload},
+		pictures: from, relay: r, order: o, began: now, expires: now.Add(o.For), gate: gate{upload: r.upload},
 		first: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan error, 1),
 		told: Session{ID: o.ID, Camera: o.Camera, Officer: o.Officer, Purpose: o.Purpose, Opened: now},
 	}
@@ -93,7 +95,7 @@ func (s *session) run(ctx context.Context) End {
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.attend(running) })
 	g.Go(func() error {
-		defer s.close()
+		defer s.pictures.close()
 		params, err := s.await(running)
 		if err != nil {
 			return err
@@ -106,7 +108,7 @@ func (s *session) run(ctx context.Context) End {
 	})
 	err := g.Wait()
 	end := End{
-		Session: s.session(), At: time.Now(), Frames: s.counts.frames, Bytes: s.counts.bytes, LeftOut: s.gate.left, Lost: int64(s.skipped), //nolint:gosec // a count
+		Session: s.session(), At: time.Now(), Frames: s.counts.frames, Bytes: s.counts.bytes, LeftOut: s.gate.left, Lost: s.pictures.lost(),
 	}
 	end.Reason, end.Problem = reasonOf(ctx, err)
 	return end
@@ -176,7 +178,7 @@ func (s *session) attend(ctx context.Context) error {
 // await waits for the camera's first picture and tells how it is coded.
 func (s *session) await(ctx context.Context) (*streams.Parameters, error) {
 	s.Again()
-	f, err := s.read(ctx)
+	f, _, err := s.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -186,27 +188,18 @@ func (s *session) await(ctx context.Context) (*streams.Parameters, error) {
 	return f.Params, nil
 }
 
-// read gives the reader's next frame, or tells that the camera is lost.
-func (s *session) read(ctx context.Context) (*streams.Frame, error) {
+// read gives the next frame, or tells that there is none any more.
+func (s *session) read(ctx context.Context) (*streams.Frame, bool, error) {
 	limited, cancel := context.WithTimeout(ctx, s.relay.cfg.Absent)
 	defer cancel()
-	f, err := s.reader.Next(limited)
+	f, late, err := s.pictures.next(limited)
 	switch {
 	case err == nil:
-		return f, nil
+		return f, late, nil
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case errors.Is(err, streams.ErrClosed):
-		return nil, &ending{CameraLost, &devices.Problem{Kind: devices.ErrNotFound, Code: "camera_retired", ZH: "摄像机已停用", EN: "the camera is retired"}}
+		return nil, false, context.Cause(ctx)
 	}
-	if p := s.order.Feed.State().Problem; p != nil {
-		why := *p
-		why.Kind = devices.ErrUnavailable
-		return nil, &ending{CameraLost, &why}
-	}
-	return nil, &ending{CameraLost, &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "camera_silent", ZH: "摄像机没有画面，请检查摄像机", EN: "the camera gives no picture; check the camera",
-	}}
+	return nil, false, s.pictures.over(err)
 }
 
 // Next gives the next frame that the upload has room for.
@@ -221,7 +214,7 @@ func (s *session) Next(ctx context.Context) (*streams.Frame, bool, error) {
 	}
 	since := time.Now()
 	for {
-		f, err := s.read(ctx)
+		f, late, err := s.read(ctx)
 		if err != nil {
 			return nil, false, err
 		}
@@ -229,7 +222,7 @@ func (s *session) Next(ctx context.Context) (*streams.Frame, bool, error) {
 			s.given = true
 			s.counts.frames++
 			s.counts.bytes += int64(f.Size())
-			return f, f.Seq < s.until, nil
+			return f, late, nil
 		}
 		if time.Since(since) > s.relay.cfg.Starved {
 			return nil, false, &ending{UploadFull, &devices.Problem{
@@ -241,17 +234,6 @@ func (s *session) Next(ctx context.Context) (*streams.Frame, bool, error) {
 
 // Again begins anew with the current group.
 func (s *session) Again() {
-	s.close()
-	s.reader = s.order.Feed.Subscribe()
-	s.until = s.order.Feed.State().Frames
+	s.pictures.again()
 	s.gate.shut()
-}
-
-// close gives the reader up.
-func (s *session) close() {
-	if s.reader != nil {
-		s.skipped += s.reader.Lost()
-		s.reader.Close()
-	}
-	s.reader = nil
 }

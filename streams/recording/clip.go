@@ -66,10 +66,7 @@ func (a *Archive) Clip(camera string, from, to time.Time) (*Clip, error) {
 		}
 	}
 	if l.samples == 0 {
-		return nil, &devices.Problem{
-			Kind: devices.ErrNotFound, Code: "no_recording",
-			ZH: "该时段没有录像", EN: "nothing was recorded in this interval",
-		}
+		return nil, nothingRecorded()
 	}
 	return l.finish(), nil
 }

@@ -36,4 +36,10 @@
 // segments gives the same bytes. Its times are true: they count from the first
 // picture, an edit list takes out the delay of B-frames, and where nothing was
 // recorded the last picture stands until the next one.
+//
+// # Playing
+//
+// [Archive.Play] gives the same pictures as frames, each when it is due, for whoever
+// sends them on. What was not recorded is passed over, and a segment that is still
+// being written is followed as it grows.
 package recording
