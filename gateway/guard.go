@@ -43,12 +43,16 @@ func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
 	}
 }
 
-// refused writes into the trail who may not command the field.
+// refused writes into the trail who may not command the field, and which token has
+// asked for more than the cameras that it is bound to.
 func (s *Server) refused(c echo.Context, op *api.Operation, who api.Principal, why error) error {
-	if !op.Command || who.ID == "" {
+	if who.ID == "" || (!op.Command && op.Reaches(who, c)) {
 		return why
 	}
-	entry := audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: op.Act, What: op.Subject(c), Result: devices.AllProblems(why)[0].Code}
+	entry := audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: op.Act, What: op.Subject(c), Result: devices.AllProblems(why)[0].Code, Detail: op.ID}
+	if entry.Act == "" {
+		entry.Act = "access.refused"
+	}
 	if err := s.api.Audit.Record(c.Request().Context(), entry); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
@@ -93,6 +97,8 @@ func (s *Server) admit(c echo.Context, op *api.Operation) (api.Principal, error)
 	case op.AllSites && len(who.Sites) > 0:
 		// Else an administrator of one site could make one of all.
 		return who, api.AllSitesOnly()
+	case !op.Reaches(who, c):
+		return who, api.CameraNotAllowed()
 	}
 	return who, nil
 }
@@ -160,6 +166,6 @@ func (s *Server) mayLook(c echo.Context) bool {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return false
 	}
-	_, err := s.accounts.ByBearer(strings.TrimSpace(secret))
-	return err == nil
+	id, err := s.accounts.ByBearer(strings.TrimSpace(secret))
+	return err == nil && len(id.Cameras) == 0
 }

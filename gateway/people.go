@@ -16,7 +16,7 @@ var _ api.Accounts = people{}
 
 func principal(id accounts.Identity, from string) api.Principal {
 	return api.Principal{
-		ID: id.ID, Person: id.Person, Name: id.Name, Role: api.Role(id.Role), Sites: id.Sites, MustChange: id.MustChange,
+		ID: id.ID, Person: id.Person, Name: id.Name, Role: api.Role(id.Role), Sites: id.Sites, Cameras: id.Cameras, MustChange: id.MustChange,
 		Cookie: id.Cookie, Ticket: id.Ticket, From: from, Key: id,
 	}
 }
@@ -146,14 +146,14 @@ func (p people) Tokens() []api.Token {
 
 func shownToken(t *accounts.Token) api.Token {
 	return api.Token{
-		ID: t.ID, Name: t.Name, Role: api.Role(t.Role), Sites: listed(t.Sites),
+		ID: t.ID, Name: t.Name, Role: api.Role(t.Role), Sites: listed(t.Sites), Cameras: listed(t.Cameras),
 		CreatedAt: t.Created, CreatedBy: t.CreatedBy, ExpiresAt: t.Expires, LastUsed: t.Used,
 	}
 }
 
 func (p people) CreateToken(ctx context.Context, who api.Principal, n api.TokenCreate) (api.TokenSecret, error) {
 	t, secret, err := p.accounts.IssueToken(ctx, by(who), accounts.NewToken{
-		Name: n.Name, Role: accounts.Role(n.Role), Sites: n.Sites, Expires: n.ExpiresAt,
+		Name: n.Name, Role: accounts.Role(n.Role), Sites: n.Sites, Cameras: n.Cameras, Expires: n.ExpiresAt,
 	})
 	if err != nil {
 		return api.TokenSecret{}, err

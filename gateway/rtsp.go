@@ -121,8 +121,8 @@ func (s *Server) rtspServer(udp string, certificate *tls.Config) *rtsp.Server {
 }
 
 // Admit lets in who shows the secret of a token whose role may see live pictures, to
-// the cameras of its sites. Each
-// visit is in the trail, with its end.
+// the cameras of its sites, or those that it is bound to. Each visit is in the trail,
+// with its end, and so is who asks for another camera than it is bound to.
 func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 	id, err := s.accounts.ByBearer(ask.Password)
 	if err != nil {
@@ -132,6 +132,9 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 	who.Holds = func() bool { return s.accounts.Holds(id) }
 	if !api.Allows("viewLive", who.Role) {
 		return rtsp.Visit{}, roleNotAllowed()
+	}
+	if !who.Reaches(ask.Camera) {
+		return rtsp.Visit{}, s.refusedReader(who, ask.Camera)
 	}
 	if err := s.api.MayView(who, ask.Camera); err != nil {
 		return rtsp.Visit{}, err
@@ -164,4 +167,15 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 			}
 		},
 	}, nil
+}
+
+// refusedReader writes into the trail who has asked for another camera than it is
+// bound to.
+func (s *Server) refusedReader(who api.Principal, camera string) error {
+	why := api.CameraNotAllowed()
+	e := audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: "live.rtsp", What: "camera/" + camera, Result: why.Code}
+	if err := s.api.Audit.Record(context.WithoutCancel(s.closing), e); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return why
 }

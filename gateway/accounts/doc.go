@@ -13,7 +13,8 @@
 //
 //	people     one row a person, also retired ones: ids are never used again; sites is a JSON array, [] for every site;
 //	           password is argon2id in PHC form: $argon2id$v=19$m=19456,t=2,p=1$salt$hash
-//	tokens     hash is the SHA-256 of the secret, which has 256 random bits
+//	tokens     hash is the SHA-256 of the secret, which has 256 random bits; sites as above; cameras is a JSON array of the only
+//	           cameras that it reaches, and then nothing else, [] for no such bound
 //	sessions   hash is the SHA-256 of the cookie; data is JSON {"deadline","person"}
 //	attempts   wrong passwords, subject is "person/ID" or "address/IP"; locked_ms is when the lock ends
 //	preferences  what a person or token has chosen for itself, by name, such as its walls of pictures; owner is the person's id

@@ -16,6 +16,7 @@ type Identity struct {
 	Name       string
 	Role       Role
 	Sites      []string // empty means every site
+	Cameras    []string // all that a token reaches; empty: it is not bound to cameras
 	MustChange bool     // the password, before anything else
 	Cookie     bool     // shown by a cookie: beware of other sites' pages
 	Ticket     bool     // shown by a ticket
@@ -66,7 +67,7 @@ func (a *Accounts) ByBearer(secret string) (Identity, error) {
 }
 
 func tokenIdentity(t *Token, hash string) Identity {
-	return Identity{ID: "token:" + t.ID, Name: t.Name, Role: t.Role, Sites: t.Sites, token: hash}
+	return Identity{ID: "token:" + t.ID, Name: t.Name, Role: t.Role, Sites: t.Sites, Cameras: t.Cameras, token: hash}
 }
 
 // Holds says whether who may still do what it could when it was shown: the
@@ -74,7 +75,7 @@ func tokenIdentity(t *Token, hash string) Identity {
 // ask it from time to time.
 func (a *Accounts) Holds(who Identity) bool {
 	now, err := a.again(who)
-	return err == nil && now.Role == who.Role && slices.Equal(now.Sites, who.Sites)
+	return err == nil && now.Role == who.Role && slices.Equal(now.Sites, who.Sites) && slices.Equal(now.Cameras, who.Cameras)
 }
 
 // again looks an identity up as it stands now.

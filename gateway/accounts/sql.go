@@ -23,8 +23,8 @@ const (
 
 	otherAdministrators = `SELECT count(*) FROM people WHERE role = 'administrator' AND sites = '[]' AND retired_ms = 0 AND id <> ?`
 
-	selectTokens = `SELECT id, name, role, sites, hash, created_ms, created_by, expires_ms, used_ms FROM tokens WHERE retired_ms = 0`
-	insertToken  = `INSERT INTO tokens (id, name, role, sites, hash, created_ms, created_by, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	selectTokens = `SELECT id, name, role, sites, cameras, hash, created_ms, created_by, expires_ms, used_ms FROM tokens WHERE retired_ms = 0`
+	insertToken  = `INSERT INTO tokens (id, name, role, sites, cameras, hash, created_ms, created_by, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO NOTHING`
 	setTokenUsed = `UPDATE tokens SET used_ms = max(used_ms, ?) WHERE id = ?`
 	retireToken  = `UPDATE tokens SET retired_ms = ?, hash = randomblob(32) WHERE id = ? AND retired_ms = 0`
@@ -82,14 +82,18 @@ func readTokens(ctx context.Context, db *sql.DB) (map[string]*Token, error) {
 	tokens := map[string]*Token{}
 	for rows.Next() {
 		t := &Token{}
-		var sites string
+		var sites, cameras string
 		var hash []byte
 		var created, expires, used int64
-		if err := rows.Scan(&t.ID, &t.Name, &t.Role, &sites, &hash, &created, &t.CreatedBy, &expires, &used); err != nil {
+		if err := rows.Scan(&t.ID, &t.Name, &t.Role, &sites, &cameras, &hash, &created, &t.CreatedBy, &expires, &used); err != nil {
 			return nil, fmt.Errorf("read tokens: %w", err)
 		}
 		if err := json.Unmarshal([]byte(sites), &t.Sites); err != nil {
 			return nil, fmt.Errorf("read sites of token %s: %w", t.ID, err)
+		}
+		// Without this list the token would reach everything.
+		if err := json.Unmarshal([]byte(cameras), &t.Cameras); err != nil {
+			return nil, fmt.Errorf("read cameras of token %s: %w", t.ID, err)
 		}
 		t.Created, t.Expires = fromMilli(created), fromMilli(expires)
 		t.used.Store(used)
@@ -123,10 +127,10 @@ func fromMilli(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-func asJSON(sites []string) string {
-	if sites == nil {
+func asJSON(ids []string) string {
+	if ids == nil {
 		return "[]"
 	}
-	b, _ := json.Marshal(sites) // strings always marshal
+	b, _ := json.Marshal(ids) // strings always marshal
 	return string(b)
 }

@@ -18,12 +18,16 @@ import (
 // tokenPrefix lets scanners of sources and logs know a leaked token.
 const tokenPrefix = "offsite_"
 
+// mostCameras bounds what each request of a token is compared with.
+const mostCameras = 256
+
 // Token opens the API to a program.
 type Token struct {
 	ID        string
 	Name      string
 	Role      Role
 	Sites     []string // ids; empty means every site
+	Cameras   []string // ids of all that it reaches; empty: it is not bound to cameras
 	Created   time.Time
 	CreatedBy string
 	Expires   time.Time // zero for never
@@ -37,12 +41,13 @@ type NewToken struct {
 	Name    string
 	Role    Role
 	Sites   []string
+	Cameras []string // see Token
 	Expires time.Time // zero means a year from now
 }
 
 func (t *Token) shown() *Token {
 	return &Token{
-		ID: t.ID, Name: t.Name, Role: t.Role, Sites: slices.Clone(t.Sites),
+		ID: t.ID, Name: t.Name, Role: t.Role, Sites: slices.Clone(t.Sites), Cameras: slices.Clone(t.Cameras),
 		Created: t.Created, CreatedBy: t.CreatedBy, Expires: t.Expires, Used: fromMilli(t.used.Load()),
 	}
 }
@@ -68,6 +73,12 @@ func (a *Accounts) IssueToken(ctx context.Context, by By, n NewToken) (*Token, s
 	} else {
 		ps = checkPerson(n.Name, Viewer, n.Sites)
 	}
+	for i, camera := range n.Cameras {
+		ps.Add(devices.CheckID(fmt.Sprintf("cameras[%d]", i), camera))
+	}
+	if len(n.Cameras) > mostCameras {
+		ps.Add(devices.Invalid("cameras", "too_many", "一个令牌最多绑定 256 台摄像机；更多请按场所授权", "a token is bound to at most 256 cameras; for more give it their sites"))
+	}
 	if !n.Expires.After(time.Now()) {
 		ps.Add(devices.Invalid("expires_at", "past", "到期时间须在将来", "the token must expire in the future"))
 	}
@@ -78,9 +89,10 @@ func (a *Accounts) IssueToken(ctx context.Context, by By, n NewToken) (*Token, s
 	_, _ = rand.Read(raw) // never fails
 	id, secret := hex.EncodeToString(raw), newSecret(tokenPrefix)
 	now := time.Now().UTC()
-	e := audit.Entry{Who: by.Who, From: by.From, Act: "token.create", What: "token/" + id, After: digest(NewPerson{ID: id, Name: n.Name, Role: n.Role, Sites: n.Sites})}
+	rights := &Token{ID: id, Name: n.Name, Role: n.Role, Sites: n.Sites, Cameras: n.Cameras}
+	e := audit.Entry{Who: by.Who, From: by.From, Act: "token.create", What: "token/" + id, After: audit.Hash(rights)}
 	err := a.change(ctx, e, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, insertToken, id, n.Name, n.Role, asJSON(n.Sites), hashOf(secret), now.UnixMilli(), by.Who, n.Expires.UnixMilli())
+		_, err := tx.ExecContext(ctx, insertToken, id, n.Name, n.Role, asJSON(n.Sites), asJSON(n.Cameras), hashOf(secret), now.UnixMilli(), by.Who, n.Expires.UnixMilli())
 		if err != nil {
 			return fmt.Errorf("insert token: %w", err)
 		}

@@ -1,7 +1,7 @@
 // Package api is the gateway's own HTTP API as openapi.yaml describes it. That
 // document is the source: the Go types are made from it, the routes are
 // registered by its operation ids, and each operation's `x-roles`,
-// `x-all-sites`, `x-ticket`, `x-audit` and `x-command` are what the server enforces. A server whose document names an
+// `x-all-sites`, `x-cameras`, `x-ticket`, `x-audit` and `x-command` are what the server enforces. A server whose document names an
 // operation without roles or without a handler refuses to start.
 //
 // Bodies are JSON; faults are RFC 9457 problem bodies with a stable code and a
@@ -76,6 +76,7 @@ type Operation struct {
 	Path     string // as in the document, "/points/{id}/last"
 	Roles    []string
 	AllSites bool   // not for those who are limited to some sites
+	Cameras  bool   // also for tokens that are bound to cameras; below /cameras/{id} to those cameras
 	Ticket   string // purpose of the tickets that it takes; empty: none
 	Act      string // in the audit trail; empty: none
 	Command  bool   // it moves something in the field: who is refused is audited too
@@ -84,6 +85,15 @@ type Operation struct {
 
 // Allows says whether a role may use the operation.
 func (o *Operation) Allows(role Role) bool { return slices.Contains(o.Roles, string(role)) }
+
+// Reaches says whether who comes as far as what the request names: a token that is
+// bound to cameras reaches nothing but them.
+func (o *Operation) Reaches(who Principal, c echo.Context) bool {
+	if len(who.Cameras) == 0 {
+		return true
+	}
+	return o.Cameras && (!strings.HasPrefix(o.Path, "/cameras/{id}") || who.Reaches(c.Param("id")))
+}
 
 // Open says whether the operation needs nobody to be signed in.
 func (o *Operation) Open() bool {
@@ -177,6 +187,7 @@ func operation(method, path string, op *openapi3.Operation) (Operation, error) {
 		o.Roles = append(o.Roles, role)
 	}
 	o.AllSites, _ = op.Extensions["x-all-sites"].(bool)
+	o.Cameras, _ = op.Extensions["x-cameras"].(bool)
 	o.Ticket, _ = op.Extensions["x-ticket"].(string)
 	o.Act, _ = op.Extensions["x-audit"].(string)
 	o.Command, _ = op.Extensions["x-command"].(bool)

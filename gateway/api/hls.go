@@ -117,6 +117,7 @@ func (a *API) openHLS(c echo.Context) error {
 	}
 	secret, ok := a.playbacks.open(p)
 	if !ok {
+		a.ended(p.who, "live.hls.end", p.camera, "not begun: too_many_playbacks")
 		return &devices.Problem{
 			Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: "您打开的 HLS 播放过多，请先关闭一些，30 秒后再试",
 			EN: "you have too many HLS playbacks open; close some and try again in 30 s",
@@ -198,12 +199,6 @@ func (a *API) sweepPlaybacks(ctx context.Context) {
 		if !here {
 			continue
 		}
-		err := a.Audit.Record(context.WithoutCancel(ctx), audit.Entry{
-			At: time.Now().UTC(), Who: p.who.ID, From: p.who.From, Act: "live.hls.end", What: "camera/" + p.camera, Result: "ok",
-			Detail: fmt.Sprintf("%s, %d s, %d bytes", p.profile, int(p.used.Sub(p.began).Seconds()), p.bytes),
-		})
-		if err != nil {
-			a.log.ErrorContext(ctx, "end of a playback not in the trail", "camera", p.camera, "err", err)
-		}
+		a.ended(p.who, "live.hls.end", p.camera, fmt.Sprintf("%s, %d s, %d bytes", p.profile, int(p.used.Sub(p.began).Seconds()), p.bytes))
 	}
 }

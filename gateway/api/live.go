@@ -156,9 +156,13 @@ func (a *API) viewLive(c echo.Context) error {
 		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: "您打开的实时画面过多，请先关闭一些", EN: "you have too many live pictures open; close some"}
 	}
 	defer a.views.leave(who.ID)
-	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "live.view", What: "camera/" + t.Key()})); err != nil {
+	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "live.view", What: "camera/" + t.Key(), Detail: string(profile)})); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
+	began, why := time.Now(), "not begun"
+	defer func() {
+		a.ended(who, "live.view.end", t.Key(), fmt.Sprintf("%s, %d s: %s", profile, int(time.Since(began).Seconds()), why))
+	}()
 	if err := endlessly(c); err != nil {
 		return err
 	}
@@ -174,12 +178,30 @@ func (a *API) viewLive(c echo.Context) error {
 	defer func() { _ = conn.CloseNow() }()
 	err = viewWhile(ctx, who.Holds, func(ctx context.Context) error { return a.Cameras.View(ctx, t.Key(), profile, conn) })
 	status, reason := websocket.StatusNormalClosure, ""
+	why = "the viewer left"
 	var p *devices.Problem
-	if errors.As(err, &p) {
+	switch {
+	case ctx.Err() != nil:
+		why = "the gateway stops"
+	case !who.Holds():
+		why = "the right to see it has ended"
+	case errors.As(err, &p):
+		why = p.Code
 		status, reason = websocket.StatusTryAgainLater, shorten(p.Bilingual(), 120)
 	}
 	_ = conn.Close(status, reason)
 	return nil
+}
+
+// ended writes how somebody's watching of a live picture has ended, however it was
+// watched. Nothing waits for it any more, so that a failure is only logged.
+func (a *API) ended(who Principal, act, camera, detail string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := a.Audit.Record(ctx, audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: act, What: "camera/" + camera, Result: "ok", Detail: detail})
+	if err != nil {
+		a.log.Error("end of a live picture not in the trail", "camera", camera, "act", act, "err", err)
+	}
 }
 
 func (a *API) retryCamera(c echo.Context) error {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -223,7 +224,7 @@ func (a *API) createToken(c echo.Context) error {
 	if err := decode(c, &body); err != nil {
 		return err
 	}
-	if err := a.checkSites(body.Sites); err != nil {
+	if err := errors.Join(a.checkSites(body.Sites), a.checkCameras(body.Cameras)); err != nil {
 		return err
 	}
 	if !body.ExpiresAt.IsZero() && body.ExpiresAt.After(time.Now().AddDate(10, 0, 0)) {
@@ -250,6 +251,18 @@ func (a *API) checkSites(sites []string) error {
 	for i, site := range sites {
 		if s.Sites[site] == nil {
 			ps.Add(devices.Invalid(fmt.Sprintf("sites[%d]", i), "unknown_site", "没有场所 "+site, "there is no site "+site))
+		}
+	}
+	return ps.Err()
+}
+
+// checkCameras refuses a camera that is not there.
+func (a *API) checkCameras(cameras []string) error {
+	var ps devices.Problems
+	s := a.Registry.Snapshot()
+	for i, camera := range cameras {
+		if s.Cameras[camera] == nil {
+			ps.Add(devices.Invalid(fmt.Sprintf("cameras[%d]", i), "unknown_camera", "没有摄像机 "+camera, "there is no camera "+camera))
 		}
 	}
 	return ps.Err()

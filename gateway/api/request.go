@@ -37,6 +37,7 @@ type Principal struct {
 	Name       string
 	Role       Role
 	Sites      []string // empty means every site
+	Cameras    []string // all that a token reaches; empty: it is not bound to cameras
 	MustChange bool     // the password, before anything else
 	Cookie     bool     // known by a cookie: beware of other sites' pages
 	Ticket     bool     // known by a ticket
@@ -59,6 +60,11 @@ func Who(c echo.Context) Principal {
 
 // Sees says whether things of site may be shown.
 func (p Principal) Sees(site string) bool { return len(p.Sites) == 0 || slices.Contains(p.Sites, site) }
+
+// Reaches says whether p is not bound to other cameras than this one.
+func (p Principal) Reaches(camera string) bool {
+	return len(p.Cameras) == 0 || slices.Contains(p.Cameras, camera)
+}
 
 // decode reads the JSON body into v, strictly: every unknown field and every
 // value that does not fit is told at once, by its path.

@@ -10,6 +10,11 @@ import (
 // sees says whether a registered thing may be shown to p. Limits of a kind of
 // outlet belong to no site and are shown to everybody.
 func sees(p Principal, s *registry.Snapshot, t devices.Thing) bool {
+	if len(p.Cameras) > 0 {
+		if cam, ok := t.(*devices.Camera); !ok || !p.Reaches(cam.ID) {
+			return false
+		}
+	}
 	if len(p.Sites) == 0 {
 		return true
 	}
@@ -78,6 +83,14 @@ func mayChange(p Principal, s *registry.Snapshot, t devices.Thing, isNew bool) *
 		return devices.Invalid("site", "unknown_site", "没有该场所，或不在您的权限范围内", "there is no such site, or it lies outside your rights")
 	}
 	return nil
+}
+
+// CameraNotAllowed refuses a token that is bound to other cameras.
+func CameraNotAllowed() *devices.Problem {
+	return &devices.Problem{
+		Kind: ErrForbidden, Code: "camera_not_allowed",
+		ZH: "该令牌只能用于其绑定的摄像机", EN: "this token is bound to cameras and reaches nothing else",
+	}
 }
 
 // AllSitesOnly refuses somebody who is limited to some sites.

@@ -1787,6 +1787,8 @@ type TicketRequestPurpose string
 
 // Token defines model for Token.
 type Token struct {
+	// Cameras All that it reaches; empty: it is not bound to cameras
+	Cameras   []string  `json:"cameras"`
 	CreatedAt time.Time `json:"created_at"`
 	CreatedBy string    `json:"created_by"`
 	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
@@ -1799,6 +1801,9 @@ type Token struct {
 
 // TokenCreate defines model for TokenCreate.
 type TokenCreate struct {
+	// Cameras Ids of the cameras that it is bound to, by the API and by RTSP; it then reaches nothing else. Absent or empty: as role and sites say
+	Cameras []string `json:"cameras,omitempty,omitzero"`
+
 	// ExpiresAt Absent means a year from now
 	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
 	Name      string    `json:"name"`

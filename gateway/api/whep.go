@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -88,6 +87,7 @@ func (a *API) openWHEP(c echo.Context) error {
 	})
 	if err != nil {
 		a.viewings.leave(who.ID)
+		a.endedWHEP(who, t.Key(), profile, whep.End{Why: err})
 		return err
 	}
 	h := c.Response().Header()
@@ -100,19 +100,11 @@ func (a *API) openWHEP(c echo.Context) error {
 
 // endedWHEP writes how a session has ended.
 func (a *API) endedWHEP(who Principal, camera string, profile devices.Profile, e whep.End) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
 	why := e.Why.Error()
 	if errors.Is(e.Why, context.Canceled) {
 		why = "the gateway stops"
 	}
-	err := a.Audit.Record(ctx, audit.Entry{
-		At: time.Now().UTC(), Who: who.ID, From: who.From, Act: "live.whep.end", What: "camera/" + camera, Result: "ok",
-		Detail: fmt.Sprintf("%s, %d s, %d bytes, %d pictures, %d left out: %s", profile, int(e.Took.Seconds()), e.Bytes, e.Frames, e.Lost, why),
-	})
-	if err != nil {
-		a.log.ErrorContext(ctx, "end of a WebRTC session not in the trail", "camera", camera, "err", err)
-	}
+	a.ended(who, "live.whep.end", camera, fmt.Sprintf("%s, %d s, %d bytes, %d pictures, %d left out: %s", profile, int(e.Took.Seconds()), e.Bytes, e.Frames, e.Lost, why))
 }
 
 // trickleWHEP takes addresses of the viewer that it found after its offer.
