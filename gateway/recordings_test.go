@@ -138,3 +138,33 @@ func TestRecordingsAreListedPlayedAndExported(t *testing.T) {
 		t.Errorf("%+v", rows)
 	}
 }
+
+// TestARetiredCamerasRecordingsStayReachable lets those who saw a camera see what
+// it has shown after it was retired, and nobody else.
+func TestARetiredCamerasRecordingsStayReachable(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	admin := bearer(b.token(accounts.Administrator))
+	b.furnish(b.token(accounts.Administrator))
+	b.call("DELETE", "/api/v1/cameras/cam-a", admin, nil).want(204)
+	here, elsewhere := bearer(b.token(accounts.Staff, "a")), bearer(b.token(accounts.Staff, "b"))
+	ask := map[string]any{"from": day, "to": day.Add(time.Minute), "reason": "执法检查"}
+	const camera = "/api/v1/cameras/cam-a"
+	for _, tt := range []struct {
+		name, method, path string
+		body               any
+	}{
+		{"timeline", "GET", camera + "/recordings?" + lasting(time.Minute), nil},
+		{"clip", "GET", camera + "/clip?" + lasting(time.Minute), nil},
+		{"export", "POST", camera + "/recordings:export", ask},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b.call(tt.method, tt.path, here, tt.body).want(200)
+			b.call(tt.method, tt.path, elsewhere, tt.body).want(404)
+			b.call(tt.method, strings.Replace(tt.path, "cam-a", "cam-9", 1), here, tt.body).want(404)
+		})
+	}
+	if rows := b.acts("recording.view"); len(rows) != 1 || rows[0].What != "camera/cam-a" {
+		t.Errorf("%+v", rows)
+	}
+}

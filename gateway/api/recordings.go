@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -28,6 +29,7 @@ type Recordings interface {
 
 const (
 	clipsAtAll   = 48               // under way at once; a player that is paused holds one
+	clipsEach    = 12               // of one person or token
 	exportsAtAll = 2                // hashed at once
 	exportTime   = 10 * time.Minute // that hashing may take
 	sameViewing  = 10 * time.Minute // within which the same person's asking for the same video is one act
@@ -38,12 +40,41 @@ const (
 type clips struct {
 	under, exports chan struct{}
 
-	mu   sync.Mutex
-	told map[string]time.Time
+	mu    sync.Mutex
+	told  map[string]time.Time
+	holds map[string]int // places of under, by person or token
 }
 
 func newClips() *clips {
-	return &clips{under: make(chan struct{}, clipsAtAll), exports: make(chan struct{}, exportsAtAll), told: map[string]time.Time{}}
+	return &clips{
+		under: make(chan struct{}, clipsAtAll), exports: make(chan struct{}, exportsAtAll), told: map[string]time.Time{}, holds: map[string]int{},
+	}
+}
+
+// play takes a place for a clip; leave gives it back. Nobody can take them all.
+func (c *clips) play(who string) (leave func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.holds[who] >= clipsEach {
+		return nil, &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "busy_yourself",
+			ZH: fmt.Sprintf("您同时播放的录像已达 %d 个，请先关闭一些播放页面", clipsEach),
+			EN: fmt.Sprintf("you are playing %d recordings, which is the most; close some of them first", clipsEach),
+		}
+	}
+	back, err := enter(c.under)
+	if err != nil {
+		return nil, err
+	}
+	c.holds[who]++
+	return func() {
+		back()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.holds[who]--; c.holds[who] == 0 {
+			delete(c.holds, who)
+		}
+	}, nil
 }
 
 // enter takes a place in line; leave gives it back.
@@ -89,8 +120,22 @@ func (q *query) span() (from, to time.Time) {
 	return from, to
 }
 
-func (a *API) listRecordings(c echo.Context) error {
+// cameraEver gives the camera that is named, also one that has been retired: what it
+// has shown stays until its days are over.
+func (a *API) cameraEver(c echo.Context) (devices.Thing, error) {
 	t, err := a.thing(c, devices.KindCamera)
+	if err == nil {
+		return t, nil
+	}
+	was, failed := retired[*devices.Camera](c.Request().Context(), a.Registry, devices.KindCamera, c.Param("id"))
+	if was == nil || failed != nil || !sees(Who(c), a.Registry.Snapshot(), was) {
+		return nil, errors.Join(failed, err)
+	}
+	return was, nil
+}
+
+func (a *API) listRecordings(c echo.Context) error {
+	t, err := a.cameraEver(c)
 	if err != nil {
 		return err
 	}
@@ -129,7 +174,7 @@ func gapsOf(tl *recordings.Timeline) []RecordingGap {
 }
 
 func (a *API) getClip(c echo.Context) error {
-	t, err := a.thing(c, devices.KindCamera)
+	t, err := a.cameraEver(c)
 	if err != nil {
 		return err
 	}
@@ -140,7 +185,7 @@ func (a *API) getClip(c echo.Context) error {
 	if err := q.ps.Err(); err != nil {
 		return err
 	}
-	leave, err := enter(a.clips.under)
+	leave, err := a.clips.play(Who(c).ID)
 	if err != nil {
 		return err
 	}
@@ -202,7 +247,7 @@ func (a *API) auditPlayback(c echo.Context, e audit.Entry) error {
 }
 
 func (a *API) exportRecording(c echo.Context) error {
-	t, err := a.thing(c, devices.KindCamera)
+	t, err := a.cameraEver(c)
 	if err != nil {
 		return err
 	}
