@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,12 +47,13 @@ func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
 // refused writes into the trail who may not command the field, and which token has
 // asked for more than the cameras that it is bound to.
 func (s *Server) refused(c echo.Context, op *api.Operation, who api.Principal, why error) error {
-	if who.ID == "" || (!op.Command && op.Reaches(who, c)) {
+	reaches := op.Reaches(who, c)
+	if who.ID == "" || (!op.Command && reaches) {
 		return why
 	}
-	entry := audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: op.Act, What: op.Subject(c), Result: devices.AllProblems(why)[0].Code, Detail: op.ID}
-	if entry.Act == "" {
-		entry.Act = "access.refused"
+	entry := audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: op.Act, What: op.Subject(c), Result: devices.AllProblems(why)[0].Code}
+	if !reaches {
+		entry.Act, entry.Detail = cmp.Or(op.Act, "access.refused"), op.ID
 	}
 	if err := s.api.Audit.Record(c.Request().Context(), entry); err != nil {
 		return fmt.Errorf("audit: %w", err)

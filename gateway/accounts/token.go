@@ -41,7 +41,7 @@ type NewToken struct {
 	Name    string
 	Role    Role
 	Sites   []string
-	Cameras []string // see Token
+	Cameras []string  // see Token
 	Expires time.Time // zero means a year from now
 }
 
