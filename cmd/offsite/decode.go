@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"offsite/devices"
-	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 )
 
 // decodeCommand reads frames from standard input and prints one JSON object
@@ -29,13 +29,13 @@ type decodeHJ212 struct {
 func (c *decodeHJ212) Run(s streamsOut) error { return c.decode(os.Stdin, s.out) }
 
 func (c *decodeHJ212) decode(in io.Reader, to io.Writer) error {
-	d := hj212.Decoder{Tolerant: c.Tolerant, Text: true}
+	d := wire.Decoder{Tolerant: c.Tolerant, Text: true}
 	if c.SM4Key != "" {
-		cipher, err := hj212.NewCipher(devices.Secret(c.SM4Key))
+		cipher, err := wire.NewCipher(devices.Secret(c.SM4Key))
 		if err != nil {
 			return err
 		}
-		d.Key = func(string) *hj212.Cipher { return cipher }
+		d.Key = func(string) *wire.Cipher { return cipher }
 	}
 	out := bufio.NewWriter(to)
 	chunk := make([]byte, 32<<10)
@@ -66,7 +66,7 @@ type refusedFrame struct {
 	Frame   string `json:"frame"` // as it came, at most 2,048 bytes
 }
 
-func printFrames(d *hj212.Decoder, out *bufio.Writer) error {
+func printFrames(d *wire.Decoder, out *bufio.Writer) error {
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
 	for {

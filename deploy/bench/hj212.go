@@ -20,6 +20,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 	"offsite/timeseries/spool"
 )
 
@@ -220,5 +221,5 @@ func loggerPacket(i, k int, now time.Time) []byte {
 		b = fmt.Appendf(b, ";%s-Rtd=%d.%02d,%s-Flag=N", code, 10+j, (i+k)%100, code)
 	}
 	b = append(b, "&&"...)
-	return hj212.AppendFrame(nil, b, hj212.CRC(b))
+	return wire.AppendFrame(nil, b, wire.CRC(b))
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"offsite/deploy/peers"
-	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 	"offsite/edge/dispatch"
 )
 
@@ -38,7 +38,7 @@ func hj212Program(t *testing.T) (p *program, address string) {
 
 // hj212Frame gives the frame of a segment that ends with &&.
 func hj212Frame(segment string) []byte {
-	return hj212.AppendFrame(nil, []byte(segment), hj212.CRC([]byte(segment)))
+	return wire.AppendFrame(nil, []byte(segment), wire.CRC([]byte(segment)))
 }
 
 // hj212Line is a data logger by hand.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/hj212/wire"
 )
 
 // Commands (CN) that the host knows by name. HJ 212-2017, table 9; 9015 is of 2025.
@@ -40,7 +41,7 @@ const (
 )
 
 // packet handles a packet of this connection's logger.
-func (s *session) packet(ctx context.Context, l *logger, f Frame, received time.Time) error {
+func (s *session) packet(ctx context.Context, l *logger, f wire.Frame, received time.Time) error {
 	p := f.Packet
 	awaited := s.deliver(p)
 	switch p.CN {
@@ -65,7 +66,7 @@ func (s *session) packet(ctx context.Context, l *logger, f Frame, received time.
 			s.host.counts.repeated.Add(1)
 			s.replayed(l, p, awaited, received)
 		} else if p.CN == cmdStartUp {
-			s.host.cfg.Log.Info("data logger started", "device", s.device, "restart", quote(p.Value("RestartTime")))
+			s.host.cfg.Log.Info("data logger started", "device", s.device, "restart", wire.Quote(p.Value("RestartTime")))
 		}
 		return s.hand(l, owed{answer: answer(p, l, cmdReceived)}, devices.Delivery{Origin: devices.Origin{Device: s.device}, Received: received})
 	}
@@ -83,7 +84,7 @@ func (s *session) packet(ctx context.Context, l *logger, f Frame, received time.
 }
 
 // bury hands over a frame that is whole but cannot be used.
-func (s *session) bury(l *logger, f Frame, received time.Time) error {
+func (s *session) bury(l *logger, f wire.Frame, received time.Time) error {
 	s.host.counts.refused.Add(1)
 	return s.hand(l, owed{answer: answer(f.Packet, l, cmdReceived)},
 		l.delivery(devices.Origin{Device: s.device}, scrub(f.Raw), received, opened{problem: f.Refused}))
@@ -91,32 +92,32 @@ func (s *session) bury(l *logger, f Frame, received time.Time) error {
 
 // answer gives the frame that answers p, nil where none is wanted. It has the
 // QN of p and an empty area.
-func answer(p *Packet, l *logger, cn string) []byte {
+func answer(p *wire.Packet, l *logger, cn string) []byte {
 	if !p.Wanted() {
 		return nil
 	}
-	a := Packet{QN: p.QN, ST: stSystem, CN: cn, PW: l.device.Password.Reveal(), MN: p.MN, Flag: p.Flag &^ 3}
+	a := wire.Packet{QN: p.QN, ST: stSystem, CN: cn, PW: l.device.Password.Reveal(), MN: p.MN, Flag: p.Flag &^ 3}
 	return a.Append(nil, nil)
 }
 
 // returned gives the 9011 that tells why p is refused. It has the password of
 // p, not the registered one: who asks may be anybody.
-func returned(p *Packet, code int) []byte {
+func returned(p *wire.Packet, code int) []byte {
 	if !p.Wanted() || p.QN == "" || p.PW == "" {
 		return nil
 	}
-	a := Packet{
+	a := wire.Packet{
 		QN: p.QN, ST: stSystem, CN: cmdRequested, PW: p.PW, MN: p.MN, Flag: p.Flag &^ 3,
-		CP: []Item{{{"QnRtn", strconv.Itoa(code)}}},
+		CP: []wire.Item{{{Name: "QnRtn", Value: strconv.Itoa(code)}}},
 	}
 	return a.Append(nil, nil)
 }
 
 // setTime sends the time to a logger that asked for it.
-func (s *session) setTime(ctx context.Context, p *Packet) {
-	c := Command{CN: cmdSetTime, CP: []Item{{{"SystemTime", FormatTime(time.Now())}}}}
+func (s *session) setTime(ctx context.Context, p *wire.Packet) {
+	c := Command{CN: cmdSetTime, CP: []wire.Item{{{Name: "SystemTime", Value: wire.FormatTime(time.Now())}}}}
 	if id := p.Value("PolId"); id != "" {
-		c.CP = slices.Insert(c.CP, 0, Item{{"PolId", id}})
+		c.CP = slices.Insert(c.CP, 0, wire.Item{{Name: "PolId", Value: id}})
 	}
 	s.writing.Go(func() {
 		if _, err := s.request(ctx, c); err != nil && ctx.Err() == nil {
@@ -127,19 +128,19 @@ func (s *session) setTime(ctx context.Context, p *Packet) {
 
 // replayed tells of a packet that came again, unless the logger says so or a
 // command asked for it.
-func (s *session) replayed(l *logger, p *Packet, awaited bool, at time.Time) {
+func (s *session) replayed(l *logger, p *wire.Packet, awaited bool, at time.Time) {
 	if p.Resent || awaited {
 		return
 	}
 	s.host.notes.add(Note{
-		Device: l.device.ID, MN: p.MN, Remote: s.remote, At: at, Detail: "QN=" + quote(p.QN) + " CN=" + p.CN,
+		Device: l.device.ID, MN: p.MN, Remote: s.remote, At: at, Detail: "QN=" + wire.Quote(p.QN) + " CN=" + p.CN,
 		Problem: devices.Invalid("qn", "replayed",
 			"数据包重复：已应答，未再次记录；若反复出现，请检查数采仪是否收到应答", "the packet came again: it was answered and not recorded twice; if this goes on, see whether the logger hears the answers"),
 	}, false)
 }
 
 func (s *session) unbound(l *logger, f devices.FactorPlace, count int64, at time.Time) {
-	detail := quote(f.Code) + " " + f.Kind + " " + f.Field
+	detail := wire.Quote(f.Code) + " " + f.Kind + " " + f.Field
 	s.host.notes.add(Note{
 		Device: l.device.ID, MN: l.settings.MN, Remote: s.remote, At: at, Detail: detail, Count: count,
 		Problem: devices.Invalid("factor.code", CodeUnknownFactor,

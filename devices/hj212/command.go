@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/hj212/wire"
 )
 
 // Command is what the host asks of a logger.
 type Command struct {
 	CN       string        // one of Commands
 	ST       string        // kind of system; empty: as the logger last sent
-	CP       []Item        // such as {{"PolId", "w01018"}} or {{"BeginTime", …}}, {{"EndTime", …}}
+	CP       []wire.Item   // such as {{"PolId", "w01018"}} or {{"BeginTime", …}}, {{"EndTime", …}}
 	OverTime time.Duration // for the next packet of the answer; zero means Config.OverTime
 	ReCount  int           // how often it is sent again; zero means Config.ReCount, less than zero never
 }
@@ -23,7 +24,7 @@ type Command struct {
 // Result is a logger's answer to a command.
 type Result struct {
 	QN      string
-	Packets []*Packet // those with content, 9011 and 9012 apart, in order
+	Packets []*wire.Packet // those with content, 9011 and 9012 apart, in order
 }
 
 // CommandKind tells about a command.
@@ -117,7 +118,7 @@ type exchange struct {
 	session *session
 	kind    CommandKind
 	frame   []byte
-	answers chan *Packet
+	answers chan *wire.Packet
 	result  Result
 	sent    time.Time // when it was last sent; zero once its first answer has come
 	started bool      // 9011 has come
@@ -127,13 +128,13 @@ func (s *session) request(ctx context.Context, c Command) (Result, error) {
 	all := Commands()
 	at := slices.IndexFunc(all, func(k CommandKind) bool { return k.CN == c.CN })
 	if at < 0 {
-		return Result{}, devices.Invalid("cn", "unknown_command", "没有命令 "+quote(c.CN)+"；请选择 1011 至 3021 中的命令", "there is no command "+quote(c.CN)+"; choose one of 1011 to 3021")
+		return Result{}, devices.Invalid("cn", "unknown_command", "没有命令 "+wire.Quote(c.CN)+"；请选择 1011 至 3021 中的命令", "there is no command "+wire.Quote(c.CN)+"; choose one of 1011 to 3021")
 	}
 	l := s.host.logger(s.mn)
 	if l == nil {
 		return Result{}, offline()
 	}
-	x := &exchange{session: s, kind: all[at], answers: make(chan *Packet, 64)}
+	x := &exchange{session: s, kind: all[at], answers: make(chan *wire.Packet, 64)}
 	if problem := x.prepare(l, &c); problem != nil {
 		return Result{}, problem
 	}
@@ -170,25 +171,25 @@ func (x *exchange) prepare(l *logger, c *Command) error {
 	}
 	x.result.QN = s.host.newQN()
 	s.mu.Lock()
-	p := Packet{QN: x.result.QN, ST: c.ST, CN: c.CN, PW: l.device.Password.Reveal(), MN: s.mn, Flag: s.flag | 1, CP: c.CP}
+	p := wire.Packet{QN: x.result.QN, ST: c.ST, CN: c.CN, PW: l.device.Password.Reveal(), MN: s.mn, Flag: s.flag | 1, CP: c.CP}
 	if p.ST == "" {
 		p.ST = s.st
 	}
 	s.mu.Unlock()
 	switch l.settings.Version {
-	case Version2005:
+	case wire.Version2005:
 		p.Flag = 1
-	case Version2017:
+	case wire.Version2017:
 		p.Flag = 1<<2 | 1
-	case Version2025:
+	case wire.Version2025:
 		p.Flag = 2<<2 | 1
 	}
 	// What was written must read back as it was meant: no value may end its field.
 	x.frame = p.Append(nil, nil)
-	check := Decoder{}
+	check := wire.Decoder{}
 	_, _ = check.Write(x.frame)
 	f, ok := check.Next()
-	if !ok || f.Refused != nil || !slices.EqualFunc(f.Packet.CP, c.CP, slices.Equal[Item]) {
+	if !ok || f.Refused != nil || !slices.EqualFunc(f.Packet.CP, c.CP, slices.Equal[wire.Item]) {
 		return devices.Invalid("cp", "bad_content", "命令内容不合规：名称和值不得含 ; , = &，总长不超过 1024 字节", "the command's content is not allowed: names and values hold none of ; , = &, and all of it has at most 1024 bytes")
 	}
 	x.frame = p.Append(nil, l.cipher)
@@ -237,7 +238,7 @@ func (x *exchange) metered() {
 }
 
 // take reads one packet of the answer.
-func (x *exchange) take(p *Packet) (done bool, err error) {
+func (x *exchange) take(p *wire.Packet) (done bool, err error) {
 	switch p.CN {
 	case cmdRequested:
 		x.started = true
@@ -256,7 +257,7 @@ func (x *exchange) take(p *Packet) (done bool, err error) {
 }
 
 // await registers where the answers to qn go; nil ends that.
-func (s *session) await(qn string, answers chan *Packet) {
+func (s *session) await(qn string, answers chan *wire.Packet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if answers == nil {
@@ -268,7 +269,7 @@ func (s *session) await(qn string, answers chan *Packet) {
 
 // deliver gives p to the command that it answers, and says whether there is
 // one. A packet beyond those that a command can take is recorded all the same.
-func (s *session) deliver(p *Packet) bool {
+func (s *session) deliver(p *wire.Packet) bool {
 	qn := p.QN
 	if v := p.Value("QN"); v != "" { // loggers of 2005 name it in the area
 		qn = v
@@ -291,10 +292,10 @@ func (h *Host) newQN() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
-	qn := formatQN(now)
+	qn := wire.FormatQN(now)
 	for qn <= h.lastQN {
 		now = now.Add(time.Millisecond)
-		qn = formatQN(now)
+		qn = wire.FormatQN(now)
 	}
 	h.lastQN = qn
 	return qn
@@ -317,14 +318,14 @@ var (
 )
 
 // refusal gives the problem that a code tells of, nil for 1.
-func refusal(p *Packet, name string, meanings map[string]words, kind error) error {
+func refusal(p *wire.Packet, name string, meanings map[string]words, kind error) error {
 	code := p.Value(name)
 	if code == strconv.Itoa(returnReady) {
 		return nil
 	}
 	m, ok := meanings[code]
 	if !ok {
-		m = words{"返回代码 " + quote(code), "it returned " + quote(code)}
+		m = words{"返回代码 " + wire.Quote(code), "it returned " + wire.Quote(code)}
 	}
 	return &devices.Problem{
 		Kind: kind, Code: "logger_refused", Field: name,

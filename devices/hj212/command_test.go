@@ -11,6 +11,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/hj212"
 	"offsite/devices/hj212/loggertest"
+	"offsite/devices/hj212/wire"
 )
 
 func logger(t *testing.T, h *hj212.Host, cfg loggertest.Config) *loggertest.Logger {
@@ -30,12 +31,12 @@ func logger(t *testing.T, h *hj212.Host, cfg loggertest.Config) *loggertest.Logg
 }
 
 func TestCommands(t *testing.T) {
-	for _, version := range []string{hj212.Version2005, hj212.Version2017, hj212.Version2025} {
+	for _, version := range []string{wire.Version2005, wire.Version2017, wire.Version2025} {
 		t.Run(version, func(t *testing.T) {
 			d := newDisk()
 			client := plant("logger", "M1", "w01018", "w01018 hour")
 			cfg := loggertest.Config{MN: "M1", Version: version}
-			if version == hj212.Version2025 {
+			if version == wire.Version2025 {
 				client.Device.HJ212.SM4Key, cfg.SM4Key = "0123456789abcdef", "0123456789abcdef"
 			}
 			client.Device.HJ212.Version = version
@@ -47,7 +48,7 @@ func TestCommands(t *testing.T) {
 					t.Errorf("%s %s: %v", k.CN, k.EN, err)
 				}
 			}
-			r, err := h.Request(t.Context(), "logger", hj212.Command{CN: "2061", CP: []hj212.Item{{{Name: "BeginTime", Value: "20240101000000"}}, {{Name: "EndTime", Value: "20240101030000"}}}})
+			r, err := h.Request(t.Context(), "logger", hj212.Command{CN: "2061", CP: []wire.Item{{{Name: "BeginTime", Value: "20240101000000"}}, {{Name: "EndTime", Value: "20240101030000"}}}})
 			if err != nil || len(r.Packets) != 4 {
 				t.Errorf("history: %d packets, %v", len(r.Packets), err)
 			}
@@ -71,19 +72,19 @@ func TestCommandsThatFail(t *testing.T) {
 	tests := []struct {
 		name   string
 		cmd    hj212.Command
-		answer func(p *hj212.Packet, l *line)
+		answer func(p *wire.Packet, l *line)
 		want   string
 		asked  int
 	}{
-		{"refused", hj212.Command{CN: "1011"}, func(p *hj212.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=8")) }, "logger_refused", 1},
-		{"failed", hj212.Command{CN: "1011"}, func(p *hj212.Packet, l *line) {
+		{"refused", hj212.Command{CN: "1011"}, func(p *wire.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=8")) }, "logger_refused", 1},
+		{"failed", hj212.Command{CN: "1011"}, func(p *wire.Packet, l *line) {
 			l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1") + frame(p.QN, "ST=91;CN=9012;PW=123456;MN=M1;Flag=4", "ExeRtn=5"))
 		}, "logger_refused", 1},
-		{"taken, then silence", hj212.Command{CN: "1011"}, func(p *hj212.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1")) }, "not_finished", 1},
-		{"password taken, then silence", hj212.Command{CN: "1072", CP: []hj212.Item{{{Name: "NewPW", Value: "fresh1"}}}}, func(p *hj212.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1")) }, "not_finished", 1},
-		{"silence", hj212.Command{CN: "1011"}, func(*hj212.Packet, *line) {}, "no_answer", 3},
+		{"taken, then silence", hj212.Command{CN: "1011"}, func(p *wire.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1")) }, "not_finished", 1},
+		{"password taken, then silence", hj212.Command{CN: "1072", CP: []wire.Item{{{Name: "NewPW", Value: "fresh1"}}}}, func(p *wire.Packet, l *line) { l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1")) }, "not_finished", 1},
+		{"silence", hj212.Command{CN: "1011"}, func(*wire.Packet, *line) {}, "no_answer", 3},
 		{"no such command", hj212.Command{CN: "9999"}, nil, "unknown_command", 0},
-		{"content that ends its field", hj212.Command{CN: "1062", CP: []hj212.Item{{{Name: "RtdInterval", Value: "30;X=1"}}}}, nil, "bad_content", 0},
+		{"content that ends its field", hj212.Command{CN: "1062", CP: []wire.Item{{{Name: "RtdInterval", Value: "30;X=1"}}}}, nil, "bad_content", 0},
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,7 +155,7 @@ func TestALoggerIsHeardWithTheOldAndTheNewPasswordUntilItIsRegistered(t *testing
 	h := host(t, d, hj212.Config{}, client)
 	_ = logger(t, h, loggertest.Config{MN: "M1", Period: 20 * time.Millisecond})
 	d.await(t, "the first value", func() bool { return len(d.got) > 0 })
-	if _, err := h.Request(t.Context(), "logger", hj212.Command{CN: "1072", CP: []hj212.Item{{{Name: "NewPW", Value: "fresh1"}}}}); err != nil {
+	if _, err := h.Request(t.Context(), "logger", hj212.Command{CN: "1072", CP: []wire.Item{{{Name: "NewPW", Value: "fresh1"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	n := len(d.deliveries())
@@ -188,7 +189,7 @@ func TestLoggersKeepWhatWasNotAnswered(t *testing.T) {
 	d := newDisk()
 	d.hold = true
 	h := host(t, d, hj212.Config{}, plant("logger", "M1", "w01018"))
-	l := logger(t, h, loggertest.Config{MN: "M1", Version: hj212.Version2025, Period: 20 * time.Millisecond})
+	l := logger(t, h, loggertest.Config{MN: "M1", Version: wire.Version2025, Period: 20 * time.Millisecond})
 	d.await(t, "some packets", func() bool { return len(d.held) >= 5 })
 	d.mu.Lock()
 	n := len(d.held)

@@ -2,24 +2,6 @@
 // HJ 212, the data transmission standard of pollutant monitoring, of 2005, 2017
 // and 2025. Loggers connect by TCP.
 //
-// # Frames
-//
-//	## + 4 decimal digits (bytes of the segment) + segment + 4 hex digits of CRC + CR LF
-//	QN=…;ST=…;CN=…;PW=…;MN=…;Flag=…;[PNUM=…;PNO=…;]CP=&&DataTime=…;a34004-Rtd=35.2,a34004-Flag=N;…&&
-//
-// The segment has at most 1,024 bytes. [CRC] has only 256 values: it finds
-// damage, it proves nothing. [Decoder] frames by length, over any cut of the
-// stream, and finds the next frame after garbage. Strict mode takes what the
-// standards print, besides frames without QN or Flag and QN without
-// milliseconds, which the loggers of 2005 send. Tolerant mode takes the
-// dialects of the field too: a length of three digits or one that does not fit,
-// no CR LF, a semicolon before the closing &&, fields in another order,
-// DataTime with milliseconds. Each packet names its dialects.
-//
-// The data area of 2025 may be encrypted with SM4, see [Cipher]; the CRC is
-// that of the plain segment. The cipher agrees with the printed vector of
-// GB/T 32907; no logger of the field has been tried with it.
-//
 // Minute, hour and day values are the logger's, and their marks are its own: the
 // host computes no means and rolls up no marks.
 //

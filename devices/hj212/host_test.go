@@ -16,6 +16,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -147,7 +148,7 @@ func host(t *testing.T, sink devices.Sink, cfg hj212.Config, clients ...hj212.Cl
 type line struct {
 	t       *testing.T
 	conn    net.Conn
-	decoder hj212.Decoder
+	decoder wire.Decoder
 }
 
 func dial(t *testing.T, h *hj212.Host) *line {
@@ -169,7 +170,7 @@ func (l *line) send(text string) {
 }
 
 // hear gives the next packet from the host, nil at the end of the connection.
-func (l *line) hear() *hj212.Packet {
+func (l *line) hear() *wire.Packet {
 	l.t.Helper()
 	buf := make([]byte, 1024)
 	for {
@@ -201,7 +202,7 @@ func (l *line) heard() string {
 // frame gives a frame; head stands between QN and CP.
 func frame(qn, head, area string) string {
 	segment := "QN=" + qn + ";" + head + ";CP=&&" + area + "&&"
-	return string(hj212.AppendFrame(nil, []byte(segment), hj212.CRC([]byte(segment))))
+	return string(wire.AppendFrame(nil, []byte(segment), wire.CRC([]byte(segment))))
 }
 
 const header = "ST=32;CN=2011;PW=123456;MN=M1;Flag=5"

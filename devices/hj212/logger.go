@@ -13,6 +13,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"offsite/devices"
+	"offsite/devices/hj212/wire"
 )
 
 // remembered is how many packets of a logger are known again when they are
@@ -25,7 +26,7 @@ type logger struct {
 	settings devices.HJ212Settings
 	pw       [sha256.Size]byte
 	secrets  [sha256.Size]byte // of password and key together
-	cipher   *Cipher           // nil where its area is plain
+	cipher   *wire.Cipher      // nil where its area is plain
 	bounds   []devices.Bound
 	places   map[devices.FactorPlace][]spot // by canonical code
 	topic    string                         // of its dead letters
@@ -61,7 +62,7 @@ func newLogger(c *Client) (*logger, error) {
 	l.secrets = sha256.Sum256([]byte(c.Device.Password.Reveal() + "\x00" + l.settings.SM4Key.Reveal()))
 	if key := l.settings.SM4Key; key != "" {
 		var err error
-		if l.cipher, err = NewCipher(key); err != nil {
+		if l.cipher, err = wire.NewCipher(key); err != nil {
 			ps = append(ps, devices.AllProblems(err)...)
 		}
 	}
@@ -84,8 +85,8 @@ func newLogger(c *Client) (*logger, error) {
 
 // code gives the code under which a factor of this logger is looked for.
 func (l *logger) code(code string) string {
-	if l.settings.Version == "" || l.settings.Version == Version2005 {
-		return canonical(code)
+	if l.settings.Version == "" || l.settings.Version == wire.Version2005 {
+		return wire.Canonical(code)
 	}
 	return strings.ToLower(code)
 }
@@ -93,7 +94,7 @@ func (l *logger) code(code string) string {
 // key names a packet: a second one with the same key is a repeat. It is made of
 // MN, QN, CN, PNO and the data area, so that the marks of a repetition in the
 // header do not count.
-func (l *logger) key(p *Packet) uint64 {
+func (l *logger) key(p *wire.Packet) uint64 {
 	var d xxhash.Digest
 	d.Reset()
 	for _, s := range [...]string{p.MN, p.QN, p.CN, strconv.Itoa(p.PNO)} {
@@ -139,7 +140,7 @@ func (l *logger) forget(key uint64) {
 
 // origin of a packet. since is when its connection began: what was begun
 // before may have been sent before.
-func (l *logger) origin(p *Packet, key uint64, since time.Time) devices.Origin {
+func (l *logger) origin(p *wire.Packet, key uint64, since time.Time) devices.Origin {
 	o := devices.Origin{Device: l.device.ID, Hash: key, Resent: p.Resent}
 	if p.QN == "" {
 		return o
@@ -148,7 +149,7 @@ func (l *logger) origin(p *Packet, key uint64, since time.Time) devices.Origin {
 	if p.PNO > 0 {
 		o.ID += "/" + strconv.Itoa(p.PNO)
 	}
-	if begun, ok := parseTime(p.QN); ok && begun.Before(since) {
+	if begun, ok := wire.ParseTime(p.QN); ok && begun.Before(since) {
 		o.Resent = true
 	}
 	return o
@@ -164,7 +165,7 @@ type opened struct {
 
 // open reads the values of a data packet. Units are those of the points: what a
 // code's unit is by the standard does not matter.
-func (l *logger) open(p *Packet, received time.Time) opened {
+func (l *logger) open(p *wire.Packet, received time.Time) opened {
 	kind, ok := kinds[p.CN]
 	if !ok {
 		return opened{}
@@ -186,8 +187,8 @@ func (l *logger) open(p *Packet, received time.Time) opened {
 
 // dataTime gives the time of a packet's values. The later packets of one
 // exchange may leave it out.
-func (l *logger) dataTime(p *Packet) (time.Time, bool) {
-	at, ok := parseTime(p.Value("DataTime"))
+func (l *logger) dataTime(p *wire.Packet) (time.Time, bool) {
+	at, ok := wire.ParseTime(p.Value("DataTime"))
 	if p.PNUM == 0 {
 		return at, ok
 	}
@@ -204,7 +205,7 @@ func (l *logger) dataTime(p *Packet) (time.Time, bool) {
 type values struct {
 	l        *logger
 	kind     string
-	all      []Item // of the packet
+	all      []wire.Item // of the packet
 	at       time.Time
 	received time.Time
 	out      opened
@@ -214,10 +215,10 @@ type values struct {
 }
 
 // item reads the properties of one factor, which share mark and sample time.
-func (v *values) item(item Item) {
+func (v *values) item(item wire.Item) {
 	for _, f := range item {
-		code, field, ok := splitName(f.Name)
-		if !ok || isAttribute(field) {
+		code, field, ok := wire.SplitName(f.Name)
+		if !ok || wire.IsAttribute(field) {
 			continue
 		}
 		spots := v.l.places[devices.FactorPlace{Code: v.l.code(code), Kind: v.kind, Field: field}]
@@ -229,13 +230,13 @@ func (v *values) item(item Item) {
 			}
 			continue
 		}
-		mark := mark(v.attribute(item, code, "-Flag"))
+		mark := wire.Mark(v.attribute(item, code, "-Flag"))
 		for i := range spots {
 			if !fine {
 				v.fault(spots[i].point, f, mark)
 				continue
 			}
-			sampled, _ := parseTime(v.attribute(item, code, "-SampleTime"))
+			sampled, _ := wire.ParseTime(v.attribute(item, code, "-SampleTime"))
 			v.reading(&spots[i], number, mark, v.when(sampled))
 		}
 	}
@@ -244,8 +245,8 @@ func (v *values) item(item Item) {
 // attribute gives a property of a factor that is no value, such as its mark:
 // that of the same item, else, since some loggers put a semicolon where a comma
 // belongs, that of another.
-func (v *values) attribute(item Item, code, name string) string {
-	for _, in := range [...][]Item{{item}, v.all} {
+func (v *values) attribute(item wire.Item, code, name string) string {
+	for _, in := range [...][]wire.Item{{item}, v.all} {
 		for _, other := range in {
 			for _, f := range other {
 				if len(f.Name) == len(code)+len(name) && strings.HasPrefix(f.Name, code) && strings.HasSuffix(f.Name, name) {
@@ -273,24 +274,24 @@ func (v *values) when(sampled time.Time) time.Time {
 func (v *values) reading(s *spot, number float64, mark string, at time.Time) {
 	value := number*s.scale + s.offset
 	if math.IsInf(value, 0) || math.IsNaN(value) {
-		v.fault(s.point, Field{s.point, strconv.FormatFloat(number, 'g', -1, 64)}, mark)
+		v.fault(s.point, wire.Field{Name: s.point, Value: strconv.FormatFloat(number, 'g', -1, 64)}, mark)
 		return
 	}
 	v.read = append(v.read, s.point)
 	v.out.readings = append(v.out.readings, devices.Reading{
-		Site: s.site, Point: s.point, Value: value, At: at.UTC(), Quality: judged(mark), Mark: mark,
+		Site: s.site, Point: s.point, Value: value, At: at.UTC(), Quality: wire.Judged(mark), Mark: mark,
 	})
 }
 
 // fault tells that a point has no value. Where the mark says why, that is no
 // fault of the packet.
-func (v *values) fault(point string, f Field, mark string) {
+func (v *values) fault(point string, f wire.Field, mark string) {
 	field := strings.ToValidUTF8(f.Name[:min(len(f.Name), 64)], "?") // a logger may name it as it likes
 	problem := devices.Invalid(field, "bad_number",
-		"数采仪发送的 "+quote(f.Name)+" 不是数值："+quote(f.Value)+"；请检查数采仪的输出", "the logger sends "+quote(f.Value)+" for "+quote(f.Name)+", which is no number; check the logger's output")
-	if judged(mark) != devices.Good {
+		"数采仪发送的 "+wire.Quote(f.Name)+" 不是数值："+wire.Quote(f.Value)+"；请检查数采仪的输出", "the logger sends "+wire.Quote(f.Value)+" for "+wire.Quote(f.Name)+", which is no number; check the logger's output")
+	if wire.Judged(mark) != devices.Good {
 		problem = devices.Invalid(field, "no_value",
-			"数采仪没有给出 "+quote(f.Name)+" 的数值，数据标记为 "+mark+"；请检查仪表", "the logger gives no value for "+quote(f.Name)+", its mark is "+mark+"; check the instrument")
+			"数采仪没有给出 "+wire.Quote(f.Name)+" 的数值，数据标记为 "+mark+"；请检查仪表", "the logger gives no value for "+wire.Quote(f.Name)+", its mark is "+mark+"; check the instrument")
 	} else if v.out.problem == nil {
 		v.out.problem = problem
 	}
@@ -329,7 +330,7 @@ func (v *values) changes() {
 }
 
 // takes says whether the logger may send as p's kind of system.
-func (l *logger) takes(p *Packet) bool {
+func (l *logger) takes(p *wire.Packet) bool {
 	return len(l.settings.ST) == 0 || p.ST == stSystem || slices.Contains(l.settings.ST, p.ST)
 }
 
@@ -349,13 +350,13 @@ func (l *logger) delivery(o devices.Origin, raw []byte, received time.Time, out 
 // told by the Problem, and the delivery has what could be read all the same.
 func Reread(c Client, frame []byte, received time.Time) (devices.Delivery, *devices.Problem) {
 	l, _ := newLogger(&c) // faulty bindings are left out, and told by the registry
-	d := Decoder{Tolerant: l.settings.Tolerant, Key: func(string) *Cipher { return l.cipher }}
+	d := wire.Decoder{Tolerant: l.settings.Tolerant, Key: func(string) *wire.Cipher { return l.cipher }}
 	_, _ = d.Write(bytes.Replace(frame, []byte(scrubbed), []byte("PW="+c.Device.Password.Reveal()), 1)) // it never fails
 	d.End()
 	f, ok := d.Next()
 	switch {
 	case !ok:
-		return devices.Delivery{}, truncated()
+		return devices.Delivery{}, wire.Truncated()
 	case f.Packet == nil || f.Refused != nil:
 		return devices.Delivery{}, f.Refused
 	case f.Packet.MN != l.settings.MN:
@@ -365,4 +366,11 @@ func Reread(c Client, frame []byte, received time.Time) (devices.Delivery, *devi
 	}
 	out := l.open(f.Packet, received)
 	return devices.Delivery{Origin: devices.Origin{Device: l.device.ID}, Received: received, Readings: out.readings}, out.problem
+}
+
+// kinds gives the kind of data that a command carries.
+var kinds = map[string]string{
+	cmdRealtime: devices.KindRealtime, cmdState: devices.KindRealtime, cmdStateStop: devices.KindRealtime,
+	cmdMinute: devices.KindMinute, cmdHour: devices.KindHour,
+	cmdDay: devices.KindDay, cmdRunning: devices.KindDay,
 }

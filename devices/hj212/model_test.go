@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"offsite/devices"
+	"offsite/devices/hj212/wire"
 )
 
 // slowDisk is a sink that takes three milliseconds for each delivery, in order,
@@ -112,7 +113,7 @@ type peer struct {
 
 	mu      sync.Mutex
 	answers []string // CN and QN, in order
-	packets []*Packet
+	packets []*wire.Packet
 	closed  bool
 }
 
@@ -128,7 +129,7 @@ func (f *field) connect(deaf bool) *peer {
 }
 
 func (p *peer) read() {
-	var d Decoder
+	var d wire.Decoder
 	buf := make([]byte, 512)
 	for {
 		n, err := p.conn.Read(buf)

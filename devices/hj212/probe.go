@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/hj212/wire"
 )
 
 // frames is what a logger sent last of each kind, for people to look at.
@@ -27,7 +28,7 @@ type keptFrame struct {
 // each.
 const mostFrames = 16
 
-func (fs *frames) note(kind string, f *Frame, at time.Time) {
+func (fs *frames) note(kind string, f *wire.Frame, at time.Time) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	k := fs.kept[kind]
@@ -191,7 +192,7 @@ func (h *Host) hear(ctx context.Context, form *logger, bounds []devices.Bound, h
 func (l *logger) findings(bounds []devices.Bound, sent []keptFrame) *devices.Findings {
 	found := devices.NewFindings(bounds)
 	for _, k := range sent {
-		d := Decoder{Tolerant: l.settings.Tolerant, Key: func(string) *Cipher { return l.cipher }}
+		d := wire.Decoder{Tolerant: l.settings.Tolerant, Key: func(string) *wire.Cipher { return l.cipher }}
 		_, _ = d.Write(k.raw) // it never fails
 		f, ok := d.Next()
 		if !ok || f.Packet == nil {
@@ -220,14 +221,14 @@ func only(list []devices.Reading, point string) []devices.Reading {
 }
 
 // itemOf gives the text of the item that holds a binding's value.
-func (l *logger) itemOf(p *Packet, b *devices.Bound) string {
+func (l *logger) itemOf(p *wire.Packet, b *devices.Bound) string {
 	place := b.Binding.Factor.Full()
 	for _, item := range p.CP {
 		var parts []string
 		mine := false
 		for _, f := range item {
 			parts = append(parts, f.Name+"="+f.Value)
-			code, field, ok := splitName(f.Name)
+			code, field, ok := wire.SplitName(f.Name)
 			mine = mine || (ok && l.code(code) == l.code(place.Code) && field == place.Field)
 		}
 		if mine {

@@ -7,13 +7,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"os"
 	"regexp"
 	"strconv"
 	"sync"
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/hj212/wire"
 )
 
 const (
@@ -38,8 +38,8 @@ type session struct {
 	device  string
 	secrets [sha256.Size]byte
 
-	decoder Decoder // the reader's alone
-	strange int     // frames refused before it was known whose they are; the reader's
+	decoder wire.Decoder // the reader's alone
+	strange int          // frames refused before it was known whose they are; the reader's
 
 	mu      sync.Mutex
 	wake    sync.Cond // for the writer: something to write, or closed
@@ -48,12 +48,12 @@ type session struct {
 	ready   int // the first ready elements of queue may be answered
 	out     []byte
 	closed  bool
-	cause   *devices.Problem        // why we closed it; nil when the logger did
-	st      string                  // kind of system that it last sent as
-	flag    int                     // version bits of its last packet
-	fresh   string                  // password that 1072 gives it: it may send either
-	pending map[string]chan *Packet // commands that wait for their answers, by QN
-	ended   chan struct{}           // closed with the session
+	cause   *devices.Problem             // why we closed it; nil when the logger did
+	st      string                       // kind of system that it last sent as
+	flag    int                          // version bits of its last packet
+	fresh   string                       // password that 1072 gives it: it may send either
+	pending map[string]chan *wire.Packet // commands that wait for their answers, by QN
+	ended   chan struct{}                // closed with the session
 }
 
 // owed is a packet in order of receipt.
@@ -68,10 +68,10 @@ var errClosed = errors.New("connection closed")
 
 // serve serves one connection to its end.
 func (h *Host) serve(ctx context.Context, conn net.Conn) {
-	s := &session{host: h, conn: conn, remote: conn.RemoteAddr().String(), began: time.Now(), pending: map[string]chan *Packet{}, ended: make(chan struct{})}
+	s := &session{host: h, conn: conn, remote: conn.RemoteAddr().String(), began: time.Now(), pending: map[string]chan *wire.Packet{}, ended: make(chan struct{})}
 	s.wake.L, s.room.L = &s.mu, &s.mu
 	s.settle = s.stored
-	s.decoder = Decoder{Tolerant: true, Key: h.cipher}
+	s.decoder = wire.Decoder{Tolerant: true, Key: h.cipher}
 	if t := s.tcp(); t != nil {
 		_ = t.SetWriteBuffer(writeBuffer) // so that a deaf logger is noticed
 	}
@@ -103,7 +103,7 @@ func (s *session) tcp() *net.TCPConn {
 	return t
 }
 
-func (h *Host) cipher(mn string) *Cipher {
+func (h *Host) cipher(mn string) *wire.Cipher {
 	if l := h.logger(mn); l != nil {
 		return l.cipher
 	}
@@ -141,13 +141,13 @@ func (s *session) read(ctx context.Context) error {
 }
 
 // take handles one frame. An error ends the connection.
-func (s *session) take(ctx context.Context, f Frame, received time.Time) error {
+func (s *session) take(ctx context.Context, f wire.Frame, received time.Time) error {
 	if s.mn == "" {
 		known, err := s.identify(f, received)
 		if !known || err != nil {
 			return err
 		}
-		s.decoder.again() // now by the rules of its registration
+		s.decoder.Again() // now by the rules of its registration
 		return nil
 	}
 	l := s.host.logger(s.mn)
@@ -182,11 +182,11 @@ func (s *session) take(ctx context.Context, f Frame, received time.Time) error {
 }
 
 // identify learns from the first packet whose connection this is.
-func (s *session) identify(f Frame, received time.Time) (bool, error) {
+func (s *session) identify(f wire.Frame, received time.Time) (bool, error) {
 	p := f.Packet
 	if p == nil || p.MN == "" {
 		s.host.counts.refused.Add(1)
-		s.host.notes.add(Note{Remote: s.remote, Problem: f.Refused, At: received, Detail: quote(string(f.Raw[:min(len(f.Raw), 32)]))}, false)
+		s.host.notes.add(Note{Remote: s.remote, Problem: f.Refused, At: received, Detail: wire.Quote(string(f.Raw[:min(len(f.Raw), 32)]))}, false)
 		if s.strange++; s.strange >= strangeMost {
 			return false, errClosed
 		}
@@ -228,7 +228,7 @@ func (l *logger) admits(pw string) bool {
 }
 
 // refuse notes a packet that is not this connection's.
-func (s *session) refuse(p *Packet, device string, problem *devices.Problem, at time.Time) {
+func (s *session) refuse(p *wire.Packet, device string, problem *devices.Problem, at time.Time) {
 	s.host.counts.strangers.Add(1)
 	if s.host.notes.add(Note{Device: device, MN: p.MN, Remote: s.remote, Problem: problem, At: at}, false) {
 		s.host.cfg.Log.Warn("packet refused", "device", device, "addr", s.remote, "err", problem)
@@ -297,18 +297,6 @@ func (s *session) stored(err error) {
 	s.wake.Signal()
 }
 
-// send adds a frame to what waits to be written.
-func (s *session) send(frame []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return errClosed
-	}
-	s.out = append(s.out, frame...)
-	s.wake.Signal()
-	return nil
-}
-
 func (s *session) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -339,68 +327,4 @@ func (s *session) closeLocked(cause *devices.Problem) {
 	_ = s.conn.SetWriteDeadline(now.Add(farewell))
 	s.wake.Broadcast()
 	s.room.Broadcast()
-}
-
-// runWriter writes until the session is closed, and then closes the connection.
-func (s *session) runWriter() {
-	defer func() { _ = s.conn.Close() }()
-	var out []byte
-	for {
-		var open bool
-		if out, open = s.takeOut(out[:0]); !open {
-			if len(out) > 0 {
-				_, _ = s.conn.Write(out) // within the farewell
-			}
-			return
-		}
-		if len(out) == 0 {
-			continue
-		}
-		s.mu.Lock()
-		if !s.closed { // else the farewell's deadline stays in force
-			_ = s.conn.SetWriteDeadline(time.Now().Add(s.host.cfg.Patience))
-		}
-		s.mu.Unlock()
-		if _, err := s.conn.Write(out); err != nil {
-			s.writeFailed(err)
-		}
-	}
-}
-
-// takeOut waits for something to write and takes it. After the session is closed
-// it gives the last bytes and false.
-func (s *session) takeOut(out []byte) ([]byte, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.out) == 0 && s.ready == 0 && !s.closed {
-		s.wake.Wait()
-	}
-	for i := range s.queue[:s.ready] {
-		out = append(out, s.queue[i].answer...)
-	}
-	out = append(out, s.out...)
-	s.out = s.out[:0]
-	rest := copy(s.queue, s.queue[s.ready:])
-	clear(s.queue[rest:])
-	s.queue, s.ready = s.queue[:rest], 0
-	s.room.Broadcast()
-	return out, !s.closed
-}
-
-func (s *session) writeFailed(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var cause *devices.Problem
-	if errors.Is(err, os.ErrDeadlineExceeded) && !s.closed {
-		s.host.counts.deaf.Add(1)
-		if t := s.tcp(); t != nil {
-			_ = t.SetLinger(0) // what it does not read must not stay with the kernel
-		}
-		cause = &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "deaf_device",
-			ZH: "数采仪不接收网关发出的应答，已断开；请检查数采仪的程序与网络",
-			EN: "the logger reads none of the gateway's answers and was disconnected; check its program and the network",
-		}
-	}
-	s.closeLocked(cause)
 }

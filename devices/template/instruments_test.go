@@ -22,6 +22,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/broker"
 	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 	"offsite/devices/modbus"
 	"offsite/devices/modbus/modbustest"
 	"offsite/devices/mqtt"
@@ -389,7 +390,7 @@ func readHJ212(t *testing.T, tpl *template.Template) {
 			continue
 		}
 		segment := []byte("QN=" + now.Format("20060102150405") + "000;ST=" + dev.HJ212.ST[0] + ";CN=" + command + ";PW=123456;MN=" + mn + ";Flag=4;CP=&&" + data + "&&")
-		_, err := conn.Write(hj212.AppendFrame(nil, segment, hj212.CRC(segment)))
+		_, err := conn.Write(wire.AppendFrame(nil, segment, wire.CRC(segment)))
 		must(t, err)
 	}
 	select {

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
-	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 	"offsite/edge/yardtest"
 	"offsite/timeseries"
 )
@@ -28,7 +28,7 @@ func TestFramesOfADataLoggerAreReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	segment := []byte("QN=20260301120000000;ST=32;CN=2011;PW=123456;MN=M1;Flag=5;CP=&&DataTime=20260301120000;w01018-Rtd=12.5,w01018-Flag=N&&")
-	frame := hj212.AppendFrame(nil, segment, hj212.CRC(segment))
+	frame := wire.AppendFrame(nil, segment, wire.CRC(segment))
 	frame = bytes.Replace(frame, []byte("PW=123456"), []byte("PW=[redacted]"), 1) // as it is buried
 	bury(t, o, timeseries.Record{Seq: 3, Delivery: devices.Delivery{
 		Origin: devices.Origin{Device: "logger"}, Received: yardtest.Noon,

@@ -12,6 +12,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 	"offsite/devices/registry"
 	"offsite/edge/audit"
 )
@@ -153,25 +154,25 @@ func (r *LoggerCommand) told() string {
 }
 
 // items gives the data area.
-func (r *LoggerCommand) items(now time.Time) (cp []hj212.Item) {
+func (r *LoggerCommand) items(now time.Time) (cp []wire.Item) {
 	add := func(name, value string) {
 		if value != "" {
-			cp = append(cp, hj212.Item{{Name: name, Value: value}})
+			cp = append(cp, wire.Item{{Name: name, Value: value}})
 		}
 	}
 	add(nameFactor, r.Factor)
 	if r.From != nil && r.To != nil {
-		add(nameFrom, hj212.FormatTime(*r.From))
-		add(nameTo, hj212.FormatTime(*r.To))
+		add(nameFrom, wire.FormatTime(*r.From))
+		add(nameTo, wire.FormatTime(*r.To))
 	}
 	add(namePassword, r.Password)
 	timed := false
 	for _, f := range r.Content {
 		timed = timed || f.Name == nameTime
-		cp = append(cp, hj212.Item{{Name: f.Name, Value: f.Value}})
+		cp = append(cp, wire.Item{{Name: f.Name, Value: f.Value}})
 	}
 	if r.Cn == cmdSetTime && !timed {
-		add(nameTime, hj212.FormatTime(now))
+		add(nameTime, wire.FormatTime(now))
 	}
 	return cp
 }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
-	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 	"offsite/devices/modbus/modbustest"
 	"offsite/streams/onvif/onviftest"
 	"offsite/streams/rtsp/rtsptest"
@@ -128,7 +128,7 @@ func (w *World) Run(ctx context.Context, broker, loggers string) error {
 		g.Go(func() error { return w.control.Run(ctx) })
 	}
 	g.Go(func() error {
-		return DataLogger(ctx, loggers, Logger{MN: demoMN, PW: w.password.Reveal(), Version: hj212.Version2017, Period: max(w.size.Period, time.Second)})
+		return DataLogger(ctx, loggers, Logger{MN: demoMN, PW: w.password.Reveal(), Version: wire.Version2017, Period: max(w.size.Period, time.Second)})
 	})
 	for _, s := range sensors(w.size, broker, w.password) {
 		g.Go(func() error { return s.run(ctx) })

@@ -4,11 +4,11 @@ import (
 	"strconv"
 	"time"
 
-	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 )
 
 // obey carries out what the host sends and gives the frames that answer it.
-func (l *Logger) obey(p *hj212.Packet) (frames []byte) {
+func (l *Logger) obey(p *wire.Packet) (frames []byte) {
 	switch p.CN {
 	case "9014", "9013":
 		l.received(p.QN)
@@ -18,7 +18,7 @@ func (l *Logger) obey(p *hj212.Packet) (frames []byte) {
 	case "2012", "2022":
 		return l.say(frames, p, "91", "9013", nil)
 	}
-	var content [][]hj212.Item
+	var content [][]wire.Item
 	known, code := false, "1"
 	switch {
 	case p.PW != l.password():
@@ -30,7 +30,7 @@ func (l *Logger) obey(p *hj212.Packet) (frames []byte) {
 			code = "8"
 		}
 	}
-	frames = l.say(frames, p, "91", "9011", []hj212.Item{{{Name: "QnRtn", Value: code}}})
+	frames = l.say(frames, p, "91", "9011", []wire.Item{{{Name: "QnRtn", Value: code}}})
 	if code != "1" {
 		return frames
 	}
@@ -41,19 +41,19 @@ func (l *Logger) obey(p *hj212.Packet) (frames []byte) {
 	for _, items := range content {
 		frames = l.say(frames, p, l.cfg.ST, p.CN, items)
 	}
-	return l.say(frames, p, "91", "9012", []hj212.Item{{{Name: "ExeRtn", Value: done}}})
+	return l.say(frames, p, "91", "9012", []wire.Item{{{Name: "ExeRtn", Value: done}}})
 }
 
 // say adds an answer to p.
-func (l *Logger) say(frames []byte, p *hj212.Packet, st, cn string, items []hj212.Item) []byte {
-	a := hj212.Packet{QN: p.QN, ST: st, CN: cn, PW: l.password(), MN: l.cfg.MN, Flag: l.flag(), CP: items}
+func (l *Logger) say(frames []byte, p *wire.Packet, st, cn string, items []wire.Item) []byte {
+	a := wire.Packet{QN: p.QN, ST: st, CN: cn, PW: l.password(), MN: l.cfg.MN, Flag: l.flag(), CP: items}
 	return a.Append(frames, l.cipher)
 }
 
 // execute gives the contents of the packets that answer a command, and whether
 // the logger knows it.
-func (l *Logger) execute(p *hj212.Packet) (contents [][]hj212.Item, known bool) {
-	one := func(name, value string) [][]hj212.Item { return [][]hj212.Item{{{{Name: name, Value: value}}}} }
+func (l *Logger) execute(p *wire.Packet) (contents [][]wire.Item, known bool) {
+	one := func(name, value string) [][]wire.Item { return [][]wire.Item{{{{Name: name, Value: value}}}} }
 	switch p.CN {
 	case "1011":
 		return one("SystemTime", time.Now().In(beijing).Format(stampForm)), true
@@ -78,7 +78,7 @@ func (l *Logger) execute(p *hj212.Packet) (contents [][]hj212.Item, known bool) 
 	case "1063":
 		return one("MinInterval", "1"), true
 	case "2011":
-		return [][]hj212.Item{l.history(time.Now(), "Rtd")}, true
+		return [][]wire.Item{l.history(time.Now(), "Rtd")}, true
 	case "2051":
 		return l.span(p, time.Minute), true
 	case "2061":
@@ -100,7 +100,7 @@ func (l *Logger) execute(p *hj212.Packet) (contents [][]hj212.Item, known bool) 
 }
 
 // span gives the history from BeginTime to EndTime, at most 100 intervals.
-func (l *Logger) span(p *hj212.Packet, interval time.Duration) (contents [][]hj212.Item) {
+func (l *Logger) span(p *wire.Packet, interval time.Duration) (contents [][]wire.Item) {
 	begin, err := time.ParseInLocation(stampForm, p.Value("BeginTime"), beijing)
 	if err != nil {
 		return nil
@@ -115,11 +115,11 @@ func (l *Logger) span(p *hj212.Packet, interval time.Duration) (contents [][]hj2
 	return contents
 }
 
-func (l *Logger) history(at time.Time, field string) []hj212.Item {
-	items := []hj212.Item{{{Name: "DataTime", Value: at.In(beijing).Format(stampForm)}}}
+func (l *Logger) history(at time.Time, field string) []wire.Item {
+	items := []wire.Item{{{Name: "DataTime", Value: at.In(beijing).Format(stampForm)}}}
 	for _, f := range l.cfg.Factors {
 		v, m := f.At(at)
-		items = append(items, hj212.Item{{Name: f.Code + "-" + field, Value: number(v, f.Digits)}, {Name: f.Code + "-Flag", Value: m}})
+		items = append(items, wire.Item{{Name: f.Code + "-" + field, Value: number(v, f.Digits)}, {Name: f.Code + "-Flag", Value: m}})
 	}
 	return items
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
-	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 )
 
 // Factor is one quantity that the logger measures.
@@ -32,7 +32,7 @@ type Factor struct {
 type Config struct {
 	MN, PW   string
 	ST       string         // zero means 32
-	Version  string         // hj212.Version2005, 2017 or 2025; zero means 2017
+	Version  string         // wire.Version2005, 2017 or 2025; zero means 2017
 	Period   time.Duration  // between two real-time packets
 	Overtime time.Duration  // for an answer; zero means 5 s
 	Keep     int            // packets without answer that are kept; zero means 10,000, then the oldest go
@@ -43,7 +43,7 @@ type Config struct {
 // Logger is one simulated logger.
 type Logger struct {
 	cfg    Config
-	cipher *hj212.Cipher
+	cipher *wire.Cipher
 
 	sent, answered, repeated atomic.Int64
 
@@ -58,7 +58,7 @@ type Logger struct {
 
 // packet is one that waits for its answer.
 type packet struct {
-	hj212.Packet
+	wire.Packet
 	sent time.Time // zero while it has not been
 }
 
@@ -78,7 +78,7 @@ func New(cfg Config) (*Logger, error) {
 		cfg.ST = "32"
 	}
 	if cfg.Version == "" {
-		cfg.Version = hj212.Version2017
+		cfg.Version = wire.Version2017
 	}
 	if cfg.Period == 0 {
 		cfg.Period = 30 * time.Second
@@ -92,7 +92,7 @@ func New(cfg Config) (*Logger, error) {
 	l := &Logger{cfg: cfg, pw: cfg.PW, interval: cfg.Period, sums: map[string]*sum{}}
 	if cfg.SM4Key != "" {
 		var err error
-		if l.cipher, err = hj212.NewCipher(cfg.SM4Key); err != nil {
+		if l.cipher, err = wire.NewCipher(cfg.SM4Key); err != nil {
 			return nil, err
 		}
 	}
@@ -153,10 +153,10 @@ func (l *Logger) sample(now time.Time) time.Duration {
 		l.minute = minute
 		clear(l.sums)
 	}
-	items := make([]hj212.Item, 0, len(l.cfg.Factors))
+	items := make([]wire.Item, 0, len(l.cfg.Factors))
 	for _, f := range l.cfg.Factors {
 		v, m := f.At(now)
-		items = append(items, hj212.Item{{Name: f.Code + "-Rtd", Value: number(v, f.Digits)}, {Name: f.Code + "-Flag", Value: m}})
+		items = append(items, wire.Item{{Name: f.Code + "-Rtd", Value: number(v, f.Digits)}, {Name: f.Code + "-Flag", Value: m}})
 		l.add(f.Code, v)
 	}
 	l.keep(l.data("2011", now, items))
@@ -174,11 +174,11 @@ func (l *Logger) add(code string, v float64) {
 	s.low, s.high, s.total, s.count = min(s.low, v), max(s.high, v), s.total+v, s.count+1
 }
 
-func (l *Logger) means() []hj212.Item {
-	items := make([]hj212.Item, 0, len(l.cfg.Factors))
+func (l *Logger) means() []wire.Item {
+	items := make([]wire.Item, 0, len(l.cfg.Factors))
 	for _, f := range l.cfg.Factors {
 		if s := l.sums[f.Code]; s != nil {
-			items = append(items, hj212.Item{
+			items = append(items, wire.Item{
 				{Name: f.Code + "-Min", Value: number(s.low, f.Digits)},
 				{Name: f.Code + "-Avg", Value: number(s.total/float64(s.count), f.Digits)},
 				{Name: f.Code + "-Max", Value: number(s.high, f.Digits)},
@@ -190,9 +190,9 @@ func (l *Logger) means() []hj212.Item {
 }
 
 // data makes a packet that wants an answer. l.mu is held.
-func (l *Logger) data(cn string, at time.Time, items []hj212.Item) hj212.Packet {
-	cp := append([]hj212.Item{{{Name: "DataTime", Value: at.In(beijing).Format(stampForm)}}}, items...)
-	return hj212.Packet{QN: l.newQN(), ST: l.cfg.ST, CN: cn, MN: l.cfg.MN, Flag: l.flag() | 1, CP: cp}
+func (l *Logger) data(cn string, at time.Time, items []wire.Item) wire.Packet {
+	cp := append([]wire.Item{{{Name: "DataTime", Value: at.In(beijing).Format(stampForm)}}}, items...)
+	return wire.Packet{QN: l.newQN(), ST: l.cfg.ST, CN: cn, MN: l.cfg.MN, Flag: l.flag() | 1, CP: cp}
 }
 
 // password is what it sends and wants to hear now.
@@ -204,9 +204,9 @@ func (l *Logger) password() string {
 
 func (l *Logger) flag() int {
 	switch l.cfg.Version {
-	case hj212.Version2005:
+	case wire.Version2005:
 		return 0
-	case hj212.Version2025:
+	case wire.Version2025:
 		return 2 << 2
 	default:
 		return 1 << 2
@@ -226,7 +226,7 @@ func (l *Logger) newQN() string {
 }
 
 // keep holds a packet until it is answered. l.mu is held.
-func (l *Logger) keep(p hj212.Packet) {
+func (l *Logger) keep(p wire.Packet) {
 	if len(l.owed) >= l.cfg.Keep {
 		l.owed = l.owed[1:]
 	}
@@ -247,7 +247,7 @@ func (l *Logger) due(now time.Time) (frames []byte) {
 			continue
 		default:
 			l.repeated.Add(1)
-			p.Resent = l.cfg.Version == hj212.Version2025
+			p.Resent = l.cfg.Version == wire.Version2025
 		}
 		p.sent, p.PW = now, l.pw
 		frames = p.Append(frames, l.cipher)
@@ -325,7 +325,7 @@ var errEnded = errors.New("the host closed the connection")
 
 // listen reads answers and commands.
 func (l *Logger) listen(conn net.Conn, write func([]byte) error) error {
-	decoder := hj212.Decoder{Key: func(string) *hj212.Cipher { return l.cipher }}
+	decoder := wire.Decoder{Key: func(string) *wire.Cipher { return l.cipher }}
 	buf := make([]byte, 2048)
 	for {
 		n, err := conn.Read(buf)

@@ -1,4 +1,4 @@
-package hj212
+package wire
 
 import (
 	"bytes"
@@ -122,16 +122,16 @@ func (r *reader) header(head string) {
 	for _, part := range strings.Split(strings.TrimSuffix(head, ";"), ";") {
 		name, value, ok := strings.Cut(part, "=")
 		if !ok {
-			r.dialect("bad_field", "segment", "字段须形如 名=值："+quote(part), "a field is name=value, not "+quote(part))
+			r.dialect("bad_field", "segment", "字段须形如 名=值："+Quote(part), "a field is name=value, not "+Quote(part))
 			continue
 		}
 		place := order(name)
 		switch {
 		case seen[name]:
-			r.fault(strings.ToLower(name), "named_twice", "字段 "+quote(name)+" 出现两次", "field "+quote(name)+" stands there twice")
+			r.fault(strings.ToLower(name), "named_twice", "字段 "+Quote(name)+" 出现两次", "field "+Quote(name)+" stands there twice")
 			continue
 		case place < 0:
-			r.dialect("unknown_field", "segment", "未知字段 "+quote(name), "unknown field "+quote(name))
+			r.dialect("unknown_field", "segment", "未知字段 "+Quote(name), "unknown field "+Quote(name))
 			continue
 		case place < last && name != "RF": // which stands where its logger likes
 			r.dialect("field_order", strings.ToLower(name), "字段顺序须为 QN、ST、CN、PW、MN、Flag、PNUM、PNO", "fields come as QN, ST, CN, PW, MN, Flag, PNUM, PNO")
@@ -180,7 +180,7 @@ func (r *reader) field(name, value string) {
 func (r *reader) number(field, value string, low, high int) int {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < low || n > high {
-		r.fault(field, "out_of_range", fmt.Sprintf("须为 %d 至 %d 的整数，不能是 %s", low, high, quote(value)), fmt.Sprintf("must be a whole number of %d to %d, not %s", low, high, quote(value)))
+		r.fault(field, "out_of_range", fmt.Sprintf("须为 %d 至 %d 的整数，不能是 %s", low, high, Quote(value)), fmt.Sprintf("must be a whole number of %d to %d, not %s", low, high, Quote(value)))
 		return low
 	}
 	return n
@@ -265,7 +265,7 @@ func (r *reader) property(item *Item, part string) {
 		r.dialect("empty_item", "cp", "数据区含空项", "the data area holds an empty item")
 		return
 	case !ok || name == "":
-		r.dialect("bad_field", "cp", "数据项须形如 名=值："+quote(part), "a property is name=value, not "+quote(part))
+		r.dialect("bad_field", "cp", "数据项须形如 名=值："+Quote(part), "a property is name=value, not "+Quote(part))
 		return
 	}
 	if name == "DataTime" {
@@ -277,12 +277,12 @@ func (r *reader) property(item *Item, part string) {
 func (r *reader) dataTime(value string) {
 	switch {
 	case value < "2000": // a clock that was never set
-		r.fault("datatime", "bad_time", "DataTime "+quote(value)+" 早于 2000 年，数采仪的时钟未校准", "DataTime "+quote(value)+" lies before 2000: the logger's clock was never set")
+		r.fault("datatime", "bad_time", "DataTime "+Quote(value)+" 早于 2000 年，数采仪的时钟未校准", "DataTime "+Quote(value)+" lies before 2000: the logger's clock was never set")
 	case stamp(value, false) && len(value) == 14:
 	case stamp(value, true):
 		r.dialect("datatime_ms", "datatime", "DataTime 须为 14 位，不含毫秒", "DataTime has 14 digits, without milliseconds")
 	default:
-		r.fault("datatime", "bad_time", "DataTime 须为 yyyyMMddHHmmss，不能是 "+quote(value), "DataTime is yyyyMMddHHmmss, not "+quote(value))
+		r.fault("datatime", "bad_time", "DataTime 须为 yyyyMMddHHmmss，不能是 "+Quote(value), "DataTime is yyyyMMddHHmmss, not "+Quote(value))
 	}
 }
 
@@ -291,12 +291,12 @@ func stamp(text string, ms bool) bool {
 	if len(text) != 14 && (!ms || len(text) != 17) {
 		return false
 	}
-	_, ok := parseTime(text)
+	_, ok := ParseTime(text)
 	return ok
 }
 
-// parseTime reads yyyyMMddHHmmss[SSS] of Beijing time.
-func parseTime(text string) (time.Time, bool) {
+// ParseTime reads yyyyMMddHHmmss[SSS] of Beijing time.
+func ParseTime(text string) (time.Time, bool) {
 	if len(text) != 14 && len(text) != 17 || !digits(text, len(text)) {
 		return time.Time{}, false
 	}
@@ -314,8 +314,8 @@ func parseTime(text string) (time.Time, bool) {
 // FormatTime writes a time as DataTime, BeginTime and the like have it.
 func FormatTime(t time.Time) string { return t.In(beijing).Format("20060102150405") }
 
-// formatQN writes a time as QN has it.
-func formatQN(t time.Time) string {
+// FormatQN writes a time as QN has it.
+func FormatQN(t time.Time) string {
 	t = t.In(beijing)
 	return t.Format("20060102150405") + fmt.Sprintf("%03d", t.Nanosecond()/1e6)
 }
@@ -332,8 +332,8 @@ func digits(text string, n int) bool {
 	return true
 }
 
-// quote shows a short piece of what a device sent.
-func quote(text string) string {
+// Quote shows a short piece of what a device sent.
+func Quote(text string) string {
 	if len(text) > 32 {
 		text = text[:32] + "…"
 	}

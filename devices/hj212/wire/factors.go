@@ -1,4 +1,4 @@
-package hj212
+package wire
 
 import (
 	_ "embed" // codes.tsv
@@ -24,9 +24,9 @@ func readCodes(table string) map[string]string {
 	return codes
 }
 
-// canonical gives the code under which a factor is looked for: small letters,
+// Canonical gives the code under which a factor is looked for: small letters,
 // the code of 2017 for that of 2005.
-func canonical(code string) string {
+func Canonical(code string) string {
 	code = strings.ToLower(code)
 	if c, ok := codes2017[code]; ok {
 		return c
@@ -34,7 +34,7 @@ func canonical(code string) string {
 	return code
 }
 
-// judged gives the quality of a value with a data mark (数据标记 of HJ 212-2017;
+// Judged gives the quality of a value with a data mark (数据标记 of HJ 212-2017;
 // Flag). What no instrument measured in its normal work is kept and not judged:
 //
 //	N normal                        good
@@ -47,7 +47,7 @@ func canonical(code string) string {
 //
 // Other marks, and none, leave the value good: a limit may exclude them by name,
 // and a logger cannot hide a breach behind a letter of its own.
-func judged(mark string) devices.Quality {
+func Judged(mark string) devices.Quality {
 	switch mark {
 	case "T":
 		return devices.UncertainRange
@@ -62,20 +62,14 @@ func judged(mark string) devices.Quality {
 	}
 }
 
-// kinds gives the kind of data that a command carries.
-var kinds = map[string]string{
-	cmdRealtime: devices.KindRealtime, cmdState: devices.KindRealtime, cmdStateStop: devices.KindRealtime,
-	cmdMinute: devices.KindMinute, cmdHour: devices.KindHour,
-	cmdDay: devices.KindDay, cmdRunning: devices.KindDay,
-}
-
-// mark gives a data mark as it is kept: a short text in capitals.
-func mark(written string) string {
+// Mark gives a data mark as it is kept: a short text in capitals.
+func Mark(written string) string {
 	m := strings.ToUpper(strings.TrimSpace(written))
 	return strings.ToValidUTF8(m[:min(len(m), 8)], "")
 }
 
-func isAttribute(field string) bool {
+// IsAttribute says that a field of an item tells of its value rather than being one.
+func IsAttribute(field string) bool {
 	switch field {
 	case "Flag", "EFlag", "SampleTime", "Info", "SN":
 		return true

@@ -1,4 +1,23 @@
-package hj212
+// Package wire reads and writes what data loggers send by HJ 212: frames, the
+// packets in them, their checksum and their encrypted area, and the codes of the
+// factors.
+//
+//	## + 4 decimal digits (bytes of the segment) + segment + 4 hex digits of CRC + CR LF
+//	QN=…;ST=…;CN=…;PW=…;MN=…;Flag=…;[PNUM=…;PNO=…;]CP=&&DataTime=…;a34004-Rtd=35.2,a34004-Flag=N;…&&
+//
+// The segment has at most 1,024 bytes. [CRC] has only 256 values: it finds
+// damage, it proves nothing. [Decoder] frames by length, over any cut of the
+// stream, and finds the next frame after garbage. Strict mode takes what the
+// standards print, besides frames without QN or Flag and QN without
+// milliseconds, which the loggers of 2005 send. Tolerant mode takes the
+// dialects of the field too: a length of three digits or one that does not fit,
+// no CR LF, a semicolon before the closing &&, fields in another order,
+// DataTime with milliseconds. Each packet names its dialects.
+//
+// The data area of 2025 may be encrypted with SM4, see [Cipher]; the CRC is
+// that of the plain segment. The cipher agrees with the printed vector of
+// GB/T 32907; no logger of the field has been tried with it.
+package wire
 
 import (
 	"bytes"
@@ -33,7 +52,7 @@ type Decoder struct {
 
 	buf   []byte
 	start int  // what lies before it has been given
-	last  int  // where the last frame began, for again
+	last  int  // where the last frame began, for Again
 	ended bool // nothing more will come
 	lost  bool // the last bytes were refused: what follows up to the next frame belongs to them
 }
@@ -51,9 +70,9 @@ func (d *Decoder) Write(p []byte) (int, error) {
 // End says that nothing more will come.
 func (d *Decoder) End() { d.ended = true }
 
-// again gives the last frame once more, by rules that have changed meanwhile.
+// Again gives the last frame once more, by rules that have changed meanwhile.
 // Nothing was written since.
-func (d *Decoder) again() { d.start = d.last }
+func (d *Decoder) Again() { d.start = d.last }
 
 // Next gives the next frame, and false when there is none before more is written.
 func (d *Decoder) Next() (Frame, bool) {
@@ -93,13 +112,13 @@ func (d *Decoder) take(b []byte) (Frame, bool) {
 		d.lost = false
 		return Frame{Packet: f.packet, Refused: f.problem, Raw: b[:f.size]}, true
 	case d.ended:
-		return d.refuse(b, 2+findAfter(b[2:]), d.whyNot(b, truncated())), true
+		return d.refuse(b, 2+findAfter(b[2:]), d.whyNot(b, Truncated())), true
 	}
 	// A logger that lost its breath in the middle of a frame begins anew: the
 	// whole frame behind must not wait for the rest that never comes.
 	for at, n := 2+findAfter(b[2:]), 0; at+2 <= len(b) && n < mostInner; at, n = at+2+findAfter(b[at+2:]), n+1 {
 		if inner := d.try(b[at:]); inner.size > 0 && inner.problem == nil {
-			return d.refuse(b, at, d.whyNot(b[:at], truncated())), true
+			return d.refuse(b, at, d.whyNot(b[:at], Truncated())), true
 		}
 	}
 	return Frame{}, false
@@ -319,53 +338,6 @@ func (d *Decoder) finishTolerant(s sealed, b []byte, size, declared int) tried {
 		s.dialects = append(s.dialects, "no_crlf")
 	}
 	return d.finish(s, size, declared)
-}
-
-// sealed is a segment whose check fits, or the problem that it does not.
-type sealed struct {
-	plain     []byte
-	crc       uint16
-	encrypted bool
-	dialects  []string
-	problem   *devices.Problem
-}
-
-// check compares the CRC of a segment with the four digits that state it. An
-// area that is no text is decrypted first where the logger has a key: one in
-// 256 encrypted areas fits the CRC as it stands.
-func (d *Decoder) check(segment, stated []byte) sealed {
-	var digits [2]byte
-	if _, err := hex.Decode(digits[:], stated); err != nil {
-		return sealed{problem: devices.Invalid("crc", "bad_crc",
-			"数据段之后须为 4 位十六进制 CRC", "four hexadecimal digits of CRC follow the segment")}
-	}
-	s := sealed{plain: segment, crc: uint16(digits[0])<<8 | uint16(digits[1])}
-	c := d.cipher(segment)
-	if c != nil && area(segment) != nil && !ascii(area(segment)) {
-		if plain := c.open(segment); CRC(plain) == s.crc {
-			s.plain, s.encrypted = plain, true
-			return s
-		}
-	}
-	if right := CRC(segment); right != s.crc {
-		s.problem = wrongCRC(segment, s.crc, right)
-	} else if c != nil && area(segment) != nil {
-		s.dialects = append(s.dialects, "not_encrypted")
-	}
-	return s
-}
-
-func (d *Decoder) cipher(segment []byte) *Cipher {
-	if d.Key == nil {
-		return nil
-	}
-	head, _, _ := bytes.Cut(segment, []byte("CP=&&"))
-	for field := range bytes.SplitSeq(head, []byte(";")) {
-		if mn, ok := bytes.CutPrefix(field, []byte("MN=")); ok {
-			return d.Key(string(mn))
-		}
-	}
-	return nil
 }
 
 // finish reads what a segment says.

@@ -1,4 +1,4 @@
-package hj212
+package wire
 
 import (
 	"bytes"
@@ -46,7 +46,7 @@ func (p *Packet) MarshalJSON() ([]byte, error) {
 	o.add("cp", items)
 	if at := p.Value("DataTime"); at != "" {
 		o.add("datatime", at)
-		if t, ok := parseTime(at); ok {
+		if t, ok := ParseTime(at); ok {
 			o.add("at", t)
 		}
 	}
@@ -67,7 +67,7 @@ func (p *Packet) factors() *object {
 	var all object
 	for _, item := range p.CP {
 		for _, f := range item {
-			code, field, ok := splitName(f.Name)
+			code, field, ok := SplitName(f.Name)
 			if !ok {
 				continue
 			}
@@ -83,8 +83,8 @@ func (p *Packet) factors() *object {
 	return &all
 }
 
-// splitName splits a34004-Rtd at its last hyphen.
-func splitName(name string) (code, field string, ok bool) {
+// SplitName splits a34004-Rtd at its last hyphen.
+func SplitName(name string) (code, field string, ok bool) {
 	at := strings.LastIndexByte(name, '-')
 	if at <= 0 || at == len(name)-1 {
 		return "", "", false

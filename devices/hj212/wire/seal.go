@@ -1,4 +1,4 @@
-package hj212
+package wire
 
 import (
 	"bytes"
@@ -109,4 +109,51 @@ func (c *Cipher) open(segment []byte) []byte {
 		c.block.Decrypt(a, a)
 	}
 	return plain
+}
+
+// sealed is a segment whose check fits, or the problem that it does not.
+type sealed struct {
+	plain     []byte
+	crc       uint16
+	encrypted bool
+	dialects  []string
+	problem   *devices.Problem
+}
+
+// check compares the CRC of a segment with the four digits that state it. An
+// area that is no text is decrypted first where the logger has a key: one in
+// 256 encrypted areas fits the CRC as it stands.
+func (d *Decoder) check(segment, stated []byte) sealed {
+	var digits [2]byte
+	if _, err := hex.Decode(digits[:], stated); err != nil {
+		return sealed{problem: devices.Invalid("crc", "bad_crc",
+			"数据段之后须为 4 位十六进制 CRC", "four hexadecimal digits of CRC follow the segment")}
+	}
+	s := sealed{plain: segment, crc: uint16(digits[0])<<8 | uint16(digits[1])}
+	c := d.cipher(segment)
+	if c != nil && area(segment) != nil && !ascii(area(segment)) {
+		if plain := c.open(segment); CRC(plain) == s.crc {
+			s.plain, s.encrypted = plain, true
+			return s
+		}
+	}
+	if right := CRC(segment); right != s.crc {
+		s.problem = wrongCRC(segment, s.crc, right)
+	} else if c != nil && area(segment) != nil {
+		s.dialects = append(s.dialects, "not_encrypted")
+	}
+	return s
+}
+
+func (d *Decoder) cipher(segment []byte) *Cipher {
+	if d.Key == nil {
+		return nil
+	}
+	head, _, _ := bytes.Cut(segment, []byte("CP=&&"))
+	for field := range bytes.SplitSeq(head, []byte(";")) {
+		if mn, ok := bytes.CutPrefix(field, []byte("MN=")); ok {
+			return d.Key(string(mn))
+		}
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package hj212
+package wire
 
 import (
 	"encoding/hex"
@@ -55,7 +55,7 @@ func TestCodesOf2005(t *testing.T) {
 	for old, want := range map[string]string{ // those that the trade's list names
 		"011": "w01018", "060": "w21003", "02": "a21026", "01": "a34013", "B01": "w00000", "b01": "w00000", "S08": "a01013", "101": "w21011", "065": "w21001", "001": "w01001", "w01018": "w01018", "999": "999",
 	} {
-		if got := canonical(old); got != want {
+		if got := Canonical(old); got != want {
 			t.Errorf("%s is %s, want %s", old, got, want)
 		}
 	}
