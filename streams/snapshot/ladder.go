@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"offsite/devices"
 	"offsite/streams"
@@ -15,9 +17,7 @@ var errDamaged = errors.New("damaged")
 // make gives the frame's picture by the highest rung that works. What is wrong
 // with the frame itself ends the ladder.
 func (t *Taker) make(ctx context.Context, frame *streams.Frame) (streams.Still, *devices.Problem) {
-	still := blank(frame)
-	var err error
-	still.JPEG, still.Step, err = t.decode(ctx, []*streams.Frame{frame})
+	still, err := t.decode(ctx, []*streams.Frame{frame})
 	switch at := clock(frame.At); {
 	case err == nil:
 		return still, nil
@@ -29,56 +29,72 @@ func (t *Taker) make(ctx context.Context, frame *streams.Frame) (streams.Still, 
 		t.cfg.Log.Warn("decoder failed", "err", err)
 		return streams.Still{}, none(CodeDecoder, "解码 "+at+" 的关键帧时超时、内存不足或出错", "decoding the key frame of "+at+" took too long, took too much memory or failed", err)
 	}
+	still = stillOf(frame, StepFrame, nil)
 	if still.Frame, err = packFrame(frame); err != nil {
 		return streams.Still{}, none(CodeDamaged, "关键帧无法封装", "the key frame cannot be packed", err)
 	}
-	still.Step = StepFrame
 	return still, nil
 }
 
-// blank is the still of a frame, without its picture.
-func blank(frame *streams.Frame) streams.Still {
-	return streams.Still{At: frame.At, Taken: frame.Taken, Source: frame.Source, Width: frame.Params.Width, Height: frame.Params.Height}
+// stillOf is the still of a frame whose picture has been made.
+func stillOf(frame *streams.Frame, step string, picture []byte) streams.Still {
+	return streams.Still{
+		JPEG: picture, Step: step, At: frame.At, Taken: frame.Taken, Source: frame.Source,
+		Width: frame.Params.Width, Height: frame.Params.Height,
+	}
 }
 
-// decode gives the last frame of a group as a JPEG, and the rung that made it.
-// The module decodes key frames only.
-func (t *Taker) decode(ctx context.Context, group []*streams.Frame) (picture []byte, step string, err error) {
+// decode gives the last frame of a group by the highest rung that works; by the
+// module, one before it where the budget does not reach so far.
+func (t *Taker) decode(ctx context.Context, group []*streams.Frame) (streams.Still, error) {
 	if err := t.turn.Acquire(ctx, 1); err != nil {
-		return nil, "", err
+		return streams.Still{}, err
 	}
 	defer t.turn.Release(1)
-	frame := group[len(group)-1]
-	if frame.Params.Codec == streams.MJPEG {
-		picture, err = frame.NALUs[0], checkJPEG(frame.NALUs[0], frame.Params)
-		return picture, StepMJPEG, err
+	last := group[len(group)-1]
+	if last.Params.Codec == streams.MJPEG {
+		return stillOf(last, StepMJPEG, last.NALUs[0]), checkJPEG(last.NALUs[0], last.Params)
 	}
 	if t.ffmpeg != nil {
-		picture, err = t.ffmpeg.jpeg(ctx, group)
+		picture, err := t.ffmpeg.jpeg(ctx, group)
 		if err == nil {
-			err = checkJPEG(picture, frame.Params)
+			err = checkJPEG(picture, last.Params)
 		}
 		if ctx.Err() != nil {
-			return nil, "", err
+			return streams.Still{}, err
 		}
 		if err == nil || errors.Is(err, errDamaged) || errors.Is(err, decoder.ErrRefused) {
 			t.note(nil)
-			return picture, StepFFmpeg, err
+			return stillOf(last, StepFFmpeg, picture), err
 		}
 		t.note(err)
 	}
-	if !frame.Key {
-		return nil, "", errors.Join(decoder.ErrUnusable, err)
+	return t.sandboxed(ctx, group)
+}
+
+// sandboxed gives the picture of the group by the embedded decoder.
+func (t *Taker) sandboxed(ctx context.Context, group []*streams.Frame) (streams.Still, error) {
+	units := func(yield func(time.Duration, []byte) bool) {
+		for _, f := range group {
+			if !yield(f.PTS, f.AnnexB()) {
+				return
+			}
+		}
 	}
-	img, err := t.module.Decode(ctx, frame.Params.Codec, frame.AnnexB())
-	if err == nil {
-		err = check(img, frame.Params)
-	}
+	last := group[len(group)-1]
+	img, shown, err := t.module.Decode(ctx, last.Params.Codec, units, last.PTS)
 	if err != nil {
-		return nil, "", err
+		return streams.Still{}, err
 	}
-	picture, err = encodeJPEG(img)
-	return picture, StepSandbox, err
+	i := slices.IndexFunc(group, func(f *streams.Frame) bool { return f.PTS == shown })
+	if i < 0 {
+		return streams.Still{}, fmt.Errorf("decoder module gave a picture of %v, which it was not given", shown)
+	}
+	if err := check(img, last.Params); err != nil {
+		return streams.Still{}, err
+	}
+	picture, err := encodeJPEG(img)
+	return stillOf(group[i], StepSandbox, picture), err
 }
 
 // note keeps why ffmpeg does not work, and tells it when that begins.

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	near      = 200 * time.Millisecond // to a key frame that is as good as the nearest frame
 	mostGroup = 300                    // frames decoded for one picture
 	mostBytes = 24 << 20               // of those frames
+	patience  = 5 * time.Second        // for the turn and the decoding of a group, before a key frame has to do
 )
 
 // Moment gives the picture that is nearest to at of those that the feed holds. It
@@ -35,16 +37,15 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 	}
 	clock := feed.State().Clock
 	if away(frames[key], at) > max(near, away(frames[wanted], at)) {
-		if group := groupOf(frames, wanted); group != nil && t.groups() {
-			still := blank(frames[wanted])
-			var err error
-			if still.JPEG, still.Step, err = t.decode(ctx, group); err == nil {
-				still.Clock = clock
-				return still, nil
-			}
-			if ctx.Err() != nil {
-				return streams.Still{}, context.Cause(ctx)
-			}
+		still, err := t.between(ctx, frames, wanted)
+		if ctx.Err() != nil {
+			return streams.Still{}, context.Cause(ctx)
+		}
+		if err == nil && still.At.Sub(at).Abs() < away(frames[key], at) {
+			still.Clock = clock
+			return still, nil
+		}
+		if err != nil {
 			t.cfg.Log.Warn("the nearest frame gave no picture; its key frame is taken", "err", err)
 		}
 	}
@@ -66,11 +67,30 @@ func gone(s streams.State, frames []*streams.Frame, at time.Time) bool {
 	return last.At.Before(at) && (!s.Connected || last.Connection != s.Connections)
 }
 
-// groups says whether frames other than key frames can be decoded.
-func (t *Taker) groups() bool {
-	step, _ := t.Rung()
-	return step == StepFFmpeg
+// between gives the picture of a frame between two key frames, or of one before it
+// that can be had. Groups are decoded one at a time, so that key frames need not wait for them.
+func (t *Taker) between(ctx context.Context, frames []*streams.Frame, wanted int) (streams.Still, error) {
+	if step, why := t.Rung(); step == StepFrame {
+		return streams.Still{}, why
+	}
+	group := groupOf(frames, wanted)
+	if group == nil {
+		return streams.Still{}, errNoKey
+	}
+	wait := patience
+	if end, bounded := ctx.Deadline(); bounded { // a quarter is left for the key frame
+		wait = min(wait, time.Until(end)*3/4)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if err := t.group.Acquire(ctx, 1); err != nil {
+		return streams.Still{}, err
+	}
+	defer t.group.Release(1)
+	return t.decode(ctx, group)
 }
+
+var errNoKey = errors.New("the key frame that it depends on is no longer held")
 
 // nearest gives the place of the frame that is nearest to at among those that
 // count, -1 where none does.
@@ -86,32 +106,37 @@ func nearest(frames []*streams.Frame, at time.Time, counts func(*streams.Frame) 
 
 func away(f *streams.Frame, at time.Time) time.Duration { return f.At.Sub(at).Abs() }
 
-// groupOf gives the key frame of frame i and all up to it; nil where one is
-// missing or they are too many.
+// groupOf gives the key frame of frame i and what follows it up to i, or up to where
+// there are too many or one is missing; nil where the key frame is.
 func groupOf(frames []*streams.Frame, i int) []*streams.Frame {
-	bytes := 0
-	for k := i; k >= 0 && i-k < mostGroup && frames[k].Group == frames[i].Group; k-- {
-		if bytes += frames[k].Size(); bytes > mostBytes || frames[i].Seq-frames[k].Seq != uint64(i-k) { //nolint:gosec // not negative
-			return nil
-		}
-		if frames[k].Key {
-			return whole(frames[k : i+1])
+	first := slices.IndexFunc(frames, func(f *streams.Frame) bool { return f.Key && f.Seq == frames[i].Group })
+	if first < 0 {
+		return nil
+	}
+	group, bytes := frames[first:i+1], 0
+	for k, f := range group {
+		bytes += f.Size()
+		if k > 0 && (k == mostGroup || bytes > mostBytes || f.Seq != group[k-1].Seq+1) {
+			group = group[:k]
+			break
 		}
 	}
-	return nil
+	return unbroken(group)
 }
 
-// whole gives the group, or nil where a step in it is far longer than the others:
-// a frame was lost on the way, and ffmpeg does not notice (measured with 5.1) but
+// unbroken gives the group up to a step that is far longer than the others: a
+// frame was lost on the way there, and ffmpeg does not notice (measured with 5.1) but
 // goes on with pictures that never were.
-func whole(group []*streams.Frame) []*streams.Frame {
+func unbroken(group []*streams.Frame) []*streams.Frame {
 	steps := make([]time.Duration, 0, len(group))
 	for i := 1; i < len(group); i++ {
 		steps = append(steps, group[i].DTS-group[i-1].DTS)
 	}
-	slices.Sort(steps)
-	if n := len(steps); n > 0 && steps[n-1] > steps[n/2]*3/2 {
-		return nil
+	sorted := slices.Sorted(slices.Values(steps))
+	for i, step := range steps {
+		if step > sorted[len(sorted)/2]*3/2 {
+			return group[:i+1]
+		}
 	}
 	return group
 }

@@ -11,8 +11,9 @@
 // what the system offers; confine_linux.go names it.
 //
 // [Taker.Moment] gives the picture of a moment that has been, from what the feed
-// still holds. Where the key frame before it is far, ffmpeg decodes all from there
-// to the very frame; without ffmpeg the nearest key frame has to do.
+// still holds. Where the nearest key frame is far, all from the one before the moment
+// is decoded, to the very frame or as near as there is time for; a still's own time
+// tells how near that is. Where the group is damaged the nearest key frame has to do.
 //
 // A still address that refuses user and password is not asked again before they
 // change or [Taker.AskAgain], for cameras lock accounts; the ladder goes on below.
@@ -63,7 +64,7 @@ const (
 const (
 	leastAge    = 5 * time.Second // a key frame younger than this always counts
 	keepResults = time.Minute     // that a key frame's picture is remembered
-	atOnce      = 2               // key frames decoded at once: each takes a core
+	atOnce      = 2               // pictures decoded at once: each takes a core
 )
 
 // Which decoders are used.
@@ -111,6 +112,7 @@ type Taker struct {
 	ffmpeg *child // nil without ffmpeg
 	module *decoder.Decoder
 	turn   *semaphore.Weighted // of those who decode
+	group  *semaphore.Weighted // of those of them who decode more than a key frame
 
 	mu      sync.Mutex
 	shots   map[view]*shot
@@ -121,14 +123,16 @@ type Taker struct {
 // New gives a taker.
 func New(cfg Config) *Taker {
 	cfg.setDefaults()
-	t := &Taker{cfg: cfg, module: decoder.New(cfg.Module), turn: semaphore.NewWeighted(atOnce), shots: map[view]*shot{}, refused: map[string]showing{}}
+	t := &Taker{
+		cfg: cfg, module: decoder.New(cfg.Module), turn: semaphore.NewWeighted(atOnce), group: semaphore.NewWeighted(1), shots: map[view]*shot{}, refused: map[string]showing{},
+	}
 	if cfg.FFmpeg != "" {
 		t.ffmpeg = &child{path: cfg.FFmpeg, limits: cfg.Limits, log: cfg.Log}
 	}
 	return t
 }
 
-// Rung gives the step that decodes key frames now, StepFFmpeg, StepSandbox or
+// Rung gives the step that decodes H.264 and H.265 now, StepFFmpeg, StepSandbox or
 // StepFrame, and why it is not a higher one; nil when that is as configured.
 func (t *Taker) Rung() (step string, why error) {
 	t.mu.Lock()

@@ -1,18 +1,23 @@
-// Package decoder decodes key frames of H.264 and H.265 inside a WebAssembly
+// Package decoder decodes pictures of H.264 and H.265 inside a WebAssembly
 // sandbox: bytes of a camera meet libavcodec where there is no file, no
 // network, no clock and no memory but the module's own.
 //
 // The module is picture.wasm, packed as picture.wasm.gz: picture.c linked with
 // libavcodec, built by the script build beside it and named with its sources in
 // NOTICE. Any WASI program (wasi_snapshot_preview1) may stand in its place that
-// keeps this contract, version 1:
+// keeps this contract, version 2; numbers are little-endian:
 //
-//	arguments   picture h264|h265 MAX_PIXELS MAX_BYTES
-//	stdin       one access unit, Annex B, its parameter sets before it
-//	stdout      "OSP1", then width, height, planes (1 or 3), log2 of how much
-//	            narrower and of how much lower the colour planes are, each a
-//	            32-bit little-endian number; then the planes without padding,
-//	            rounded up in size, 8 bits a sample, full range as in JFIF
+//	arguments   picture h264|h265 MAX_PIXELS MAX_BYTES WANTED
+//	stdin       a group in the order of decoding, a key frame first: of each access
+//	            unit its length (32 bits), the time of its picture (64 bits, signed)
+//	            and its bytes, Annex B, at most MAX_BYTES, with the parameter sets
+//	            before the key frame. A unit is read when the one before it has been
+//	            decoded: the input ends early when the budget does
+//	stdout      of the picture whose time is nearest to WANTED: "OSP2", then width,
+//	            height, planes (1 or 3), log2 of how much narrower and of how much
+//	            lower the colour planes are (32 bits each), its time (64 bits); then
+//	            the planes without padding, rounded up in size, 8 bits a sample,
+//	            full range as in JFIF
 //	memory      exported as "memory"; a growth beyond the limit fails
 //	stderr      one line that says why there is no picture
 //	exit        0 picture, 1 damaged, 2 refused (too large, format not
@@ -28,6 +33,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"iter"
 	"os"
 	"runtime"
 	"strconv"
@@ -45,10 +51,10 @@ import (
 // What a decoder answers where there is no picture. Other errors are faults of
 // the module: a trap, its memory or its time ran out.
 var (
-	ErrDamaged  = errors.New("damaged")             // the access unit is at fault
+	ErrDamaged  = errors.New("damaged")             // an access unit is at fault
 	ErrRefused  = errors.New("refused")             // a picture too large, or of a format nobody needs
 	ErrUnusable = errors.New("decoder cannot run")  // there is no module, or this machine cannot run it
-	errTime     = errors.New("time limit exceeded") // of one picture
+	errTime     = errors.New("time limit exceeded") // of one group
 )
 
 //go:embed module/picture.wasm.gz
@@ -59,8 +65,9 @@ type Config struct {
 	Module string        // file of another module, bare or gzipped; "" is the embedded one
 	Cache  string        // directory for the compiled module, made when needed; "" compiles after each start
 	Pixels int           // most of one picture; 16 Mi, between 4K (8.3 million) and 8K (33 million)
-	Memory int64         // most of one picture's memory, bytes; 512 MiB, of which 1080p takes some 60
-	Time   time.Duration // most for one picture; 8 s
+	Memory int64         // most of one group's memory, bytes; 512 MiB, of which 1080p takes some 60
+	Budget time.Duration // after which no more of a group is decoded, and the nearest picture so far is given; 3 s
+	Time   time.Duration // most for one group; 8 s
 	Idle   time.Duration // after which an unused module gives its memory back; 30 s
 }
 
@@ -70,6 +77,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Memory <= 0 || c.Memory > 2<<30 {
 		c.Memory = 512 << 20
+	}
+	if c.Budget <= 0 {
+		c.Budget = 3 * time.Second
 	}
 	if c.Time <= 0 {
 		c.Time = 8 * time.Second
@@ -85,7 +95,7 @@ const (
 	pageSize  = 64 << 10 // bytes of WebAssembly memory
 )
 
-// Decoder decodes key frames, each in an instance of its own. It is safe for
+// Decoder decodes groups of pictures, each in an instance of its own. It is safe for
 // use by several goroutines.
 type Decoder struct {
 	cfg Config
@@ -131,31 +141,47 @@ func (d *Decoder) Usable() error {
 	return nil
 }
 
-// Decode gives the picture of one access unit in Annex B: an *image.YCbCr in
-// full range, or an *image.Gray. The error is one of this package's, a fault of
-// the module, or ctx's cause.
-func (d *Decoder) Decode(ctx context.Context, codec streams.Codec, unit []byte) (image.Image, error) {
+// Decode gives of a group the picture that is nearest to the wanted time, and its time.
+// The group is access units in Annex B by the times of their pictures, in the order of
+// decoding: a key frame with its parameter sets, and what follows it up to the wanted
+// one. Each is taken when those before it have been decoded; those that the
+// budget does not allow are left out, and the picture is then one before.
+//
+// The picture is an *image.YCbCr in full range, or an *image.Gray. A unit that is damaged, or
+// depends on one that is missing, is an ErrDamaged, whether or not its own picture
+// is the wanted one. Other errors are this package's, faults of the module, or ctx's cause.
+func (d *Decoder) Decode(ctx context.Context, codec streams.Codec, group iter.Seq2[time.Duration, []byte], wanted time.Duration) (image.Image, time.Duration, error) {
 	if err := d.Usable(); err != nil {
-		return nil, err
-	}
-	if len(unit) > maxUnit {
-		return nil, fmt.Errorf("%w: access unit of %d bytes", ErrRefused, len(unit))
+		return nil, 0, err
 	}
 	e, err := d.acquire(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer d.release()
+	in := feed(group, d.budget(ctx))
+	defer in.stop()
 	out := &planes{pixels: d.cfg.Pixels}
 	said := &line{}
-	if err := d.run(ctx, e, codec, unit, out, said); err != nil {
-		return nil, verdict(ctx, err, said.String())
+	args := []string{"picture", string(codec), strconv.Itoa(d.cfg.Pixels), strconv.Itoa(maxUnit), strconv.FormatInt(int64(wanted), 10)}
+	if err := d.run(ctx, e, wazero.NewModuleConfig().WithName("").WithArgs(args...).WithStdin(in).WithStdout(out).WithStderr(said)); err != nil {
+		return nil, 0, verdict(ctx, err, said.String())
 	}
 	return out.picture()
 }
 
+// budget is when no further unit is begun: a quarter of what ctx leaves is kept for
+// the one under way and for handing the picture out.
+func (d *Decoder) budget(ctx context.Context) time.Time {
+	left := d.cfg.Budget
+	if end, bounded := ctx.Deadline(); bounded {
+		left = min(left, time.Until(end)*3/4)
+	}
+	return time.Now().Add(left)
+}
+
 // run runs the module once, to its end or that of its time or memory.
-func (d *Decoder) run(ctx context.Context, e *engine, codec streams.Codec, unit []byte, out, said io.Writer) error {
+func (d *Decoder) run(ctx context.Context, e *engine, cfg wazero.ModuleConfig) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.cfg.Time, errTime)
 	defer cancel()
 	b, free, err := reserve(d.cfg.Memory)
@@ -164,9 +190,6 @@ func (d *Decoder) run(ctx context.Context, e *engine, codec streams.Codec, unit 
 	}
 	defer free()
 	mem := &memory{all: b}
-	cfg := wazero.NewModuleConfig().WithName("").
-		WithArgs("picture", string(codec), strconv.Itoa(d.cfg.Pixels), strconv.Itoa(maxUnit)).
-		WithStdin(bytes.NewReader(unit)).WithStdout(out).WithStderr(said)
 	instance, err := e.runtime.InstantiateModule(mem.into(ctx), e.module, cfg)
 	if instance != nil {
 		_ = instance.Close(context.WithoutCancel(ctx))

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,12 @@ func unit(t testing.TB, codec streams.Codec, data []byte) []byte {
 		t.Fatalf("frame %v: %v", f, err)
 	}
 	return f.AnnexB()
+}
+
+// decode gives the picture of one key frame.
+func decode(ctx context.Context, d *decoder.Decoder, codec streams.Codec, unit []byte) (image.Image, error) {
+	img, _, err := d.Decode(ctx, codec, func(yield func(time.Duration, []byte) bool) { yield(0, unit) }, 0)
+	return img, err
 }
 
 // encode makes one key frame with ffmpeg.
@@ -155,7 +162,7 @@ func TestPictureIsThatOfNativeFFmpeg(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			data := encode(t, tt.codec, tt.size, tt.format, tt.args...)
-			img, err := d.Decode(t.Context(), tt.codec, data)
+			img, err := decode(t.Context(), d, tt.codec, data)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -206,7 +213,7 @@ func TestWhatCannotBeDecodedIsNoPicture(t *testing.T) {
 	d := shared(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			img, err := d.Decode(t.Context(), tt.codec, tt.unit)
+			img, err := decode(t.Context(), d, tt.codec, tt.unit)
 			if !errors.Is(err, tt.want) || img != nil {
 				t.Errorf("picture %v, error %v, want %v", img != nil, err, tt.want)
 			}
@@ -224,7 +231,7 @@ func TestHugePicturesAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = shared(t).Decode(t.Context(), codec, data)
+			_, err = decode(t.Context(), shared(t), codec, data)
 			if !errors.Is(err, decoder.ErrRefused) || !strings.Contains(err.Error(), "too large") {
 				t.Errorf("got %v", err)
 			}
@@ -240,11 +247,11 @@ func TestModuleIsBounded(t *testing.T) {
 		say  string
 	}{
 		{"time", decoder.Config{Time: time.Millisecond}, "time limit"},
-		{"memory", decoder.Config{Memory: 24 << 20}, "memory"},
+		{"memory", decoder.Config{Memory: 12 << 20}, "memory"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			img, err := open(t, tt.cfg).Decode(t.Context(), streams.H264, big)
+			img, err := decode(t.Context(), open(t, tt.cfg), streams.H264, big)
 			if img != nil || err == nil || !strings.Contains(err.Error(), tt.say) || errors.Is(err, decoder.ErrDamaged) {
 				t.Errorf("picture %v, error %v", img != nil, err)
 			}
@@ -256,7 +263,7 @@ func TestCancelledDecodeEnds(t *testing.T) {
 	d := shared(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("nobody waits"))
-	if _, err := d.Decode(ctx, streams.H264, demo(t)); err == nil || err.Error() != "nobody waits" {
+	if _, err := decode(ctx, d, streams.H264, demo(t)); err == nil || err.Error() != "nobody waits" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -304,7 +311,7 @@ func TestForeignModule(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := decoder.New(decoder.Config{Module: tt.module, Cache: t.TempDir(), Time: 200 * time.Millisecond, Memory: 4 << 20})
 			defer d.Close()
-			img, err := d.Decode(t.Context(), streams.H264, demo(t))
+			img, err := decode(t.Context(), d, streams.H264, demo(t))
 			if img != nil || err == nil || errors.Is(err, decoder.ErrUnusable) != tt.unusable || errors.Is(err, decoder.ErrDamaged) {
 				t.Errorf("picture %v, error %v", img != nil, err)
 			}
@@ -320,7 +327,7 @@ func TestWithoutRoomForTheCacheItRunsAllTheSame(t *testing.T) {
 	module := foreign(t, 1)
 	d := decoder.New(decoder.Config{Module: module, Cache: filepath.Join(module, "cache")})
 	defer d.Close()
-	if _, err := d.Decode(t.Context(), streams.H264, demo(t)); err == nil || errors.Is(err, decoder.ErrUnusable) {
+	if _, err := decode(t.Context(), d, streams.H264, demo(t)); err == nil || errors.Is(err, decoder.ErrUnusable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -329,14 +336,14 @@ func TestIdleModuleKeepsNoMemory(t *testing.T) {
 	data := demo(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := open(t, decoder.Config{Idle: time.Minute})
-		if _, err := d.Decode(t.Context(), streams.H264, data); err != nil {
+		if _, err := decode(t.Context(), d, streams.H264, data); err != nil {
 			t.Fatal(err)
 		}
 		if !d.Loaded() {
 			t.Fatal("the module is dropped at once")
 		}
 		time.Sleep(59 * time.Second)
-		if _, err := d.Decode(t.Context(), streams.H264, data); err != nil {
+		if _, err := decode(t.Context(), d, streams.H264, data); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(59 * time.Second)
@@ -355,7 +362,7 @@ func TestManyDecodeAtOnce(t *testing.T) {
 	failed := make(chan error, 6)
 	for range cap(failed) {
 		go func() {
-			_, err := d.Decode(t.Context(), streams.H264, data)
+			_, err := decode(t.Context(), d, streams.H264, data)
 			failed <- err
 		}()
 	}
@@ -400,7 +407,7 @@ func TestDamageHasAnEnd(t *testing.T) {
 					}
 					unit[at] ^= byte(1 << chance.IntN(8))
 				}
-				img, err := d.Decode(t.Context(), codec, unit)
+				img, err := decode(t.Context(), d, codec, unit)
 				switch {
 				case err == nil && img.Bounds().Dx()*img.Bounds().Dy() <= 1<<20:
 					pictures++
@@ -411,31 +418,33 @@ func TestDamageHasAnEnd(t *testing.T) {
 				}
 			}
 			t.Logf("%d of %d gave a picture", pictures, rounds)
-			if img, err := d.Decode(t.Context(), codec, whole); err != nil || img.Bounds().Dx() != 320 {
+			if img, err := decode(t.Context(), d, codec, whole); err != nil || img.Bounds().Dx() != 320 {
 				t.Errorf("afterwards, whole: %v", err)
 			}
 		})
 	}
 }
 
-// FuzzUnit looks for units that bring the module out of its bounds: each ends
-// in a picture or an error, within its time.
+// FuzzUnit looks for units that bring the module out of its bounds, alone or as what
+// follows: each ends in a picture or an error, within its time.
 func FuzzUnit(f *testing.F) {
 	whole := demo(f)
-	f.Add(false, whole)
-	f.Add(false, whole[:len(whole)/3])
-	f.Add(true, []byte("\x00\x00\x00\x01\x40\x01\x0c\x01\xff\xff\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x5d\x95\x98\x09"))
+	f.Add(false, len(whole), whole)
+	f.Add(false, len(whole)/3, whole[:len(whole)/3])
+	f.Add(false, len(whole), slices.Concat(whole, whole))
+	f.Add(true, 12, []byte("\x00\x00\x00\x01\x40\x01\x0c\x01\xff\xff\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x5d\x95\x98\x09"))
 	d := decoder.New(decoder.Config{Cache: compiled, Time: 3 * time.Second, Memory: 64 << 20, Pixels: 1 << 20})
 	if err := d.Usable(); err != nil {
 		f.Skip(err)
 	}
 	f.Cleanup(d.Close)
-	f.Fuzz(func(t *testing.T, h265 bool, data []byte) {
+	f.Fuzz(func(t *testing.T, h265 bool, cut int, data []byte) {
 		codec := streams.H264
 		if h265 {
 			codec = streams.H265
 		}
-		img, err := d.Decode(t.Context(), codec, data)
+		cut = max(0, min(cut, len(data)))
+		img, _, err := d.Decode(t.Context(), codec, seq([]picture{{0, data[:cut]}, {1, data[cut:]}}), 1)
 		if (img == nil) == (err == nil) {
 			t.Fatalf("picture %v, error %v", img != nil, err)
 		}
@@ -453,7 +462,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(string(codec), func(b *testing.B) {
 			d, data := shared(b), encode(b, codec, "1920x1080", "yuv420p", "-b:v", "2M", "-maxrate", "2M", "-bufsize", "2M")
 			for b.Loop() {
-				if _, err := d.Decode(b.Context(), codec, data); err != nil {
+				if _, err := decode(b.Context(), d, codec, data); err != nil {
 					b.Fatal(err)
 				}
 			}

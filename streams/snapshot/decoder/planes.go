@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"image"
 	"strings"
+	"time"
 )
 
 // header is the length of what stands before the planes.
-const header = 24
+const header = 32
 
 var errContract = errors.New("decoder module broke its contract")
 
@@ -26,6 +27,7 @@ type planes struct {
 	height int
 	ratio  image.YCbCrSubsampleRatio
 	gray   bool
+	time   time.Duration
 }
 
 // Write takes p over into the planes.
@@ -61,10 +63,11 @@ func (o *planes) open() error {
 	}
 	w, h, count := field[0], field[1], field[2]
 	ratio, known := ratios[[2]uint32{field[3], field[4]}]
-	if string(o.head[:4]) != "OSP1" || w == 0 || h == 0 || uint64(w)*uint64(h) > uint64(o.pixels) || (count != 1 && count != 3) || !known { //nolint:gosec // positive
+	if string(o.head[:4]) != "OSP2" || w == 0 || h == 0 || uint64(w)*uint64(h) > uint64(o.pixels) || (count != 1 && count != 3) || !known { //nolint:gosec // positive
 		return fmt.Errorf("%w: header % x", errContract, o.head)
 	}
 	o.width, o.height, o.ratio, o.gray = int(w), int(h), ratio, count == 1
+	o.time = time.Duration(binary.LittleEndian.Uint64(o.head[24:])) //nolint:gosec // signed, as the module was given it
 	o.want = o.width * o.height
 	if !o.gray {
 		cw, ch := o.colour()
@@ -81,21 +84,21 @@ func (o *planes) colour() (w, h int) {
 	return (o.width + 1<<narrower - 1) >> narrower, (o.height + 1<<lower - 1) >> lower
 }
 
-// picture gives the image once all has been written.
-func (o *planes) picture() (image.Image, error) {
+// picture gives the image and its time once all has been written.
+func (o *planes) picture() (image.Image, time.Duration, error) {
 	if o.want == 0 || len(o.data) != o.want {
-		return nil, fmt.Errorf("%w: %d of %d bytes of the picture", errContract, len(o.data), o.want)
+		return nil, 0, fmt.Errorf("%w: %d of %d bytes of the picture", errContract, len(o.data), o.want)
 	}
 	rect := image.Rect(0, 0, o.width, o.height)
 	luma := o.width * o.height
 	if o.gray {
-		return &image.Gray{Pix: o.data, Stride: o.width, Rect: rect}, nil
+		return &image.Gray{Pix: o.data, Stride: o.width, Rect: rect}, o.time, nil
 	}
 	cw, ch := o.colour()
 	return &image.YCbCr{
 		Y: o.data[:luma:luma], Cb: o.data[luma : luma+cw*ch : luma+cw*ch], Cr: o.data[luma+cw*ch:],
 		YStride: o.width, CStride: cw, SubsampleRatio: o.ratio, Rect: rect,
-	}, nil
+	}, o.time, nil
 }
 
 // line keeps the beginning of what the module says on standard error.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"image"
 	"testing"
+	"time"
 )
 
 func head(magic string, fields ...uint32) []byte {
@@ -12,7 +13,10 @@ func head(magic string, fields ...uint32) []byte {
 	for _, f := range fields {
 		b = binary.LittleEndian.AppendUint32(b, f)
 	}
-	return b
+	if len(fields) < 5 {
+		return b
+	}
+	return binary.LittleEndian.AppendUint64(b, 1<<64-40) // 40 ns before zero
 }
 
 func TestPlanes(t *testing.T) {
@@ -21,18 +25,18 @@ func TestPlanes(t *testing.T) {
 		out  []byte
 		want image.Rectangle // empty: refused
 	}{
-		{"4:2:0 of odd size", append(head("OSP1", 3, 3, 3, 1, 1), make([]byte, 9+2*4)...), image.Rect(0, 0, 3, 3)},
-		{"grey", append(head("OSP1", 2, 3, 1, 0, 0), make([]byte, 6)...), image.Rect(0, 0, 2, 3)},
+		{"4:2:0 of odd size", append(head("OSP2", 3, 3, 3, 1, 1), make([]byte, 9+2*4)...), image.Rect(0, 0, 3, 3)},
+		{"grey", append(head("OSP2", 2, 3, 1, 0, 0), make([]byte, 6)...), image.Rect(0, 0, 2, 3)},
 		{"nothing", nil, image.Rectangle{}},
-		{"half a header", head("OSP1", 2), image.Rectangle{}},
-		{"another contract", append(head("OSP2", 2, 3, 1, 0, 0), make([]byte, 6)...), image.Rectangle{}},
-		{"a byte short", append(head("OSP1", 2, 3, 1, 0, 0), make([]byte, 5)...), image.Rectangle{}},
-		{"a byte too many", append(head("OSP1", 2, 3, 1, 0, 0), make([]byte, 7)...), image.Rectangle{}},
-		{"no width", head("OSP1", 0, 3, 1, 0, 0), image.Rectangle{}},
-		{"more pixels than agreed", head("OSP1", 101, 100, 1, 0, 0), image.Rectangle{}},
-		{"sizes that overflow", head("OSP1", 1<<31, 1<<31, 3, 0, 0), image.Rectangle{}},
-		{"two planes", head("OSP1", 2, 3, 2, 0, 0), image.Rectangle{}},
-		{"colour of no known size", head("OSP1", 2, 3, 3, 31, 31), image.Rectangle{}},
+		{"half a header", head("OSP2", 2), image.Rectangle{}},
+		{"another contract", append(head("OSP1", 2, 3, 1, 0, 0), make([]byte, 6)...), image.Rectangle{}},
+		{"a byte short", append(head("OSP2", 2, 3, 1, 0, 0), make([]byte, 5)...), image.Rectangle{}},
+		{"a byte too many", append(head("OSP2", 2, 3, 1, 0, 0), make([]byte, 7)...), image.Rectangle{}},
+		{"no width", head("OSP2", 0, 3, 1, 0, 0), image.Rectangle{}},
+		{"more pixels than agreed", head("OSP2", 101, 100, 1, 0, 0), image.Rectangle{}},
+		{"sizes that overflow", head("OSP2", 1<<31, 1<<31, 3, 0, 0), image.Rectangle{}},
+		{"two planes", head("OSP2", 2, 3, 2, 0, 0), image.Rectangle{}},
+		{"colour of no known size", head("OSP2", 2, 3, 3, 31, 31), image.Rectangle{}},
 	}
 	for _, tt := range tests {
 		for _, step := range []int{1, 7, 1 << 20} {
@@ -44,8 +48,9 @@ func TestPlanes(t *testing.T) {
 				rest = rest[n:]
 			}
 			var img image.Image
+			var at time.Duration
 			if err == nil {
-				img, err = o.picture()
+				img, at, err = o.picture()
 			}
 			if err != nil {
 				if !errors.Is(err, errContract) || !tt.want.Empty() {
@@ -53,8 +58,8 @@ func TestPlanes(t *testing.T) {
 				}
 				continue
 			}
-			if img.Bounds() != tt.want {
-				t.Errorf("%s by %d: picture of %v, want %v", tt.name, step, img.Bounds(), tt.want)
+			if img.Bounds() != tt.want || at != -40 {
+				t.Errorf("%s by %d: picture of %v at %v, want %v", tt.name, step, img.Bounds(), at, tt.want)
 			}
 		}
 	}
