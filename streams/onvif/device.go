@@ -108,7 +108,7 @@ func (c *Client) Offers(ctx context.Context) (Offers, error) {
 }
 
 // capabilities are the services' names in the answer of older cameras.
-var capabilities = map[string]string{nsMedia: "Media", nsPTZ: "PTZ", nsEvents: "Events", nsReplay: "Replay"}
+var capabilities = map[string]string{nsMedia: "Media", nsPTZ: "PTZ", nsEvents: "Events", nsReplay: "Replay", nsSearch: "Search"}
 
 // services gives the pinned addresses of services by namespace, asked once.
 func (c *Client) services(ctx context.Context) (map[string]string, error) {

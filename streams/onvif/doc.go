@@ -1,6 +1,6 @@
 // Package onvif finds cameras and steers them: a small client of the services
-// that ONVIF Profile S, T and M cameras offer (device, media 1 and 2, PTZ,
-// events), and of WS-Discovery 2005/04.
+// that ONVIF Profile S, T, G and M devices offer (device, media 1 and 2, PTZ,
+// events, recording search, replay), and of WS-Discovery 2005/04.
 //
 // # What is spoken
 //
@@ -24,6 +24,12 @@
 // gateway talk to others. Each is pinned: its host becomes the host that was
 // dialled, its port stays, user and password in it are dropped. [Channel.Moved]
 // tells which hosts a camera named instead of its own.
+//
+// # What a recorder keeps
+//
+// Profile G: what is recorded is searched ([Client.Recordings], [Client.Kept]) in at most
+// 24 answers and by the recorder's own clock; [Client.ReplayURL] gives the pinned address at
+// which it is replayed by RTSP.
 //
 // # Events
 //

@@ -26,6 +26,7 @@ const (
 	nsPTZ    = "http://www.onvif.org/ver20/ptz/wsdl"
 	nsEvents = "http://www.onvif.org/ver10/events/wsdl"
 	nsReplay = "http://www.onvif.org/ver10/replay/wsdl"
+	nsSearch = "http://www.onvif.org/ver10/search/wsdl"
 	nsSchema = "http://www.onvif.org/ver10/schema"
 	nsNotify = "http://docs.oasis-open.org/wsn/b-2"
 	nsSOAP   = "http://www.w3.org/2003/05/soap-envelope"

@@ -39,6 +39,11 @@ func (d *Device) act(r *http.Request, action string, q, envelope *node) (string,
 		return d.pull(r, q, envelope)
 	case "Renew", "Unsubscribe":
 		return d.keep(r, action, envelope)
+	case "FindRecordings", "FindEvents", "GetRecordingSearchResults", "GetEventSearchResults", "EndSearch", "GetReplayUri":
+		if d.cfg.Recordings == nil {
+			return "", notSupported
+		}
+		return d.past(action, q)
 	}
 	if d.cfg.NoPTZ {
 		return "", notSupported
@@ -66,6 +71,10 @@ func (d *Device) services() string {
 	if !d.cfg.NoPTZ {
 		add("http://www.onvif.org/ver20/ptz/wsdl", "ptz")
 	}
+	if d.cfg.Recordings != nil {
+		add("http://www.onvif.org/ver10/search/wsdl", "search")
+		add("http://www.onvif.org/ver10/replay/wsdl", "replay")
+	}
 	return `<tds:GetServicesResponse>` + b.String() + `</tds:GetServicesResponse>`
 }
 
@@ -76,6 +85,9 @@ func (d *Device) capabilities() string {
 	list := one("Device") + one("Events") + one("Media")
 	if !d.cfg.NoPTZ {
 		list += one("PTZ")
+	}
+	if d.cfg.Recordings != nil {
+		list += `<tt:Extension>` + one("Search") + one("Replay") + `</tt:Extension>`
 	}
 	return `<tds:GetCapabilitiesResponse><tds:Capabilities>` + list + `</tds:Capabilities></tds:GetCapabilitiesResponse>`
 }

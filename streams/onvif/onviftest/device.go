@@ -1,5 +1,5 @@
 // Package onviftest is an ONVIF camera, or recorder, for tests and simulation:
-// device, media 1 and 2, PTZ and events over HTTP, and answers to WS-Discovery.
+// device, media 1 and 2, PTZ, events, recording search and replay over HTTP, and answers to WS-Discovery.
 // It checks users as real ones do, by its own clock, and can be told to misbehave.
 package onviftest
 
@@ -58,6 +58,10 @@ type Config struct {
 	Forgetful          int           // pulls after which it forgets a subscription; 0: never
 	ReferenceID        bool          // names subscriptions in reference parameters
 	Name               string        // as WS-Discovery tells it
+
+	Recordings    []Recording // what it keeps, as Profile G says; nil: it keeps nothing
+	NoHistory     bool        // does not tell when it kept something
+	EndlessSearch bool        // never completes a search
 }
 
 // Dome is a steerable camera of two streams.
