@@ -87,6 +87,7 @@ type Box struct {
 	relay       *relay.Relay                    // of pictures that go out
 	hosts       *relay.Hosts                    // whereto
 	referred    chan struct{}                   // told of a reference that a person has set
+	replaced    replaced                        // presets of cameras
 	recording   chan struct{}                   // closed when the log can first be written
 	undelivered atomic.Int32                    // tries to deliver since the last that succeeded
 	contact     atomic.Pointer[dispatch.Report] // the platform's last coming or going
@@ -180,7 +181,11 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	b.Board = field.NewBoard(b.clerk, func(d field.Status) { b.Live.Tell(Update{Device: &d}) }, b.logger)
 	b.WebRTC = whep.New(b.cfg.Video.WebRTC, b.logger)
 	control := onvif.Config{Dial: b.guard.Dial}
-	b.PTZ = ptz.New(ptz.By(b.Registry, control, b.logger))
+	steering := ptz.By(b.DB, b.Registry, control, b.logger)
+	steering.Replaced, steering.Settle = b.presetReplaced, b.cfg.Video.Watch.Settle.D()
+	if b.PTZ, err = ptz.Open(ctx, steering); err != nil {
+		return err
+	}
 	b.Alerts = alerts.New(alerts.Config{Book: recognised{b}, Registry: b.Registry, ONVIF: control, Changed: b.cameraChanged, Log: b.logger})
 	b.Cameras = cameras.New(cameras.Config{
 		ONVIF:  control,

@@ -40,8 +40,15 @@ const boxPassword = "a-password-1"
 // of its embedded broker and "stack.gate" has a high limit of 100.
 func startBox(t *testing.T, dir string, disk vfs.FS) *runningBox {
 	t.Helper()
+	return startBoxWith(t, dir, disk, func(*Config) {})
+}
+
+// startBoxWith is startBox with a configuration of one's own.
+func startBoxWith(t *testing.T, dir string, disk vfs.FS, change func(*Config)) *runningBox {
+	t.Helper()
 	cfg := Defaults()
 	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = dir, "127.0.0.1:0", "none"
+	change(&cfg)
 	box, err := Open(t.Context(), cfg, Parts{Version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)

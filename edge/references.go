@@ -4,11 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"offsite/devices"
 	"offsite/edge/breach"
+	"offsite/edge/ptz"
 	"offsite/edge/scenes"
 	"offsite/streams/scene"
 )
@@ -27,7 +30,7 @@ func (s *lookout) watch(ctx context.Context, camera string, set time.Time, stand
 		return old, nil
 	}
 	c := &s.cfg.Video.Watch
-	w := &watched{set: set, saved: time.Now(), Watch: scene.NewWatch(scene.Config{
+	w := &watched{set: set, saved: time.Now(), kept: map[aspect]scenes.Reference{}, Watch: scene.NewWatch(scene.Config{
 		Dark: c.Dark, Flat: c.Flat, Faint: c.Faint, Turn: c.Turn, Holds: c.Holds.D(),
 	})}
 	kept, err := s.References.Of(ctx, camera)
@@ -35,10 +38,10 @@ func (s *lookout) watch(ctx context.Context, camera string, set time.Time, stand
 		return nil, err
 	}
 	for _, ref := range kept {
-		if err := w.Restore(ref.Night, ref.Edges); err != nil {
+		if err := w.Restore(ref.Place, ref.Night, ref.Edges); err != nil {
 			return nil, fmt.Errorf("camera %s: %w", camera, err)
 		}
-		w.kept[place(ref.Night)] = ref
+		w.kept[aspect{ref.Place, ref.Night}] = ref
 	}
 	for _, ev := range standing {
 		if f, of := strings.CutPrefix(ev.Limit, ruleOf("")); of && old == nil && ev.Camera == camera && ev.Limit != breach.CameraLost {
@@ -49,25 +52,70 @@ func (s *lookout) watch(ctx context.Context, camera string, set time.Time, stand
 	return w, nil
 }
 
-func place(night bool) int {
-	if night {
-		return 1
+// stand says to a camera's watch where it stands. One that was turned by hand, but shows what
+// it does at home, is at home again.
+func (s *lookout) stand(ctx context.Context, camera string, w *watched, stance ptz.Stance) {
+	if stance.Astray && w.Fits(scene.Home, w.view) {
+		s.PTZ.Home(ctx, camera, stance)
+		stance.Astray = false
 	}
-	return 0
+	if w.place = stance.Place; stance.Astray {
+		w.Stray()
+		return
+	}
+	w.Stand(stance.Place)
+}
+
+// replaced are presets that are another view than they were, or none, until the lookout has
+// taken notice.
+type replaced struct {
+	mu   sync.Mutex
+	list []preset
+}
+
+type preset struct{ camera, token string }
+
+// presetReplaced has what a preset looked like forgotten.
+func (b *Box) presetReplaced(ctx context.Context, camera, token string) {
+	if err := b.References.Void(context.WithoutCancel(ctx), camera, token); err != nil {
+		b.logger.ErrorContext(ctx, "reference of a preset not forgotten", "camera", camera, "err", err)
+	}
+	b.replaced.mu.Lock()
+	defer b.replaced.mu.Unlock()
+	b.replaced.list = append(b.replaced.list, preset{camera, token})
+}
+
+// void forgets presets that were replaced. What was learnt of one between two looks is
+// forgotten with it.
+func (s *lookout) void(ctx context.Context) error {
+	s.replaced.mu.Lock()
+	list := s.replaced.list
+	s.replaced.list = nil
+	s.replaced.mu.Unlock()
+	for _, p := range list {
+		if err := s.References.Void(ctx, p.camera, p.token); err != nil {
+			return err
+		}
+		if w := s.watches[p.camera]; w != nil {
+			w.Forget(p.token)
+			maps.DeleteFunc(w.kept, func(a aspect, _ scenes.Reference) bool { return a.place == p.token })
+		}
+	}
+	return nil
 }
 
 // keep keeps a reference that was learnt from the picture looked at last, and now and
 // then what the others have taken in.
 func (s *lookout) keep(ctx context.Context, camera string, w *watched) error {
-	night := w.view.Night()
-	if fresh := w.Reference(night); fresh != nil && w.kept[place(night)].Edges == nil {
+	of := aspect{w.place, w.view.Night()}
+	if fresh := w.Reference(of.place, of.night); fresh != nil && w.kept[of].Edges == nil {
 		still, err := s.Cameras.Shrink(ctx, w.still, referenceWidth)
 		if err != nil {
 			s.logger.DebugContext(ctx, "reference not kept yet", "camera", camera, "err", err)
 			return nil
 		}
-		ref := scenes.Reference{Camera: camera, Night: night, MadeAt: still.At.UTC().Truncate(time.Millisecond), Edges: fresh, Still: still.JPEG}
-		w.kept[place(night)] = ref
+		ref := scenes.Reference{Camera: camera, Place: of.place, Night: of.night, MadeAt: still.At.UTC().Truncate(time.Millisecond), Edges: fresh, Still: still.JPEG}
+		w.kept[of] = ref
 		return s.References.Learn(ctx, ref)
 	}
 	if time.Since(w.saved) < rememberEvery {
@@ -75,10 +123,7 @@ func (s *lookout) keep(ctx context.Context, camera string, w *watched) error {
 	}
 	w.saved = time.Now()
 	for _, ref := range w.kept {
-		if ref.Edges == nil {
-			continue
-		}
-		ref.Edges = w.Reference(ref.Night)
+		ref.Edges = w.Reference(ref.Place, ref.Night)
 		if err := s.References.Follow(ctx, ref); err != nil {
 			return err
 		}
@@ -86,13 +131,21 @@ func (s *lookout) keep(ctx context.Context, camera string, w *watched) error {
 	return nil
 }
 
-// SetReference makes what a camera shows now what it ought to show, as who says, and
-// calls also in the same transaction. It returns a Problem where there is no picture,
-// and of code nothing_to_recognise where there is too little in it.
+// SetReference makes what a camera shows now what it ought to show where it stands, as who
+// says, and calls also in the same transaction. Where it was turned to by hand is home from
+// then on. It returns a Problem where there is no picture, of code camera_moves while it is
+// being turned, and of code nothing_to_recognise where there is too little in the picture.
 func (b *Box) SetReference(ctx context.Context, camera, who string, also func(ctx context.Context, tx *sql.Tx) error) (scenes.Reference, error) {
+	stance := b.PTZ.Stance(camera)
 	still, err := b.Cameras.Moment(ctx, camera, time.Now())
 	if err != nil {
 		return scenes.Reference{}, err
+	}
+	if stance.Moves || b.PTZ.Stance(camera) != stance {
+		return scenes.Reference{}, &devices.Problem{
+			Kind: devices.ErrConflict, Code: "camera_moves",
+			ZH: "摄像机正在转动或尚未停稳，请停止巡航并稍候再设", EN: "the camera is being turned or has not come to rest yet; end its patrol and try again in a moment",
+		}
 	}
 	view, err := scene.ViewOf(still.JPEG)
 	if err != nil {
@@ -100,7 +153,7 @@ func (b *Box) SetReference(ctx context.Context, camera, who string, also func(ct
 			Kind: devices.ErrUnavailable, Code: "no_picture_decoder", ZH: "画面无法解码，不能设为参考", EN: "the picture cannot be decoded and is no reference", Cause: err,
 		}
 	}
-	ref := scenes.Reference{Camera: camera, Night: view.Night(), MadeAt: still.At, SetBy: who, Edges: view.Reference()}
+	ref := scenes.Reference{Camera: camera, Place: stance.Place, Night: view.Night(), MadeAt: still.At, SetBy: who, Edges: view.Reference()}
 	if ref.Edges == nil {
 		return ref, &devices.Problem{
 			Kind: devices.ErrConflict, Code: "nothing_to_recognise",
@@ -120,6 +173,9 @@ func (b *Box) SetReference(ctx context.Context, camera, who string, also func(ct
 	})
 	if err != nil {
 		return ref, err
+	}
+	if stance.Astray {
+		b.PTZ.Home(ctx, camera, stance)
 	}
 	select {
 	case b.referred <- struct{}{}:

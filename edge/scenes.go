@@ -18,18 +18,19 @@ import (
 
 // WatchConfig says how the pictures of cameras are watched; see [scene.Config].
 type WatchConfig struct {
-	Every devices.Duration `yaml:"every"` // one look at each camera, which costs some 0.13 s of a core at 1080p; default 1m
-	Lost  devices.Duration `yaml:"lost"`  // that a camera may be away before it is a fault; default 90s
-	Holds devices.Duration `yaml:"holds"` // that a finding must hold; default 90s
-	Dark  float64          `yaml:"dark"`  // mean brightness below which a picture is black; default 20 of 255
-	Flat  float64          `yaml:"flat"`  // deviation of brightness below which nothing can be seen; default 6 of 255
-	Faint float64          `yaml:"faint"` // share of structures that have gone when the camera is covered; default 0.5
-	Turn  float64          `yaml:"turn"`  // share of structures that are elsewhere when it was moved; default 0.6
+	Every  devices.Duration `yaml:"every"`  // one look at each camera, which costs some 0.13 s of a core at 1080p; default 1m
+	Settle devices.Duration `yaml:"settle"` // that a camera is given to come to rest after the gateway has turned it; default 15s
+	Lost   devices.Duration `yaml:"lost"`   // that a camera may be away before it is a fault; default 90s
+	Holds  devices.Duration `yaml:"holds"`  // that a finding must hold; default 90s
+	Dark   float64          `yaml:"dark"`   // mean brightness below which a picture is black; default 20 of 255
+	Flat   float64          `yaml:"flat"`   // deviation of brightness below which nothing can be seen; default 6 of 255
+	Faint  float64          `yaml:"faint"`  // share of structures that have gone when the camera is covered; default 0.5
+	Turn   float64          `yaml:"turn"`   // share of structures that are elsewhere when it was moved; default 0.6
 }
 
 func watchDefaults() WatchConfig {
 	return WatchConfig{
-		Every: devices.Duration(time.Minute), Lost: devices.Duration(90 * time.Second), Holds: devices.Duration(90 * time.Second),
+		Every: devices.Duration(time.Minute), Settle: devices.Duration(15 * time.Second), Lost: devices.Duration(90 * time.Second), Holds: devices.Duration(90 * time.Second),
 		Dark: 20, Flat: 6, Faint: 0.5, Turn: 0.6,
 	}
 }
@@ -39,6 +40,9 @@ func (c *WatchConfig) validate(ps *devices.Problems) {
 		if d.D() < 5*time.Second || d.D() > time.Hour {
 			ps.Add(devices.Invalid("video.watch."+field, "out_of_range", "须在 5s 与 1h 之间", "choose 5s to 1h"))
 		}
+	}
+	if d := c.Settle.D(); d < time.Second || d > 2*time.Minute {
+		ps.Add(devices.Invalid("video.watch.settle", "out_of_range", "须在 1s 与 2m 之间", "choose 1s to 2m"))
 	}
 	for field, level := range map[string]float64{"dark": c.Dark, "flat": c.Flat} {
 		if !(level > 0 && level <= 100) { // NaN is neither
@@ -66,9 +70,16 @@ type watched struct {
 	still streams.Still     // that view is of
 	last  [sha256.Size]byte // of the key frame looked at last
 	looks int
-	set   time.Time           // when a person had set the reference that it began with
-	kept  [2]scenes.Reference // by day and by night, as they are on disk; without edges where none is
-	saved time.Time           // when they were last
+	place string                      // that it stands at
+	set   time.Time                   // when a person had set the reference that it began with
+	kept  map[aspect]scenes.Reference // as they are on disk
+	saved time.Time                   // when they were last
+}
+
+// aspect is what a reference is of.
+type aspect struct {
+	place string
+	night bool
 }
 
 // watchScenes looks at the cameras, one after the other, until ctx ends.
@@ -99,6 +110,9 @@ func (s *lookout) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.void(ctx); err != nil {
+		return err
+	}
 	present := map[string]bool{}
 	for _, camera := range s.Cameras.Status() {
 		present[camera.Camera] = true
@@ -122,6 +136,9 @@ func (s *lookout) round(ctx context.Context) error {
 	}
 	// Who registers a camera under an id that was retired begins with a view of its own.
 	maps.DeleteFunc(s.watches, func(camera string, _ *watched) bool { return !present[camera] })
+	if err := s.PTZ.Tidy(ctx); err != nil {
+		return err
+	}
 	for camera := range referred {
 		if s.Registry.Snapshot().Cameras[camera] == nil {
 			if err := s.References.Forget(ctx, camera); err != nil {
@@ -133,7 +150,8 @@ func (s *lookout) round(ctx context.Context) error {
 }
 
 // look says which rule the camera breaks, empty for none, and whether that is sure
-// enough to end what stood before. set is when a person has set its reference.
+// enough to end what stood before. set is when a person has set its reference. Nothing is
+// found out while the gateway turns the camera.
 func (s *lookout) look(ctx context.Context, c cameras.Status, set time.Time, standing []breach.Event) (rule string, sure bool, err error) {
 	now := time.Now()
 	switch {
@@ -146,7 +164,8 @@ func (s *lookout) look(ctx context.Context, c cameras.Status, set time.Time, sta
 		return "", false, nil
 	}
 	w, err := s.watch(ctx, c.Camera, set, standing)
-	if err != nil {
+	stance := s.PTZ.Stance(c.Camera)
+	if err != nil || stance.Moves {
 		return "", false, err
 	}
 	feed, err := s.Cameras.Feed(c.Camera, devices.MainProfile)
@@ -164,8 +183,12 @@ func (s *lookout) look(ctx context.Context, c cameras.Status, set time.Time, sta
 			return "", false, nil
 		}
 	}
+	if s.PTZ.Stance(c.Camera) != stance { // it has turned meanwhile
+		return "", false, nil
+	}
 	w.last = sum
 	w.looks++
+	s.stand(ctx, c.Camera, w, stance)
 	if f := w.Look(now, w.view, same); f != "" {
 		return ruleOf(f), true, nil
 	}

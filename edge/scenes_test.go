@@ -107,21 +107,7 @@ func TestARealCameraIsLookedAt(t *testing.T) {
 	b := startBox(t, t.TempDir(), nil)
 	yardtest.Register(t, b.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: server.URL("cam"), Pull: devices.PullAlways})
 	b.await("the camera", func(u Update) bool { return u.Camera != nil && u.Camera.Connected })
-	feed, err := b.Cameras.Feed("eye", devices.MainProfile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := feed.Subscribe()
-	defer r.Close()
-	for keys := 0; keys < 3; {
-		f, err := r.Next(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.Key {
-			keys++
-		}
-	}
+	b.awaitKeys(ctx, 3)
 	s := restarted(b)
 	for i := range 3 { // looks alike make a reference
 		if rule := s.looks(t); rule != "" || s.watches["eye"].looks != i+1 || s.watches["eye"].view.Colour == 0 {

@@ -20,6 +20,7 @@ import (
 	"offsite/edge/cameras"
 	"offsite/edge/field"
 	"offsite/edge/letters"
+	"offsite/edge/ptz"
 	"offsite/edge/scenes"
 	"offsite/gateway/api"
 	"offsite/streams"
@@ -127,9 +128,11 @@ func (s siteReferences) References(ctx context.Context, camera string) ([]scenes
 	return s.Box.References.Of(ctx, camera)
 }
 
-func (s siteReferences) ReferenceStill(ctx context.Context, camera string, night bool) (scenes.Reference, error) {
-	return s.Box.References.Still(ctx, camera, night)
+func (s siteReferences) ReferenceStill(ctx context.Context, camera, place string, night bool) (scenes.Reference, error) {
+	return s.Box.References.Still(ctx, camera, place, night)
 }
+
+func (s siteReferences) Stance(camera string) ptz.Stance { return s.PTZ.Stance(camera) }
 
 type siteEvents struct{ *edge.Box }
 

@@ -142,7 +142,9 @@ func TestAgentLeavesAFeedAloneThatIsPulledAsBefore(t *testing.T) {
 			}
 			c.Patrols = []devices.Patrol{{Name: "夜巡", Stops: []devices.PatrolStop{stop("1"), stop("2")}}}
 		}, false},
-		{"name, recording and still", func(c *devices.Camera) { c.Name, c.Record, c.StillURL = "新名", devices.RecordAlways, "http://10.0.0.9/still" }, false},
+		{"name, recording and still", func(c *devices.Camera) {
+			c.Name, c.Record, c.StillURL = "新名", devices.RecordAlways, "http://10.0.0.9/still"
+		}, false},
 		{"address", func(c *devices.Camera) { c.URL = "rtsp://10.0.0.9/other" }, true},
 		{"sub-stream", func(c *devices.Camera) { c.SubURL = "rtsp://10.0.0.9/sub" }, true},
 		{"password", func(c *devices.Camera) { c.Password = "geheim" }, true},

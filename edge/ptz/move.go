@@ -46,7 +46,7 @@ func (r *Room) Move(ctx context.Context, id string, who Mover, v onvif.Vector) e
 	}
 	return c.speak(ctx, func(profile string) error {
 		r.watch(c) // before it is sent: what is not answered may have been taken
-		return c.head.Move(ctx, profile, v, r.cfg.Renew)
+		return r.turn(ctx, c, byHand, func() error { return c.head.Move(ctx, profile, v, r.cfg.Renew) })
 	})
 }
 
@@ -59,10 +59,7 @@ func (r *Room) take(ctx context.Context, id string, who Mover) (*camera, error) 
 	if err := r.hold(c, who); err != nil {
 		return nil, err
 	}
-	r.mu.Lock()
-	c.patrol.end()
-	c.patrol = nil
-	r.mu.Unlock()
+	r.endPatrol(ctx, id)
 	return c, nil
 }
 
@@ -129,8 +126,12 @@ func (r *Room) tellStop(ctx context.Context, c *camera) error {
 			return err
 		}
 		r.mu.Lock()
+		defer r.mu.Unlock()
 		c.moving = false
-		r.mu.Unlock()
+		if s, steered := r.stances[c.id]; steered { // from now on it comes to rest
+			s.since = time.Now().UTC().Truncate(time.Millisecond)
+			r.stances[c.id] = s
+		}
 		return nil
 	})
 }
@@ -142,10 +143,12 @@ func (r *Room) Stop(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	c.patrol.end()
-	c.patrol = nil
-	r.mu.Unlock()
+	r.endPatrol(ctx, id)
+	r.note(ctx, id, func(s *standing) {
+		if !s.since.IsZero() && time.Since(s.since) < r.cfg.Settle { // it does not get where it was sent
+			s.place, s.astray = "", true
+		}
+	})
 	return r.tellStop(ctx, c)
 }
 
@@ -158,7 +161,9 @@ func (r *Room) Nudge(ctx context.Context, id string, who Mover, v onvif.Vector) 
 	if err != nil {
 		return err
 	}
-	return c.speak(ctx, func(profile string) error { return c.head.Nudge(ctx, profile, v) })
+	return c.speak(ctx, func(profile string) error {
+		return r.turn(ctx, c, byHand, func() error { return c.head.Nudge(ctx, profile, v) })
+	})
 }
 
 // GoTo turns the camera to a preset.
@@ -167,7 +172,7 @@ func (r *Room) GoTo(ctx context.Context, id string, who Mover, preset string) er
 	if err != nil {
 		return err
 	}
-	return c.speak(ctx, func(profile string) error { return c.head.GoTo(ctx, profile, preset) })
+	return r.visit(ctx, c, preset)
 }
 
 // SetPreset has the camera remember where it looks, as a new preset where token
@@ -177,11 +182,27 @@ func (r *Room) SetPreset(ctx context.Context, id string, who Mover, token, name 
 	if err != nil {
 		return "", err
 	}
+	if token != "" {
+		r.cfg.Replaced(ctx, id, token) // before it is: else a crash leaves what is no more
+	}
 	err = c.speak(ctx, func(profile string) (err error) {
-		token, err = c.head.SetPreset(ctx, profile, token, name)
+		given, err := c.head.SetPreset(ctx, profile, token, name)
+		if err == nil && given != token {
+			r.cfg.Replaced(ctx, id, given) // cameras give the tokens of removed presets again
+		}
+		token = given
 		return err
 	})
-	return token, err
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	turning := c.moving
+	r.mu.Unlock()
+	if !turning {
+		r.note(ctx, id, func(s *standing) { s.place, s.astray, s.since = token, false, time.Now() })
+	}
+	return token, nil
 }
 
 // RemovePreset has the camera forget a preset.
@@ -190,6 +211,12 @@ func (r *Room) RemovePreset(ctx context.Context, id string, who Mover, preset st
 	if err != nil {
 		return err
 	}
+	r.note(ctx, id, func(s *standing) {
+		if s.place == preset {
+			s.place, s.astray = "", true
+		}
+	})
+	r.cfg.Replaced(ctx, id, preset)
 	return c.speak(ctx, func(profile string) error { return c.head.RemovePreset(ctx, profile, preset) })
 }
 
@@ -214,8 +241,6 @@ func (r *Room) State(ctx context.Context, id string) (State, error) {
 		holder, until := *c.holder, c.held.Add(r.cfg.Hold).UTC()
 		st.Holder, st.Until = &holder, &until
 	}
-	if c.patrol != nil {
-		st.Patrol = c.patrol.name
-	}
+	st.Patrol = r.stances[id].patrol
 	return st, nil
 }

@@ -13,6 +13,8 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/devices"
+	"offsite/devices/state"
+	"offsite/edge/yardtest"
 	"offsite/streams/onvif"
 )
 
@@ -24,6 +26,7 @@ type dome struct {
 	told   []string // with the seconds since the start
 	began  time.Time
 	broken bool // takes nothing
+	deaf   bool // refuses presets
 	hangs  bool // answers nothing
 	closed bool
 }
@@ -66,7 +69,15 @@ func (d *dome) Presets(context.Context, string) ([]onvif.Preset, error) {
 	return []onvif.Preset{{Token: "1", Name: "门"}}, nil
 }
 
-func (d *dome) GoTo(ctx context.Context, _, preset string) error { return d.note(ctx, "go "+preset) }
+func (d *dome) GoTo(ctx context.Context, _, preset string) error {
+	d.mu.Lock()
+	deaf := d.deaf
+	d.mu.Unlock()
+	if deaf {
+		return &devices.Problem{Kind: devices.ErrUnavailable, Code: onvif.CodeRefused, ZH: "没有该预置位", EN: "no such preset"}
+	}
+	return d.note(ctx, "go "+preset)
+}
 
 func (d *dome) SetPreset(context.Context, string, string, string) (string, error) {
 	return "9", nil
@@ -81,7 +92,10 @@ type place struct {
 	dome  *dome
 	thing *devices.Camera
 	gone  atomic.Bool // it is retired
+	db    *state.DB
 	end   func()
+
+	replaced []string // presets that are another view now
 }
 
 // inRoom runs a test in a bubble with a room that runs.
@@ -92,28 +106,43 @@ func inRoom(t *testing.T, test func(p *place)) {
 			ID: "cam", ONVIF: "http://cam/", Meta: devices.Meta{Version: 1},
 			Patrols: []devices.Patrol{{Name: "夜巡", Stops: []devices.PatrolStop{{Preset: "1", Dwell: devices.Duration(10 * time.Second)}, {Preset: "2", Dwell: devices.Duration(5 * time.Second)}}}},
 		}}
-		p.Room = New(Config{
-			Camera: func(id string) *devices.Camera {
-				if id == "cam" && !p.gone.Load() {
-					return p.thing
-				}
-				return nil
-			},
-			Open: func(devices.Camera) (head, error) { return p.dome, nil },
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- p.Run(ctx) }()
-		p.end = sync.OnceFunc(func() {
-			cancel()
-			if err := <-ended; !errors.Is(err, context.Canceled) {
-				t.Error(err)
-			}
-		})
-		defer p.end()
-		synctest.Wait()
+		p.db = yardtest.OpenDB(t, t.TempDir())
+		p.begin()
+		defer func() { p.end() }()
 		test(p)
 	})
+}
+
+// begin has the gateway begin, as it does after a restart.
+func (p *place) begin() {
+	p.t.Helper()
+	var err error
+	p.Room, err = Open(p.t.Context(), Config{
+		DB: p.db,
+		Camera: func(id string) *devices.Camera {
+			if id == "cam" && !p.gone.Load() {
+				return p.thing
+			}
+			return nil
+		},
+		Open: func(devices.Camera) (head, error) { return p.dome, nil },
+		Replaced: func(_ context.Context, camera, preset string) {
+			p.replaced = append(p.replaced, camera+" "+preset)
+		},
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(p.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	p.end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			p.t.Error(err)
+		}
+	})
+	synctest.Wait()
 }
 
 func (p *place) want(told ...string) {
@@ -259,14 +288,20 @@ func TestPatrolsEndWhereNothingFollows(t *testing.T) {
 	inRoom(t, func(p *place) {
 		p.good(p.Patrol(p.t.Context(), "cam", wang, "夜巡"))
 		p.dome.set(func(d *dome) { d.broken = true })
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Minute)
 		p.dome.set(func(d *dome) { d.broken = false })
+		time.Sleep(10 * time.Second)
+		p.want("0s go 1", "30m0s go 1", "30m10s go 2") // it was without power
+		p.dome.set(func(d *dome) { d.broken = true })
+		time.Sleep(2 * time.Hour)
+		p.dome.set(func(d *dome) { d.broken = false })
+		time.Sleep(time.Hour)
 		st, err := p.State(p.t.Context(), "cam")
 		p.good(err)
 		if st.Patrol != "" {
 			p.t.Errorf("%+v", st)
 		}
-		p.want("0s go 1")
+		p.want("0s go 1", "30m0s go 1", "30m10s go 2")
 	})
 }
 
@@ -275,13 +310,17 @@ func TestChangedCamerasAreOpenedAnew(t *testing.T) {
 	inRoom(t, func(p *place) {
 		p.good(p.Move(p.t.Context(), "cam", wang, onvif.Vector{Pan: 1}))
 		old := p.dome
+		renamed := *p.thing
+		renamed.Version, renamed.Name = renamed.Version+1, "新名"
+		p.thing = &renamed
+		p.good(p.Move(p.t.Context(), "cam", wang, onvif.Vector{Pan: 1})) // as before
 		fresh := *p.thing
-		fresh.Version++
+		fresh.Version, fresh.Password = fresh.Version+1, "new"
 		p.thing, p.dome = &fresh, &dome{began: old.began}
 		p.good(p.GoTo(p.t.Context(), "cam", wang, "2"))
 		p.want("0s go 2")
 		p.dome, old = old, p.dome
-		p.want("0s move", "0s stop")
+		p.want("0s move", "0s move", "0s stop")
 		if !p.dome.closed || old.closed {
 			p.t.Error("the wrong one is closed")
 		}

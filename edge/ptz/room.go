@@ -11,8 +11,23 @@
 // taken it.
 //
 // A patrol goes from preset to preset and stays at each for its dwell. It runs
-// here, not in the camera, ends with any movement by hand, and does not outlive
-// the gateway's process.
+// here, not in the camera, and ends with any movement by hand. It follows what is
+// registered, passes over presets that the camera refuses, waits up to an hour for a
+// camera that does not answer, and goes on after a restart of the gateway.
+//
+// # Where a camera looks
+//
+// Who judges a camera's picture must know where it was turned: its [Stance] is the preset
+// that it was sent to last, home before the first movement, or astray after one by hand.
+// Before a movement is sent it is astray already, so that a crash never leaves a place
+// where the camera is not. What is turned by others than the gateway is not known here.
+//
+// # Table ptz_stances, version 1
+//
+// One row for each camera that was ever steered: place is the token of a preset, empty for
+// home and astray; astray is 1 for that; since_ms is when that began, Unix milliseconds;
+// patrol is the name of the one under way, empty for none, and who and who_name are the id
+// and the name of who has begun it.
 package ptz
 
 import (
@@ -26,6 +41,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/registry"
+	"offsite/devices/state"
 	"offsite/streams/onvif"
 )
 
@@ -48,14 +64,24 @@ var _ head = (*onvif.Client)(nil)
 type Config struct {
 	Camera func(id string) *devices.Camera // nil where there is none
 	Open   func(devices.Camera) (head, error)
+	DB     *state.DB
 	Hold   time.Duration // that a camera stays with who moved it last; 10 s
+	Settle time.Duration // after a movement was sent, until the camera counts as resting; 15 s
 	Renew  time.Duration // within which a movement is renewed, or ends; 1.5 s
-	Log    *slog.Logger
+	// Replaced is called when a preset is another view from now on, or none; nil: nobody is told.
+	Replaced func(ctx context.Context, camera, preset string)
+	Log      *slog.Logger
 }
 
 func (c *Config) setDefaults() {
 	if c.Hold <= 0 {
 		c.Hold = 10 * time.Second
+	}
+	if c.Settle <= 0 {
+		c.Settle = 15 * time.Second
+	}
+	if c.Replaced == nil {
+		c.Replaced = func(context.Context, string, string) {}
 	}
 	if c.Renew <= 0 {
 		c.Renew = 1500 * time.Millisecond
@@ -66,9 +92,9 @@ func (c *Config) setDefaults() {
 }
 
 // By opens the cameras of a registry by ONVIF.
-func By(reg *registry.Registry, cfg onvif.Config, log *slog.Logger) Config {
+func By(db *state.DB, reg *registry.Registry, cfg onvif.Config, log *slog.Logger) Config {
 	return Config{
-		Camera: func(id string) *devices.Camera { return reg.Snapshot().Cameras[id] },
+		DB: db, Camera: func(id string) *devices.Camera { return reg.Snapshot().Cameras[id] },
 		Open: func(c devices.Camera) (head, error) {
 			return onvif.Open(onvif.Access{URL: c.ONVIF, Username: c.Username, Password: c.Password, Fingerprint: c.Fingerprint}, cfg)
 		},
@@ -97,23 +123,42 @@ type Room struct {
 	cfg  Config
 	work chan func(context.Context) // for Run's goroutines
 
-	mu   sync.Mutex
-	list map[string]*camera
+	began time.Time
+
+	writing sync.Mutex // held over a change of the table and of stances; taken before mu
+	mu      sync.Mutex
+	list    map[string]*camera
+	stances map[string]standing // of every camera that was ever steered
+	patrols map[string]*patrol  // under way
 }
 
-// New gives a Room that steers while it runs.
-func New(cfg Config) *Room {
+// Open gives a Room that steers while it runs.
+func Open(ctx context.Context, cfg Config) (*Room, error) {
 	cfg.setDefaults()
-	return &Room{cfg: cfg, work: make(chan func(context.Context)), list: map[string]*camera{}}
+	r := &Room{
+		cfg: cfg, work: make(chan func(context.Context)), began: time.Now(),
+		list: map[string]*camera{}, stances: map[string]standing{}, patrols: map[string]*patrol{},
+	}
+	return r, r.openStances(ctx)
+}
+
+// control is what of a camera's entry it is steered by.
+type control struct {
+	onvif, source, username string
+	password                devices.Secret
+	fingerprint             string
+}
+
+func controlOf(c *devices.Camera) control {
+	return control{c.ONVIF, c.Source, c.Username, c.Password, c.Fingerprint}
 }
 
 // camera is one that was steered. Its turn is taken before the room's lock.
 type camera struct {
-	id      string
-	version int64 // of its entry
-	source  string
-	head    head
-	turn    chan struct{} // has room for one: who speaks with it
+	id   string
+	by   control
+	head head
+	turn chan struct{} // has room for one: who speaks with it
 
 	profile string // asked for once; the turn's
 
@@ -122,20 +167,23 @@ type camera struct {
 	held   time.Time // when the hold began
 	moving bool      // from before a movement is sent until a stop is taken
 	renew  *time.Timer
-	patrol *patrol
 }
 
 // Run owns the watchdogs and patrols until ctx ends, and then stops every camera
-// that moves.
+// that moves. It takes up the patrols that were under way when it ended.
 func (r *Room) Run(ctx context.Context) error {
 	g, running := errgroup.WithContext(ctx)
+	do := func(task func(context.Context)) {
+		g.Go(func() error {
+			task(running)
+			return nil
+		})
+	}
+	r.resume(do)
 	for {
 		select {
 		case task := <-r.work:
-			g.Go(func() error {
-				task(running)
-				return nil
-			})
+			do(task)
 		case <-ctx.Done():
 			_ = g.Wait()
 			r.leave(context.WithoutCancel(ctx))
@@ -200,17 +248,17 @@ func (r *Room) of(ctx context.Context, id string) (*camera, error) {
 	r.mu.Lock()
 	c := r.list[id]
 	r.mu.Unlock()
-	if c != nil && c.version == thing.Version {
+	if c != nil && c.by == controlOf(thing) {
 		return c, nil
 	}
 	h, err := r.cfg.Open(*thing)
 	if err != nil {
 		return nil, err
 	}
-	fresh := &camera{id: id, version: thing.Version, source: thing.Source, head: h, turn: make(chan struct{}, 1)}
+	fresh := &camera{id: id, by: controlOf(thing), head: h, turn: make(chan struct{}, 1)}
 	r.mu.Lock()
 	before := r.list[id]
-	if before != nil && before.version == thing.Version { // somebody else was faster
+	if before != nil && before.by == fresh.by { // somebody else was faster
 		r.mu.Unlock()
 		h.Close()
 		return before, nil
@@ -218,7 +266,6 @@ func (r *Room) of(ctx context.Context, id string) (*camera, error) {
 	r.list[id] = fresh
 	if before != nil {
 		fresh.holder, fresh.held = before.holder, before.held
-		before.patrol.end()
 	}
 	r.mu.Unlock()
 	if before != nil {
@@ -237,7 +284,7 @@ func (c *camera) speak(ctx context.Context, do func(profile string) error) error
 		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "ptz_busy", ZH: "摄像机正忙，请稍后再试", EN: "the camera is busy; try again"}
 	}
 	if c.profile == "" {
-		profile, err := c.head.Steer(ctx, c.source)
+		profile, err := c.head.Steer(ctx, c.by.source)
 		if err != nil {
 			return fmt.Errorf("camera %s: %w", c.id, err)
 		}

@@ -57,6 +57,16 @@ func TestReferences(t *testing.T) {
 		{"what was learnt before is late", func(r *References, _ *state.DB) error {
 			return r.Follow(t.Context(), Reference{Camera: "eye", MadeAt: noon, Edges: []byte("winter")})
 		}, []string{"set set li"}, noon.Add(time.Hour)},
+		{"a preset is learnt", func(r *References, _ *state.DB) error {
+			return r.Learn(t.Context(), Reference{Camera: "eye", Place: "3", MadeAt: noon, Edges: []byte("edges"), Still: []byte("gate")})
+		}, []string{"set set li", "3: gate edges"}, noon.Add(time.Hour)},
+		{"a person sets that of the preset", func(r *References, db *state.DB) error {
+			return db.Update(t.Context(), func(tx *sql.Tx) error {
+				_, err := r.Set(t.Context(), tx, Reference{Camera: "eye", Place: "3", MadeAt: noon.Add(2 * time.Hour), SetBy: "li", Edges: []byte("edges"), Still: []byte("other")})
+				return err
+			})
+		}, []string{"set set li", "3: other edges li"}, noon.Add(2 * time.Hour)},
+		{"the preset is another view", func(r *References, _ *state.DB) error { return r.Void(t.Context(), "eye", "3") }, []string{"set set li"}, noon.Add(time.Hour)},
 		{"it is forgotten", func(r *References, _ *state.DB) error { return r.Forget(t.Context(), "eye") }, nil, time.Time{}},
 	}
 	for _, step := range steps {
@@ -71,11 +81,14 @@ func TestReferences(t *testing.T) {
 		var got []string
 		for _, ref := range list {
 			line := string(ref.Still) + " " + string(ref.Edges)
+			if ref.Place != "" {
+				line = ref.Place + ": " + line
+			}
 			if ref.SetBy != "" {
 				line += " " + ref.SetBy
 			}
 			got = append(got, line)
-			if still, err := r.Still(t.Context(), "eye", ref.Night); err != nil || still.SHA256 != ref.SHA256 || len(ref.SHA256) != 64 {
+			if still, err := r.Still(t.Context(), "eye", ref.Place, ref.Night); err != nil || still.SHA256 != ref.SHA256 || len(ref.SHA256) != 64 {
 				t.Error(step.name, err)
 			}
 		}
@@ -95,7 +108,7 @@ func TestReferences(t *testing.T) {
 func TestAStillThatIsDamagedIsNotShown(t *testing.T) {
 	r, db := open(t, t.TempDir())
 	defer func() { _ = db.Close() }()
-	if _, err := r.Still(t.Context(), "eye", false); !errors.Is(err, devices.ErrNotFound) {
+	if _, err := r.Still(t.Context(), "eye", "", false); !errors.Is(err, devices.ErrNotFound) {
 		t.Error(err)
 	}
 	if err := r.Learn(t.Context(), Reference{Camera: "eye", MadeAt: noon, Edges: []byte("edges"), Still: []byte("day")}); err != nil {
@@ -108,7 +121,7 @@ func TestAStillThatIsDamagedIsNotShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Still(t.Context(), "eye", false); !errors.Is(err, devices.ErrUnavailable) {
+	if _, err := r.Still(t.Context(), "eye", "", false); !errors.Is(err, devices.ErrUnavailable) {
 		t.Error(err)
 	}
 }

@@ -12,21 +12,24 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/audit"
+	"offsite/edge/ptz"
 	"offsite/edge/scenes"
 )
 
 // References are what cameras ought to show.
 //
 // SetReference makes what a camera shows now its reference and calls also in the same
-// transaction; ReferenceStill returns ErrNotFound where there is none.
+// transaction; ReferenceStill returns ErrNotFound where there is none. Stance tells where a
+// camera looks.
 type References interface {
 	References(ctx context.Context, camera string) ([]scenes.Reference, error)
-	ReferenceStill(ctx context.Context, camera string, night bool) (scenes.Reference, error)
+	ReferenceStill(ctx context.Context, camera, place string, night bool) (scenes.Reference, error)
+	Stance(camera string) ptz.Stance
 	SetReference(ctx context.Context, camera, who string, also func(ctx context.Context, tx *sql.Tx) error) (scenes.Reference, error)
 }
 
 func referenceBody(r *scenes.Reference) CameraReference {
-	return CameraReference{Night: r.Night, MadeAt: r.MadeAt, SetBy: r.SetBy, Sha256: r.SHA256}
+	return CameraReference{Place: r.Place, Night: r.Night, MadeAt: r.MadeAt, SetBy: r.SetBy, Sha256: r.SHA256}
 }
 
 func (a *API) listReferences(c echo.Context) error {
@@ -38,7 +41,7 @@ func (a *API) listReferences(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body := CameraReferenceList{Items: []CameraReference{}}
+	body := CameraReferenceList{Items: []CameraReference{}, Stance: a.References.Stance(t.Key())}
 	for i := range list {
 		body.Items = append(body.Items, referenceBody(&list[i]))
 	}
@@ -51,12 +54,12 @@ func (a *API) getReference(c echo.Context) error {
 		return err
 	}
 	q := query{c: c}
-	night := q.yes("night")
+	night, place := q.yes("night"), q.text("place")
 	if err := q.ps.Err(); err != nil {
 		return err
 	}
 	ctx := c.Request().Context()
-	ref, err := a.References.ReferenceStill(ctx, t.Key(), night)
+	ref, err := a.References.ReferenceStill(ctx, t.Key(), place, night)
 	if err != nil {
 		return err
 	}

@@ -519,6 +519,9 @@ type CameraReference struct {
 	// Night Of the night: a picture without colours
 	Night bool `json:"night"`
 
+	// Place Token of the preset that it is of; empty: home
+	Place string `json:"place"`
+
 	// SetBy Id of who has set it; empty: it was learnt
 	SetBy string `json:"set_by"`
 
@@ -529,6 +532,9 @@ type CameraReference struct {
 // CameraReferenceList defines model for CameraReferenceList.
 type CameraReferenceList struct {
 	Items []CameraReference `json:"items"`
+
+	// Stance Where a camera looks, as far as the gateway has turned it
+	Stance CameraStance `json:"stance"`
 }
 
 // CameraSearch defines model for CameraSearch.
@@ -539,6 +545,9 @@ type CameraSearch struct {
 	// Interfaces Network cards to look by, by name; absent: all
 	Interfaces []string `json:"interfaces,omitempty,omitzero"`
 }
+
+// CameraStance Where a camera looks, as far as the gateway has turned it
+type CameraStance = ptz.Stance
 
 // CameraStatus defines model for CameraStatus.
 type CameraStatus struct {
@@ -2021,6 +2030,9 @@ type ListRecordingsParams struct {
 
 // GetReferenceParams defines parameters for GetReference.
 type GetReferenceParams struct {
+	// Place Token of a preset; absent: home
+	Place string `form:"place,omitempty" json:"place,omitempty,omitzero"`
+
 	// Night That of the night (infrared); absent: of the day
 	Night bool `form:"night,omitempty" json:"night,omitempty,omitzero"`
 }

@@ -5,7 +5,8 @@
 // A picture is looked at as a [View] of 64 by 36 blocks, of which a [Watch] for each
 // camera judges brightness, structure and, against a reference, whether the structure
 // is still in its place. What a finding must hold for, and its thresholds, are
-// [Config]. Day and night (colour and infrared) have a reference each, and only the
+// [Config]. A camera that turns is told where it stands ([Watch.Stand]), and has references
+// for each place. Day and night (colour and infrared) have a reference each, and only the
 // strength of edges is compared, so that lamps, shadows and the switch to infrared do not
 // look like a turned camera.
 package scene

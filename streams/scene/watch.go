@@ -51,14 +51,13 @@ func (c *Config) setDefaults() {
 // leastTiles is how many textured tiles a reference needs to say anything.
 const leastTiles = 3
 
-// Watch judges the pictures of one camera. One goroutine may use it.
+// Watch judges the pictures of one camera, which may stand at several places. One
+// goroutine may use it.
 type Watch struct {
 	cfg Config
 
-	references [2]*edges // by day and by night
-	learning   *edges    // candidate for the reference of its mode
-	night      bool      // of the candidate
-	alike      int       // looks that fit the candidate
+	places map[string]*place // by name
+	here   *place            // where it stands; nil: at none of them
 
 	suspect Finding // what the last look found
 	since   time.Time
@@ -66,30 +65,75 @@ type Watch struct {
 	without int     // looks without it
 }
 
-// NewWatch gives a watch without a reference: it learns one.
-func NewWatch(cfg Config) *Watch {
-	cfg.setDefaults()
-	return &Watch{cfg: cfg}
+// place is what is known of one.
+type place struct {
+	references [2]*edges // by day and by night
+	learning   *edges    // candidate for the reference of its mode
+	night      bool      // of the candidate
+	alike      int       // looks that fit the candidate
 }
 
-// Restore makes what Reference gave once the reference of its mode, by day or by night.
-func (w *Watch) Restore(night bool, reference []byte) error {
+// Home is the place where a camera stands that does not turn.
+const Home = ""
+
+// NewWatch gives a watch of a camera at Home, without a reference: it learns one.
+func NewWatch(cfg Config) *Watch {
+	cfg.setDefaults()
+	w := &Watch{cfg: cfg, places: map[string]*place{}}
+	w.Stand(Home)
+	return w
+}
+
+// Stand says where the camera stands now. What it shows there is compared to the
+// references of that place, and learnt for it.
+func (w *Watch) Stand(at string) { w.here = w.at(at) }
+
+// Stray says that the camera was turned to no known place: until it stands somewhere
+// again nothing is learnt, and what takes a reference to judge, that it was moved or
+// covered, stays as it was found.
+func (w *Watch) Stray() { w.here = nil }
+
+func (w *Watch) at(name string) *place {
+	p := w.places[name]
+	if p == nil {
+		p = &place{}
+		w.places[name] = p
+	}
+	return p
+}
+
+// Restore makes what Reference gave once the reference of a place and a mode, by day or by
+// night.
+func (w *Watch) Restore(at string, night bool, reference []byte) error {
 	e, err := readEdges(reference)
 	if err != nil {
 		return err
 	}
-	w.references[mode(night)] = e
+	w.at(at).references[mode(night)] = e
 	return nil
+}
+
+// Forget forgets what a place looks like, which is to be learnt anew.
+func (w *Watch) Forget(at string) { *w.at(at) = place{} }
+
+// Fits says that v shows what the reference of a place does.
+func (w *Watch) Fits(at string, v View) bool {
+	p := w.places[at]
+	if p == nil || p.references[mode(v.Night())] == nil {
+		return false
+	}
+	elsewhere, faint, tiles := v.edges().compare(p.references[mode(v.Night())])
+	return tiles >= leastTiles && elsewhere < w.cfg.Turn/2 && faint < w.cfg.Faint
 }
 
 // Resume goes on with a finding that held before the watch was made.
 func (w *Watch) Resume(f Finding) { w.found = f }
 
-// Reference gives the reference of a mode, nil where there is none. It takes in slow
-// changes, so it is not the same at another time.
-func (w *Watch) Reference(night bool) []byte {
-	if e := w.references[mode(night)]; e != nil {
-		return e.write()
+// Reference gives the reference of a place and a mode, nil where there is none. It takes in
+// slow changes, so it is not the same at another time.
+func (w *Watch) Reference(at string, night bool) []byte {
+	if p := w.places[at]; p != nil && p.references[mode(night)] != nil {
+		return p.references[mode(night)].write()
 	}
 	return nil
 }
@@ -130,7 +174,10 @@ func (w *Watch) Look(at time.Time, v View, same bool) Finding {
 func (w *Watch) judge(v View, same bool) Finding {
 	mean, deviation := v.brightness()
 	e := v.edges()
-	reference := w.references[mode(v.Night())]
+	var reference *edges
+	if w.here != nil {
+		reference = w.here.references[mode(v.Night())]
+	}
 	var elsewhere, faint float64
 	tiles := 0
 	if reference != nil {
@@ -148,8 +195,11 @@ func (w *Watch) judge(v View, same bool) Finding {
 		return Moved
 	case reference == nil && w.found == Moved:
 		return Moved // what it shows now is no reference, although night has fallen
+	case w.here == nil && w.found == Covered:
+		return Covered
+	case w.here == nil:
 	case reference == nil:
-		w.learn(e, v.Night())
+		w.here.learn(e, v.Night(), &w.cfg)
 	case elsewhere < w.cfg.Turn/2:
 		follow(reference, e)
 	}
@@ -157,18 +207,18 @@ func (w *Watch) judge(v View, same bool) Finding {
 }
 
 // learn takes a reference once several looks in a row fit each other.
-func (w *Watch) learn(e *edges, night bool) {
-	if w.learning != nil && w.night == night {
-		if elsewhere, _, _ := e.compare(w.learning); elsewhere < w.cfg.Turn/2 {
-			w.alike++
-			follow(w.learning, e)
-			if w.alike >= w.cfg.Learn {
-				w.references[mode(night)], w.learning = w.learning, nil
+func (p *place) learn(e *edges, night bool, cfg *Config) {
+	if p.learning != nil && p.night == night {
+		if elsewhere, _, _ := e.compare(p.learning); elsewhere < cfg.Turn/2 {
+			p.alike++
+			follow(p.learning, e)
+			if p.alike >= cfg.Learn {
+				p.references[mode(night)], p.learning = p.learning, nil
 			}
 			return
 		}
 	}
-	w.learning, w.night, w.alike = e, night, 1
+	p.learning, p.night, p.alike = e, night, 1
 }
 
 // follow lets a reference take in slow changes: shadows, seasons, dust.

@@ -117,7 +117,7 @@ func TestFindings(t *testing.T) {
 func teach(t testing.TB, w *Watch, views ...View) {
 	t.Helper()
 	for _, v := range views {
-		if err := w.Restore(v.Night(), v.Reference()); err != nil {
+		if err := w.Restore(Home, v.Night(), v.Reference()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -149,7 +149,7 @@ func TestAFindingOutlivesTheWatch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := NewWatch(Config{})
 			if tt.reference {
-				if err := w.Restore(false, learnt.Reference(false)); err != nil {
+				if err := w.Restore(Home, false, learnt.Reference(Home, false)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -173,10 +173,10 @@ func TestReferenceOfNothing(t *testing.T) {
 	if flat.Reference() != nil {
 		t.Error("a cloth is no reference")
 	}
-	if NewWatch(Config{}).Reference(true) != nil {
+	if NewWatch(Config{}).Reference(Home, true) != nil {
 		t.Error("nothing was learnt")
 	}
-	if err := NewWatch(Config{}).Restore(false, []byte("half")); err == nil {
+	if err := NewWatch(Config{}).Restore(Home, false, []byte("half")); err == nil {
 		t.Error("half a reference was taken")
 	}
 }

@@ -1292,7 +1292,8 @@ export interface paths {
         };
         /**
          * What a camera ought to show, by which it is found out that it was moved
-         * @description One for the day and one for the night (infrared) at most. They are learnt from the first good pictures, unless a person sets one.
+         * @description One for the day and one for the night (infrared) at most, of home and of each preset that the gateway has turned it to. They are learnt from the first good pictures, unless a person
+         *     sets one. `stance` tells where it stands: while it `moves` nothing is judged of its picture, while it is `astray` not whether it was moved or covered.
          */
         get: operations["listReferences"];
         put?: never;
@@ -1314,7 +1315,7 @@ export interface paths {
         };
         /**
          * The picture of a reference
-         * @description 404, code `no_reference`, while the camera has none of this mode.
+         * @description 404, code `no_reference`, while the camera has none of this place and mode.
          */
         get: operations["getReference"];
         put?: never;
@@ -1338,8 +1339,9 @@ export interface paths {
         put?: never;
         /**
          * What the camera shows now is what it ought to show
-         * @description Takes the place of every reference of the camera; a fault `camera_moved` that stands ends when the next look finds the camera so. 409, code `nothing_to_recognise`, where the picture is
-         *     dark, covered or blank; 503 with the reason where there is none.
+         * @description Takes the place of every reference, by day and by night, of the preset that the camera stands at, or of home; where it was turned to by hand is home from then on. A fault `camera_moved`
+         *     that stands ends when the next look finds the camera so. 409, code `nothing_to_recognise`, where the picture is dark, covered or blank, and code `camera_moves` while the camera is turned
+         *     or has not come to rest; 503 with the reason where there is no picture.
          */
         post: operations["setReference"];
         delete?: never;
@@ -2235,6 +2237,8 @@ export interface components {
             /** @description Of the night: a picture without colours */
             night: boolean;
             /**
+            /** @description Token of the preset that it is of; empty: home */
+            place: string;
              * Format: date-time
              * @description When its picture was taken
              */
@@ -2247,7 +2251,22 @@ export interface components {
         CameraReferenceList: {
             items: components["schemas"]["CameraReference"][];
         };
+        /** @description Where a camera looks, as far as the gateway has turned it */
+        CameraStance: {
+            /** @description Token of the preset that it was sent to last; empty: home, or astray */
+            place: string;
+            /** @description It was turned by hand, to no preset */
+            astray: boolean;
+            /** @description It is being turned, or has not come to rest yet */
+            moves: boolean;
+            /**
+             * Format: date-time
+             * @description Its last movement; absent: it was never turned
+             */
+            since?: string;
+        };
         PTZState: {
+            stance: components["schemas"]["CameraStance"];
             moving: boolean;
             /** @description Who moved it last; absent when it is free */
             holder?: {
@@ -6513,7 +6532,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description They, that of the day first */
+            /** @description They, those of home first, and of each place that of the day */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6541,6 +6560,8 @@ export interface operations {
         responses: {
             /** @description JPEG, 640 pixels wide at most */
             200: {
+                /** @description Token of a preset; absent: home */
+                place?: string;
                 headers: {
                     /** @description Hash of the picture */
                     ETag?: string;
