@@ -3,13 +3,12 @@ package edge
 import (
 	"context"
 	"database/sql"
-	"io"
+	"fmt"
 	"time"
 
 	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/edge/dispatch"
-	"offsite/edge/evidence"
 	"offsite/edge/ptz"
 	"offsite/edge/recordings"
 	"offsite/streams/onvif"
@@ -47,8 +46,8 @@ func (s platformSite) recordingArgs(ctx context.Context, c dispatch.Command) (di
 	return args, err
 }
 
-// exportRecording takes a clip out, to be put as a blob. Whoever wants more than
-// a file of the vault holds asks for it in parts.
+// exportRecording takes a clip out, to be put as a blob. It is sent from the
+// recording itself, which is held meanwhile.
 func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
 	args, err := s.recordingArgs(ctx, c)
 	if err != nil {
@@ -58,8 +57,9 @@ func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	if clip.Size > evidence.LargestFile {
-		return dispatch.Result{}, devices.Invalid("to", "clip_too_large", "录像超过 64 MiB，请分段导出", "the clip has more than 64 MiB; export it in parts")
+	if most := s.cfg.Platform.Export; clip.Size > int64(most) {
+		return dispatch.Result{}, devices.Invalid("to", "clip_too_large", fmt.Sprintf("录像有 %d MiB，超过上限 %d MiB，请分段导出", clip.Size>>20, most>>20),
+			fmt.Sprintf("the clip has %d MiB, more than the %d that are allowed; export it in parts", clip.Size>>20, most>>20))
 	}
 	out, err := s.Recordings.Export(ctx, args.Camera, args.From.Time, args.To.Time, func(ctx context.Context, tx *sql.Tx, e recordings.Export) error {
 		return s.Audit.Append(ctx, tx, audit.Entry{
@@ -70,33 +70,19 @@ func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	sha, err := s.keepClip(out)
-	if err != nil {
-		return dispatch.Result{}, err
-	}
 	return given(dispatch.RecordingExport{
-		Camera: args.Camera, From: dispatch.At(out.From), To: dispatch.At(out.To), SHA256: sha, MediaType: "video/mp4", Bytes: out.Size,
-	}, sha)
+		Camera: args.Camera, From: dispatch.At(out.From), To: dispatch.At(out.To), SHA256: out.SHA256, MediaType: "video/mp4", Bytes: out.Size,
+	}, out.SHA256)
 }
 
-// keepClip puts a clip where blobs are sent from, with the bytes that the trail
-// has the hash of.
-func (s platformSite) keepClip(out recordings.Export) (string, error) {
-	in := out.Open()
-	defer func() { _ = in.Close() }() // only read
-	file, err := s.Vault.Create()
+// exported opens a clip that was taken out. It is sent with what the streams leave
+// of the upload.
+func (s platformSite) exported(sha string) (dispatch.Blob, error) {
+	clip, err := s.Recordings.Exported(context.Background(), sha)
 	if err != nil {
-		return "", err
+		return dispatch.Blob{}, err
 	}
-	defer file.Abort()
-	if _, err := io.Copy(file, in); err != nil {
-		return "", err
-	}
-	sha, _, err := file.Commit()
-	if err == nil && sha != out.SHA256 {
-		err = &devices.Problem{Kind: devices.ErrUnavailable, Code: "clip_changed", ZH: "录像在导出时已改变，请重新导出", EN: "the recording changed while it was taken out; export it again"}
-	}
-	return sha, err
+	return dispatch.Blob{ReadCloser: clip.Open(), Size: clip.Size, MediaType: "video/mp4", Slow: s.relay.Spare}, nil
 }
 
 // steering is what moves cameras; see edge/ptz.

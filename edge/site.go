@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -265,9 +266,12 @@ func (b *Box) Last(ctx context.Context, point string) (devices.Reading, error) {
 	return devices.Reading{Site: site, Point: point, At: sample.At, Value: sample.Value, Quality: sample.Quality}, nil
 }
 
-// Blob opens a file of the vault to be sent.
+// Blob opens a file of the vault, or a recording that was taken out, to be sent.
 func (s platformSite) Blob(sha string) (dispatch.Blob, error) {
 	file, err := s.Vault.Open(sha)
+	if errors.Is(err, devices.ErrNotFound) {
+		return s.exported(sha)
+	}
 	if err != nil {
 		return dispatch.Blob{}, err
 	}

@@ -124,7 +124,11 @@ func (c *Client) request(ctx context.Context, id *identity, key *Key, k call, bl
 	u := *id.Platform
 	u.Path, u.RawPath = path.Join("/", u.Path, k.path), ""
 	u.RawQuery = k.query
-	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), blob)
+	var body io.Reader = blob
+	if blob.Slow != nil {
+		body = blob.Slow(blob.ReadCloser)
+	}
+	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), body)
 	if err != nil {
 		return nil, err
 	}

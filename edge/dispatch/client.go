@@ -33,6 +33,7 @@ type Client struct {
 	wakeResources chan struct{}
 	wakeReadings  chan struct{}
 	wakeResults   chan struct{}
+	wakeFiles     chan struct{} // results that have files
 
 	ledger   ledger
 	refusals refusals
@@ -59,7 +60,7 @@ func Open(ctx context.Context, db *state.DB, cfg Config) (*Client, error) {
 
 		refusals: refusals{limit: rate.NewLimiter(1, 30)},
 	}
-	for _, wake := range []*chan struct{}{&c.wakeIdentity, &c.wakeHeartbeat, &c.wakeResources, &c.wakeReadings, &c.wakeResults} {
+	for _, wake := range []*chan struct{}{&c.wakeIdentity, &c.wakeHeartbeat, &c.wakeResources, &c.wakeReadings, &c.wakeResults, &c.wakeFiles} {
 		*wake = make(chan struct{}, 1)
 	}
 	if err := c.loadIdentity(ctx); err != nil {

@@ -42,12 +42,6 @@ func (l *ledger) enter(id string) bool {
 	return true
 }
 
-func (l *ledger) has(id string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.running[id]
-}
-
 func (l *ledger) leave(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +84,7 @@ func (c *Client) handle(ctx context.Context, site Site, from string, r Request, 
 	if !c.ledger.enter(cmd.ID) {
 		return errRunning
 	}
-	defer poke(c.wakeResults)
+	defer c.answered()
 	defer c.ledger.leave(cmd.ID)
 	result, known, err := c.known(ctx, cmd.ID, hashOf(body))
 	if err != nil {

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -386,4 +388,46 @@ func FuzzReceive(f *testing.F) {
 			t.Fatalf("forged: %q %q", auth, body)
 		}
 	})
+}
+
+// TestALongFileHoldsUpNoOtherResult has results with files and without overtake
+// one whose file takes its time.
+func TestALongFileHoldsUpNoOtherResult(t *testing.T) {
+	p, g, s := enrolled(t, platformtest.Config{})
+	film, gate := bytes.Repeat([]byte("film"), 100_000), make(chan struct{})
+	sum := hashOf(film)
+	s.blobs[sum], s.slow = film, map[string]chan struct{}{sum: gate}
+	usual, now := newSite(), dispatch.At(time.Now())
+	s.execute = func(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+		if c.Type != dispatch.CommandTypeRecordingExport {
+			s.mu.Lock()
+			s.blobs[hashOf(picture)] = picture
+			s.mu.Unlock()
+			return usual.Execute(ctx, c)
+		}
+		data, err := json.Marshal(dispatch.RecordingExport{Camera: "cam-1", From: now, To: now, SHA256: sum, MediaType: "video/mp4", Bytes: int64(len(film))})
+		return dispatch.Result{Data: data, Blobs: []string{sum}}, err
+	}
+	g.run(t, s)
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open) // before the run is ended
+	exported := make(chan error)
+	go func() {
+		_, err := p.Command(t.Context(), command(dispatch.CommandTypeRecordingExport, `{"camera":"cam-1","from":"2026-03-01T12:00:00+08:00","to":"2026-03-01T13:00:00+08:00"}`))
+		exported <- err
+	}()
+	eventually(t, "the export is carried out", func() bool { return s.count() == 1 })
+	for _, c := range []dispatch.Command{command(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`), command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)} {
+		if r, err := p.Command(within(t, 10*time.Second), c); err != nil || r.Status != dispatch.ResultStatusDone {
+			t.Fatalf("%s: %+v, %v", c.Type, r, err)
+		}
+	}
+	if p.Blob(sum) != nil {
+		t.Fatal("the file was not held up")
+	}
+	open()
+	if err := <-exported; err != nil || !bytes.Equal(p.Blob(sum), film) {
+		t.Errorf("exported: %v", err)
+	}
+	noViolations(t, p)
 }

@@ -133,7 +133,8 @@ type Site interface {
 type Blob struct {
 	io.ReadCloser
 	Size      int64
-	MediaType string // image/jpeg, video/mp4; empty means application/octet-stream
+	Slow      func(io.ReadCloser) io.ReadCloser // how it is sent where it must not hold others up; nil: as fast as it goes
+	MediaType string                            // image/jpeg, video/mp4; empty means application/octet-stream
 }
 
 // Entry is one audited act of the platform.

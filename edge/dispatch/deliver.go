@@ -141,22 +141,36 @@ func (c *Client) tellRefused(ctx context.Context, s SignedCommand, err error) {
 	}
 }
 
-// deliver sends results and acts that wait, oldest first.
-func (c *Client) deliver(ctx context.Context, site Site) Answer {
-	rows, err := c.store.unsent(ctx, 16)
+// answered has results sent.
+func (c *Client) answered() {
+	poke(c.wakeResults)
+	poke(c.wakeFiles)
+}
+
+// deliver sends results and acts that wait, oldest first: those that have files to
+// be put first, or those that have none.
+func (c *Client) deliver(ctx context.Context, site Site, files bool) Answer {
+	rows, err := c.store.unsent(ctx, files, 16)
 	if err != nil {
 		return local(err)
 	}
+	sent := 0
 	for _, r := range rows {
-		if c.ledger.has(r.ID) {
+		if !c.ledger.enter(r.ID) {
 			continue // being answered by another road; its end wakes us
 		}
-		if a := c.deliverOne(ctx, site, r); a.Class == Retry || a.Class == Pause {
+		if files && len(rows) > 1 {
+			poke(c.wakeFiles) // another one takes the next
+		}
+		a := c.deliverOne(ctx, site, r)
+		c.ledger.leave(r.ID)
+		if a.Class == Retry || a.Class == Pause {
 			return a
 		}
+		sent++
 	}
-	if len(rows) == 16 {
-		poke(c.wakeResults)
+	if sent > 0 {
+		c.answered()
 	}
 	return Answer{Class: Done}
 }

@@ -41,6 +41,7 @@ type site struct {
 	wake     chan struct{}
 	readings map[string]dispatch.Reading
 	blobs    map[string][]byte
+	slow     map[string]chan struct{} // blobs that are sent once it is closed
 	executed []string
 	execute  func(ctx context.Context, c dispatch.Command) (dispatch.Result, error)
 }
@@ -174,7 +175,22 @@ func (s *site) Blob(sum string) (dispatch.Blob, error) {
 	if !have {
 		return dispatch.Blob{}, errors.New("no such file")
 	}
-	return dispatch.Blob{ReadCloser: io.NopCloser(bytes.NewReader(b)), Size: int64(len(b)), MediaType: "image/jpeg"}, nil
+	blob := dispatch.Blob{ReadCloser: io.NopCloser(bytes.NewReader(b)), Size: int64(len(b)), MediaType: "image/jpeg"}
+	if gate := s.slow[sum]; gate != nil {
+		blob.Slow = func(in io.ReadCloser) io.ReadCloser { return gated{in, gate} }
+	}
+	return blob, nil
+}
+
+// gated gives nothing before its gate is open.
+type gated struct {
+	io.ReadCloser
+	gate <-chan struct{}
+}
+
+func (g gated) Read(b []byte) (int, error) {
+	<-g.gate
+	return g.ReadCloser.Read(b)
 }
 
 func (s *site) runs(id string) int {

@@ -11,8 +11,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// commandsMost is how many commands of the long poll are executed at a time.
-const commandsMost = 8
+const (
+	commandsMost = 8 // commands of the long poll that are executed at a time
+	filesAtOnce  = 3 // results with files that are sent at a time
+)
 
 var messageIDForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
@@ -38,7 +40,10 @@ func (c *Client) Run(ctx context.Context, site Site) error {
 	g.Go(func() error { return c.repeat(ctx, PartResources, c.wakeResources, c.resources(site)) })
 	g.Go(func() error { return c.relay(ctx, wake) })
 	g.Go(func() error { return c.repeat(ctx, PartReadings, c.wakeReadings, c.readings(site)) })
-	g.Go(func() error { return c.repeat(ctx, PartResults, c.wakeResults, c.results(site)) })
+	g.Go(func() error { return c.repeat(ctx, PartResults, c.wakeResults, c.results(site, false)) })
+	for range filesAtOnce {
+		g.Go(func() error { return c.repeat(ctx, PartResults, c.wakeFiles, c.results(site, true)) })
+	}
 	g.Go(func() error { return c.commands(ctx, site) })
 	return g.Wait()
 }
@@ -168,8 +173,10 @@ func (c *Client) heartbeat(ctx context.Context, h Heartbeat, started time.Time) 
 	return a
 }
 
-func (c *Client) results(site Site) step {
-	return func(ctx context.Context) (time.Duration, Answer) { return -1, c.deliver(ctx, site) }
+// results sends those with files or those without, so that a long recording holds
+// up nothing.
+func (c *Client) results(site Site, files bool) step {
+	return func(ctx context.Context) (time.Duration, Answer) { return -1, c.deliver(ctx, site, files) }
 }
 
 // commands polls and executes, several at a time.

@@ -247,20 +247,22 @@ func (s *store) mark(ctx context.Context, query, id string) error {
 	})
 }
 
-// unsent gives answered commands of which something is still to be sent.
-func (s *store) unsent(ctx context.Context, max int) ([]row, error) {
+// unsent gives answered commands of which something is still to be sent: those
+// whose result names files, or the others.
+func (s *store) unsent(ctx context.Context, files bool, max int) ([]row, error) {
 	return s.rows(ctx, `SELECT id, body_hash, result, result_sent, act, act_sent FROM dispatch_command
-		WHERE (result_sent = 0 OR act_sent = 0) AND result IS NOT NULL ORDER BY received_at LIMIT ?`, max)
+		WHERE (result_sent = 0 OR act_sent = 0) AND result IS NOT NULL
+		AND (result_sent = 0 AND coalesce(json_array_length(CAST(result AS TEXT), '$.blobs'), 0) > 0) = ? ORDER BY received_at LIMIT ?`, files, max)
 }
 
 // unanswered gives commands that were taken and have no result.
 func (s *store) unanswered(ctx context.Context) ([]row, error) {
 	return s.rows(ctx, `SELECT id, body_hash, result, result_sent, act, act_sent FROM dispatch_command
-		WHERE result_sent = 0 AND result IS NULL LIMIT ?`, 1000)
+		WHERE result_sent = 0 AND result IS NULL LIMIT 1000`)
 }
 
-func (s *store) rows(ctx context.Context, query string, max int) ([]row, error) {
-	rows, err := s.db.Read().QueryContext(ctx, query, max)
+func (s *store) rows(ctx context.Context, query string, args ...any) ([]row, error) {
+	rows, err := s.db.Read().QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

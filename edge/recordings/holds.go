@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"offsite/devices"
 	"offsite/streams/recording"
 )
 
@@ -139,8 +140,29 @@ func (r *Recordings) Export(ctx context.Context, camera string, from, to time.Ti
 	if e.SHA256, err = hashOf(ctx, clip); err != nil {
 		return Export{}, fmt.Errorf("export of %s: %w", camera, err)
 	}
-	h := hold{kind: holdExport, subject: e.ID, from: clip.From, to: clip.To, until: time.Now().Add(keepExports)}
+	h := hold{
+		kind: holdExport, subject: e.SHA256, from: clip.From.Truncate(time.Millisecond), to: clip.To.Truncate(time.Millisecond), until: time.Now().Add(keepExports),
+	}
 	return e, r.put(ctx, camera, h, func(ctx context.Context, tx *sql.Tx) error { return write(ctx, tx, e) })
+}
+
+// Exported lays out again what was exported, by its hash, while it is held. It
+// returns ErrNotFound for what was not; its bytes are not looked at.
+func (r *Recordings) Exported(ctx context.Context, sha256 string) (*recording.Clip, error) {
+	r.mu.Lock()
+	var camera string
+	var found hold
+	for of, list := range r.holds {
+		if i := slices.IndexFunc(list, func(h hold) bool { return h.kind == holdExport && h.subject == sha256 }); i >= 0 {
+			camera, found = of, list[i]
+		}
+	}
+	r.mu.Unlock()
+	if camera == "" {
+		return nil, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_export", Field: "sha256", ZH: "没有该哈希的导出录像", EN: "no export has this hash"}
+	}
+	// The hold begins up to a millisecond before the clip's key frame.
+	return r.Clip(ctx, camera, found.from.Add(time.Millisecond), found.to)
 }
 
 // hashOf reads a clip through.

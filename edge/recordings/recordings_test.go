@@ -364,6 +364,16 @@ func TestExportIsHashedHeldAndWrittenIntoTheTrail(t *testing.T) {
 		if err != nil || sum != e.SHA256 {
 			t.Errorf("%s is not %s: %v", sum, e.SHA256, err)
 		}
+		if err := r.openHolds(t.Context()); err != nil { // as a start does
+			t.Fatal(err)
+		}
+		taken, err := r.Exported(t.Context(), e.SHA256)
+		if err != nil || taken.Tag != e.Tag {
+			t.Errorf("taken out again: %v", err)
+		}
+		if _, err := r.Exported(t.Context(), strings.Repeat("0", 64)); !errors.Is(err, devices.ErrNotFound) {
+			t.Errorf("what was never exported: %v", err)
+		}
 		in := again.Open()
 		defer in.Close()
 		var b strings.Builder

@@ -1,7 +1,7 @@
 -- +goose Up
 CREATE TABLE recording_holds (
 	kind     TEXT    NOT NULL, -- event, often or export
-	subject  TEXT    NOT NULL, -- id of the event or the export
+	subject  TEXT    NOT NULL, -- id of the event, SHA-256 of the export
 	camera   TEXT    NOT NULL,
 	from_ms  INTEGER NOT NULL, -- segments that reach into [from, to) are kept
 	to_ms    INTEGER NOT NULL,
