@@ -74,6 +74,7 @@ func TestEncryptedCameraThatIsNotOurs(t *testing.T) {
 }
 
 func TestStreamsOfACameraThatIsNotOurs(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ name, clip, codec string }{
 		{"mjpeg", "jpeg", "jpeg"},
 		{"h264 with B-frames", "h264b", "h264"},
@@ -107,6 +108,7 @@ func TestStreamsOfACameraThatIsNotOurs(t *testing.T) {
 }
 
 func TestSubStreamOfACameraThatIsNotOurs(t *testing.T) {
+	t.Parallel()
 	gst := startGstCamera(t, cameraClip(t, "h264", 10), "--sub", cameraClip(t, "h264sub", 10))
 	cam := gst.camera()
 	cam.SubURL = "rtsp://127.0.0.1:" + gst.port + "/sub"

@@ -6,9 +6,13 @@ import (
 	"offsite/deploy/chaos/trial"
 )
 
-func TestKillsLoseNothing(t *testing.T) { runTrial(t, trial.Config{Kills: 5}) }
+func TestKillsLoseNothing(t *testing.T) {
+	t.Parallel()
+	runTrial(t, trial.Config{Kills: 5})
+}
 
 func TestPowerCutsLoseNothing(t *testing.T) {
+	t.Parallel()
 	if err := trial.LoopMounts(t.TempDir()); err != nil {
 		t.Skipf("loop mounts are not allowed here: %v", err)
 	}

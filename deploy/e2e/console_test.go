@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +24,7 @@ import (
 // consoleModules is where the browser's driver lies, beside the console's own packages.
 const consoleModules = "../../gateway/console/web"
 
-// needBrowser finds node and Chromium and installs the pinned driver where it is absent.
+// needBrowser finds node and Chromium, and has the driver installed.
 func needBrowser(t *testing.T) (chromium string) {
 	t.Helper()
 	for _, tool := range []string{"node", "chromium", "mosquitto_pub"} {
@@ -34,16 +36,25 @@ func needBrowser(t *testing.T) (chromium string) {
 		}
 		t.Skipf("%s is absent: install it to test the console in a browser", tool)
 	}
-	if _, err := os.Stat(filepath.Join(consoleModules, "node_modules", "playwright-core")); err != nil {
-		cmd := exec.CommandContext(t.Context(), "npm", "ci", "--silent", "--no-progress")
-		cmd.Dir = consoleModules
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
+	if err := browserDriver(); err != nil {
+		t.Fatal(err)
 	}
 	chromium, _ = exec.LookPath("chromium")
 	return chromium
 }
+
+// browserDriver installs the pinned driver of browsers where it is absent, once for all tests.
+var browserDriver = sync.OnceValue(func() error {
+	if _, err := os.Stat(filepath.Join(consoleModules, "node_modules", "playwright-core")); err == nil {
+		return nil
+	}
+	cmd := exec.CommandContext(context.Background(), "npm", "ci", "--silent", "--no-progress")
+	cmd.Dir = consoleModules
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci: %w\n%s", err, out)
+	}
+	return nil
+})
 
 // demo is a running `offsite demo`, as its first line of output tells of it.
 type demo struct {
@@ -140,9 +151,35 @@ func browse(t *testing.T, script string, task map[string]any, report any) {
 	t.Logf("%s", out)
 }
 
-// TestConsole opens the demo's console in Chromium: what staff watch on a
-// screen, and what a field engineer does on a phone.
-func TestConsole(t *testing.T) {
+// TestInChromium tries in a browser what people see. Each test has a gateway of its
+// own and mostly waits, as for a phone's slow line, so that they run beside each
+// other; what measures time is no part of them.
+func TestInChromium(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"Console", testConsole},
+		{"FromTheLabel", testConsoleFromTheLabel},
+		{"Discover", testDiscoverOnAPhone},
+		{"Acts", testConsoleActs},
+		{"Wall", testWall},
+		{"Ladder", testPlayerLadder},
+		{"Recordings", testRecordings},
+		{"Measured", testConsoleMeasured},
+		{"WebRTC", testWebRTC},
+		{"CameraPlays", testCameraPlays},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.run(t)
+		})
+	}
+}
+
+// testConsole opens the demo's console: what staff watch on a screen, and what a
+// field engineer does on a phone.
+func testConsole(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	base, _, _ := strings.Cut(d.Console, "/#")

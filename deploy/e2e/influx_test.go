@@ -148,6 +148,7 @@ func influxCount(t *testing.T, server *influxtest.Server, where string) int {
 // that was acknowledged is there by the server's own query interface, once,
 // with its value and time.
 func TestInfluxAwayAndBack(t *testing.T) {
+	t.Parallel()
 	server := influxtest.Start(t, "offsite")
 	b := startInfluxBox(t, server.URL, "pm10", "pm25")
 	start := time.Now().Add(-time.Hour).Truncate(time.Second)
@@ -198,6 +199,7 @@ func TestInfluxAwayAndBack(t *testing.T) {
 // TestInfluxRefusesOneLine lets InfluxDB refuse a reading for the type of its
 // field. It becomes a loss that people can see; its neighbours are stored.
 func TestInfluxRefusesOneLine(t *testing.T) {
+	t.Parallel()
 	server := influxtest.Start(t, "offsite")
 	// Field types are those of a shard, which spans a week: this one is poisoned.
 	old := time.Now().Add(-60 * 24 * time.Hour).Truncate(time.Second)

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestPlayerLadderInChromium watches a camera of the demo where first WebRTC and
+// testPlayerLadder watches a camera of the demo where first WebRTC and
 // WebSockets are closed, and then HLS too.
-func TestPlayerLadderInChromium(t *testing.T) {
+func testPlayerLadder(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	base, _, _ := strings.Cut(d.Console, "/#")

