@@ -35,6 +35,8 @@ type Camera struct {
 	Outlets     []string `json:"outlets,omitempty"`     // ids of the outlets it watches
 	ONVIF       string   `json:"onvif,omitempty"`       // http(s) address of its ONVIF device service, at the host of URL; empty: it is not steered and tells no events
 	Source      string   `json:"source,omitempty"`      // its video source there, the channel of a recorder; empty: the first
+	ReplayURL   string   `json:"replay_url,omitempty"`  // of its recorder, with {from:FORM} and {to:FORM} for times; empty: as its ONVIF address tells, if it does
+	ReplayZone  string   `json:"replay_zone,omitempty"` // in which these times are written, such as +08:00; empty: UTC
 	Alerts      []string `json:"alerts,omitempty"`      // what it recognises that becomes an event, of AlertTypes
 	Patrols     []Patrol `json:"patrols,omitempty"`     // ways round its presets
 	Meta
@@ -119,6 +121,7 @@ func (c *Camera) Check() error {
 		ps.Add(CheckID(fmt.Sprintf("outlets[%d]", i), o))
 	}
 	c.checkControl(&ps)
+	c.checkReplay(&ps)
 	return ps.Err()
 }
 

@@ -1,0 +1,308 @@
+package recorders
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"offsite/devices"
+	"offsite/edge/yardtest"
+	"offsite/streams/onvif"
+	"offsite/streams/onvif/onviftest"
+	"offsite/streams/rtsp"
+	"offsite/streams/rtsp/rtsptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noon is from when on the recorder keeps something, and span until when.
+var (
+	noon = time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC)
+	span = [][2]time.Time{{noon, noon.Add(2 * time.Minute)}}
+)
+
+// yard is a recorder of one channel with the room that asks it.
+type yard struct {
+	*Recorders
+	tape   *rtsptest.Recorder
+	device *onviftest.Device
+	camera devices.Camera
+	dir    string
+}
+
+// open gives a recorder as tape plays it, and a camera that is its first channel.
+func open(t *testing.T, tape *rtsptest.Recorder, box onviftest.Config, change func(*Config)) *yard {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	at, done, err := tape.Serve(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	box.RTSP, _ = strconv.Atoi(u.Port())
+	box.Username, box.Password = "admin", "x"
+	box.Profiles = onviftest.Recorder(2)
+	if box.Recordings == nil {
+		box.Recordings = []onviftest.Recording{{Token: "Rec1", Source: "Channel1", Held: tape.Held, Replay: "/replay"}}
+	}
+	device, err := onviftest.Listen(box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- device.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done; <-ended })
+	y := &yard{tape: tape, device: device, dir: t.TempDir(), camera: devices.Camera{
+		ID: "ch1", Site: "s", Name: "通道 1", URL: at, ONVIF: device.URL(), Source: "Channel1", Username: "admin", Password: "x",
+	}}
+	cfg := Config{
+		Dir: filepath.Join(y.dir, "fetched"), Camera: func(id string) *devices.Camera {
+			if id != "ch1" {
+				return nil
+			}
+			return &y.camera
+		},
+		RTSP: rtsp.Config{Stall: time.Second}, Used: func() (float64, error) { return 0.5, nil },
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	y.Recorders, err = Open(t.Context(), yardtest.OpenDB(t, y.dir), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = y.Close() })
+	return y
+}
+
+func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
+
+func codeOf(err error) string {
+	var p *devices.Problem
+	if errors.As(err, &p) {
+		return p.Code
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// bytesOf reads a clip.
+func bytesOf(t *testing.T, c *Clip) []byte {
+	t.Helper()
+	in := c.Open()
+	defer func() { _ = in.Close() }()
+	data, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func (y *yard) plays() int { return strings.Count(strings.Join(y.tape.Asked(), "\n"), "PLAY") }
+
+func TestARecordersPastIsToldAndFetchedOnce(t *testing.T) {
+	t.Parallel()
+	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{Ahead: 90 * time.Second}, nil)
+	h, err := y.Holding(t.Context(), "ch1", at(-60), at(60))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]onvif.Stretch{{From: at(0), To: at(60)}}, h.Stretches); diff != "" || !h.Known || h.Host != "127.0.0.1" {
+		t.Errorf("%+v %s", h, diff)
+	}
+	if h.Offset == nil || (*h.Offset-90*time.Second).Abs() > time.Second {
+		t.Errorf("its clock is ahead by %v", h.Offset)
+	}
+	first, err := y.Clip(t.Context(), "ch1", at(10), at(20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !first.From.Equal(at(10)) || first.To.Sub(at(20)).Abs() > 67*time.Millisecond || !first.Stamped || first.Cut != nil || first.Offset == nil || first.Camera != "ch1" {
+		t.Errorf("%+v", first)
+	}
+	data := bytesOf(t, first)
+	if ffprobe, err := exec.LookPath("ffprobe"); err == nil {
+		cmd := exec.CommandContext(t.Context(), ffprobe, "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", "-")
+		cmd.Stdin = bytes.NewReader(data)
+		if out, err := cmd.CombinedOutput(); err != nil || strings.Trim(string(out), ",\n") != "150" {
+			t.Errorf("ffprobe: %v: %s", err, out)
+		}
+	}
+	part, err := y.Clip(t.Context(), "ch1", at(12), at(14))
+	if err != nil || !part.From.Equal(at(12)) {
+		t.Errorf("a part: %+v, %v", part, err)
+	}
+	again, err := y.Clip(t.Context(), "ch1", at(10), at(20))
+	if err != nil || !bytes.Equal(bytesOf(t, again), data) {
+		t.Errorf("again: %v", err)
+	}
+	if n := y.plays(); n != 1 {
+		t.Errorf("the recorder has played %d times", n)
+	}
+}
+
+func TestWhatComesToldIsTold(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		tape     *rtsptest.Recorder
+		box      onviftest.Config
+		camera   func(*devices.Camera)
+		from, to float64
+		code     string
+		cut      string
+		lasts    time.Duration
+	}{
+		{"nothing there", &rtsptest.Recorder{}, onviftest.Config{}, nil, 300, 310, rtsp.CodeReplayNothing, "", 0},
+		{"no recorder", &rtsptest.Recorder{}, onviftest.Config{}, func(c *devices.Camera) { c.ONVIF = "" }, 0, 10, "no_recorder", "", 0},
+		{"a channel that is not recorded", &rtsptest.Recorder{}, onviftest.Config{}, func(c *devices.Camera) { c.Source = "Channel2" }, 0, 10, "no_recorder", "", 0},
+		{"wrong password", &rtsptest.Recorder{}, onviftest.Config{}, func(c *devices.Camera) { c.Password = "y" }, 0, 10, onvif.CodePassword, "", 0},
+		{"wrong password by RTSP", &rtsptest.Recorder{User: "admin", Password: "z"}, onviftest.Config{}, nil, 0, 10, rtsp.CodePassword, "", 0},
+		{"it falls silent", &rtsptest.Recorder{Stall: 30}, onviftest.Config{}, nil, 0, 10, "", rtsp.CodeReplaySilent, 2 * time.Second},
+		{"it names another host", &rtsptest.Recorder{}, onviftest.Config{Foreign: "203.0.113.9"}, nil, 0, 10, "", "", 10 * time.Second},
+		{"too long", &rtsptest.Recorder{}, onviftest.Config{}, nil, 0, 700, "too_long", "", 0},
+		{"by its maker's address", &rtsptest.Recorder{Plain: true, Held: [][2]time.Time{{at(20), at(30)}}}, onviftest.Config{}, func(c *devices.Camera) {
+			c.ONVIF, c.ReplayURL, c.ReplayZone = "", c.URL+"?starttime={from:YYYYMMDDThhmmssZ}&endtime={to:YYYYMMDDThhmmssZ}", "+08:00"
+		}, 20, 30, "", "", 10 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if tt.tape.Held == nil {
+				tt.tape.Held = span
+			}
+			y := open(t, tt.tape, tt.box, nil)
+			if tt.camera != nil {
+				tt.camera(&y.camera)
+			}
+			clip, err := y.Clip(t.Context(), "ch1", at(tt.from), at(tt.to))
+			if codeOf(err) != tt.code {
+				t.Fatalf("%v, want %q", err, tt.code)
+			}
+			if err != nil {
+				return
+			}
+			cut := ""
+			if clip.Cut != nil {
+				cut = clip.Cut.Code
+			}
+			if cut != tt.cut || (clip.To.Sub(clip.From)-tt.lasts).Abs() > 70*time.Millisecond || clip.Stamped == tt.tape.Plain {
+				t.Errorf("cut %q, from %v to %v, stamped %v", cut, clip.From, clip.To, clip.Stamped)
+			}
+			if _, err := y.Clip(t.Context(), "ch1", at(tt.from), at(tt.to)); err != nil || y.plays() != 1 {
+				t.Errorf("again: %v, %d plays", err, y.plays())
+			}
+			if asked := strings.Join(y.tape.Asked(), "\n"); tt.tape.Plain && !strings.Contains(asked, "?starttime=20260301T120020Z&endtime=20260301T120030Z") {
+				t.Errorf("asked for %s", asked)
+			}
+		})
+	}
+}
+
+// TestAWrongPasswordIsNotTriedAgain counts what the recorder was asked for.
+func TestAWrongPasswordIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{}, nil)
+	y.camera.Password = "y"
+	for range 5 {
+		if _, err := y.Holding(t.Context(), "ch1", at(0), at(60)); codeOf(err) != onvif.CodePassword {
+			t.Fatal(err)
+		}
+	}
+	if n := y.device.Refused(); n > 2 {
+		t.Errorf("the recorder has refused the password %d times", n)
+	}
+	y.camera.Password, y.camera.Version = "x", 2 // a person has mended it
+	if _, err := y.Holding(t.Context(), "ch1", at(0), at(60)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestManyWhoAskForTheSameAreOneFetch(t *testing.T) {
+	t.Parallel()
+	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{}, nil)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := y.Clip(t.Context(), "ch1", at(30), at(50)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := y.plays(); n != 1 {
+		t.Errorf("%d plays", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := y.Clip(ctx, "ch1", at(60), at(70)); !errors.Is(err, context.Canceled) {
+		t.Errorf("who has left: %v", err)
+	}
+}
+
+func TestExportsStayAndTheRestGoes(t *testing.T) {
+	t.Parallel()
+	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{}, func(c *Config) { c.Total = 1 })
+	var told string
+	e, err := y.Export(t.Context(), "ch1", at(0), at(10), func(_ context.Context, _ *sql.Tx, e Export) error { told = e.SHA256; return nil })
+	if err != nil || told != e.SHA256 || len(told) != 64 {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	if _, err := y.Clip(t.Context(), "ch1", at(60), at(70)); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("no trail")
+	if _, err := y.Export(t.Context(), "ch1", at(80), at(90), func(context.Context, *sql.Tx, Export) error { return refused }); !errors.Is(err, refused) {
+		t.Errorf("not audited: %v", err)
+	}
+	if err := y.tidy(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(y.archive.Usage()); n != 1 {
+		t.Errorf("%d fetches are left, want the exported one", n)
+	}
+	// After a start it is what it was.
+	y.fetches = nil
+	if err := y.openFetches(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := y.Clip(t.Context(), "ch1", e.From, e.To)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum, err := hashOf(t.Context(), again); err != nil || sum != e.SHA256 || y.plays() != 3 {
+		t.Errorf("%s is not %s: %v, %d plays", sum, e.SHA256, err, y.plays())
+	}
+	if err := y.tidy(t.Context(), time.Now().Add(keepExports+time.Hour)); err != nil || len(y.archive.Usage()) != 0 {
+		t.Errorf("after 90 days %v is left: %v", y.archive.Usage(), err)
+	}
+}
+
+func TestNothingIsFetchedOntoAFullDisk(t *testing.T) {
+	t.Parallel()
+	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{}, func(c *Config) { c.Used = func() (float64, error) { return 0.95, nil } })
+	if _, err := y.Clip(t.Context(), "ch1", at(0), at(10)); codeOf(err) != "replay_disk_full" {
+		t.Error(err)
+	}
+	if n := len(y.tape.Asked()); n != 0 {
+		t.Errorf("the recorder was asked %d times", n)
+	}
+}
