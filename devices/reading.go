@@ -10,11 +10,29 @@ type Quality uint8
 const (
 	Good           Quality = 0  // as the instrument said it
 	UncertainRange Quality = 16 // outside the point's stated range
+	UncertainOver  Quality = 17 // beyond its range by the instrument's own word, mark T
 	BadClock       Quality = 64 // claimed a time beyond the clock tolerance; kept at its receipt time
-	BadDevice      Quality = 65 // the device itself marks it invalid
+	BadDevice      Quality = 65 // the device itself calls it invalid
 	BadMaintenance Quality = 66 // taken while somebody worked on the device or the point, mark M
 	BadCalibration Quality = 67 // taken while the instrument was calibrated, mark C
+	BadStopped     Quality = 68 // the source stood still, mark F
+	BadManual      Quality = 69 // entered by hand, mark S
+	BadFault       Quality = 70 // the instrument was out of order, mark D
+	BadLink        Quality = 71 // the data logger did not hear the instrument, mark B
 )
+
+// ofMarks gives the quality of a value with a data mark (数据标记 of HJ 212-2017,
+// Flag). History keeps qualities only, so that each mark but N has its own.
+var ofMarks = map[string]Quality{
+	"T": UncertainOver, "M": BadMaintenance, "C": BadCalibration, "F": BadStopped, "S": BadManual, "D": BadFault, "B": BadLink,
+}
+
+// QualityOf gives the quality of a value with a data mark. What no instrument
+// measured in its normal work is kept and not judged; beyond the measuring range
+// an exceedance may hide, so that it is. N, other marks, and none leave the value
+// good: a limit may exclude them by name, and a logger cannot hide a breach behind
+// a letter of its own.
+func QualityOf(mark string) Quality { return ofMarks[mark] }
 
 // Usable says whether the value may be judged and averaged.
 func (q Quality) Usable() bool { return q < 64 }
@@ -25,6 +43,8 @@ func (q Quality) String() string {
 		return "good"
 	case UncertainRange:
 		return "uncertain/range"
+	case UncertainOver:
+		return "uncertain/over"
 	case BadClock:
 		return "bad/clock"
 	case BadDevice:
@@ -33,22 +53,28 @@ func (q Quality) String() string {
 		return "bad/maintenance"
 	case BadCalibration:
 		return "bad/calibration"
+	case BadStopped:
+		return "bad/stopped"
+	case BadManual:
+		return "bad/manual"
+	case BadFault:
+		return "bad/fault"
+	case BadLink:
+		return "bad/link"
 	default:
 		return "bad"
 	}
 }
 
-// Mark is the data mark of HJ 212 that the quality stands for, where history
-// still knows it; else it is empty.
+// Mark is the data mark of HJ 212 that the quality stands for, the inverse of
+// QualityOf; empty where it stands for none.
 func (q Quality) Mark() string {
-	switch q {
-	case BadMaintenance:
-		return "M"
-	case BadCalibration:
-		return "C"
-	default:
-		return ""
+	for mark, of := range ofMarks {
+		if of == q {
+			return mark
+		}
 	}
+	return ""
 }
 
 // MarshalText writes the word.

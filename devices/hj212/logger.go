@@ -279,7 +279,7 @@ func (v *values) reading(s *spot, number float64, mark string, at time.Time) {
 	}
 	v.read = append(v.read, s.point)
 	v.out.readings = append(v.out.readings, devices.Reading{
-		Site: s.site, Point: s.point, Value: value, At: at.UTC(), Quality: wire.Judged(mark), Mark: mark,
+		Site: s.site, Point: s.point, Value: value, At: at.UTC(), Quality: devices.QualityOf(mark), Mark: mark,
 	})
 }
 
@@ -289,7 +289,7 @@ func (v *values) fault(point string, f wire.Field, mark string) {
 	field := strings.ToValidUTF8(f.Name[:min(len(f.Name), 64)], "?") // a logger may name it as it likes
 	problem := devices.Invalid(field, "bad_number",
 		"数采仪发送的 "+wire.Quote(f.Name)+" 不是数值："+wire.Quote(f.Value)+"；请检查数采仪的输出", "the logger sends "+wire.Quote(f.Value)+" for "+wire.Quote(f.Name)+", which is no number; check the logger's output")
-	if wire.Judged(mark) != devices.Good {
+	if devices.QualityOf(mark) != devices.Good {
 		problem = devices.Invalid(field, "no_value",
 			"数采仪没有给出 "+wire.Quote(f.Name)+" 的数值，数据标记为 "+mark+"；请检查仪表", "the logger gives no value for "+wire.Quote(f.Name)+", its mark is "+mark+"; check the instrument")
 	} else if v.out.problem == nil {

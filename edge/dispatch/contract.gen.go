@@ -134,8 +134,13 @@ const (
 	ReadingQualityBadCalibration ReadingQuality = "bad/calibration"
 	ReadingQualityBadClock       ReadingQuality = "bad/clock"
 	ReadingQualityBadDevice      ReadingQuality = "bad/device"
+	ReadingQualityBadFault       ReadingQuality = "bad/fault"
+	ReadingQualityBadLink        ReadingQuality = "bad/link"
 	ReadingQualityBadMaintenance ReadingQuality = "bad/maintenance"
+	ReadingQualityBadManual      ReadingQuality = "bad/manual"
+	ReadingQualityBadStopped     ReadingQuality = "bad/stopped"
 	ReadingQualityGood           ReadingQuality = "good"
+	ReadingQualityUncertainOver  ReadingQuality = "uncertain/over"
 	ReadingQualityUncertainRange ReadingQuality = "uncertain/range"
 )
 

@@ -1520,7 +1520,7 @@ type Role string
 type Sample struct {
 	At time.Time `json:"at"`
 
-	// Mark Data mark of HJ 212 where it was taken under maintenance (M) or calibration (C)
+	// Mark Data mark of HJ 212, none for N
 	Mark string `json:"mark,omitempty,omitzero"`
 
 	// Quality Values of quality bad are kept but neither judged nor averaged

@@ -3,8 +3,6 @@ package wire
 import (
 	_ "embed" // codes.tsv
 	"strings"
-
-	"offsite/devices"
 )
 
 //go:embed codes.tsv
@@ -32,34 +30,6 @@ func Canonical(code string) string {
 		return c
 	}
 	return code
-}
-
-// Judged gives the quality of a value with a data mark (数据标记 of HJ 212-2017;
-// Flag). What no instrument measured in its normal work is kept and not judged:
-//
-//	N normal                        good
-//	T beyond the measuring range    uncertain/range: an exceedance may hide behind it
-//	F source stopped                bad/device: what it reads is no emission
-//	M maintenance                   bad/maintenance: the sample is not the source's
-//	C calibration                   bad/calibration: likewise
-//	S entered by hand               bad/device: nobody measured it
-//	D fault, B no communication     bad/device: the value is not to be believed
-//
-// Other marks, and none, leave the value good: a limit may exclude them by name,
-// and a logger cannot hide a breach behind a letter of its own.
-func Judged(mark string) devices.Quality {
-	switch mark {
-	case "T":
-		return devices.UncertainRange
-	case "M":
-		return devices.BadMaintenance
-	case "C":
-		return devices.BadCalibration
-	case "F", "S", "D", "B":
-		return devices.BadDevice
-	default:
-		return devices.Good
-	}
 }
 
 // Mark gives a data mark as it is kept: a short text in capitals.

@@ -3280,7 +3280,7 @@ export interface components {
          * @description Values of quality bad are kept but neither judged nor averaged
          * @enum {string}
          */
-        Quality: "good" | "uncertain/range" | "bad/clock" | "bad/device" | "bad/maintenance" | "bad/calibration" | "bad";
+        Quality: "good" | "uncertain/range" | "uncertain/over" | "bad/clock" | "bad/device" | "bad/maintenance" | "bad/calibration" | "bad/stopped" | "bad/manual" | "bad/fault" | "bad/link" | "bad";
         LastValue: {
             point: string;
             site: string;
@@ -3311,7 +3311,7 @@ export interface components {
             /** Format: double */
             value: number;
             quality: components["schemas"]["Quality"];
-            /** @description Data mark of HJ 212 where it was taken under maintenance (M) or calibration (C) */
+            /** @description Data mark of HJ 212, none for N */
             mark?: string;
         };
         /** @description Holds what `fn` asked for, besides start and count */
