@@ -259,12 +259,19 @@ func (f *Feeds) Status() []Status {
 // Take takes a still by the ladder of streams/snapshot. Its error is a Problem
 // that says why there is no picture.
 func (f *Feeds) Take(ctx context.Context, id string) (streams.Still, error) {
-	return f.TakeSized(ctx, id, 0)
+	return f.taken(ctx, id, f.cfg.Taker.Take)
 }
 
 // TakeSized is Take for a screen: a still at least width pixels wide where the
-// camera's is, and not much wider; zero is the whole still.
+// camera's is, and not much wider; zero is the whole still. What a still address
+// gave serves all screens for a while.
 func (f *Feeds) TakeSized(ctx context.Context, id string, width int) (streams.Still, error) {
+	return f.taken(ctx, id, func(ctx context.Context, thing devices.Camera, feed *streams.Feed) (streams.Still, error) {
+		return f.cfg.Taker.TakeSized(ctx, thing, feed, width)
+	})
+}
+
+func (f *Feeds) taken(ctx context.Context, id string, take func(context.Context, devices.Camera, *streams.Feed) (streams.Still, error)) (streams.Still, error) {
 	cam, err := f.of(id)
 	if err != nil {
 		return streams.Still{}, err
@@ -276,14 +283,14 @@ func (f *Feeds) TakeSized(ctx context.Context, id string, width int) (streams.St
 		defer cam.feed.Hold()()
 		await(ctx, cam.feed)
 	}
-	still, err := f.cfg.Taker.TakeSized(ctx, thing, cam.feed, width)
+	still, err := take(ctx, thing, cam.feed)
 	if err != nil {
 		return streams.Still{}, fmt.Errorf("camera %s: %w", id, err)
 	}
 	return still, nil
 }
 
-// Decoder gives the rung of streams/snapshot that decodes key frames now, and why
+// Decoder gives the rung of streams/snapshot that decodes H.264 and H.265 now, and why
 // it is not a higher one.
 func (f *Feeds) Decoder() (step string, why error) { return f.cfg.Taker.Rung() }
 

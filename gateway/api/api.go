@@ -53,6 +53,7 @@ type API struct {
 	tables  chan struct{} // the same for imports
 
 	clips     *clips
+	openings  *openings
 	playbacks *playbacks
 	viewings  *viewings // by WebRTC
 	views     *viewings // by WebSocket
@@ -65,7 +66,7 @@ func New(b Backend, log *slog.Logger) *API {
 	}
 	return &API{
 		Backend: b, log: log, opened: time.Now().UTC(), probing: make(chan struct{}, probesAtAll), tables: make(chan struct{}, importsAtAll),
-		clips: newClips(), playbacks: newPlaybacks(), viewings: newViewings(), views: newViewings(),
+		clips: newClips(), openings: newOpenings(), playbacks: newPlaybacks(), viewings: newViewings(), views: newViewings(),
 	}
 }
 

@@ -178,7 +178,7 @@ type Condition interface {
 	Notices() []Notice                                    // that hold now
 	Losses(ctx context.Context, most int) ([]Loss, error) // newest first
 	Ready(ctx context.Context) error                      // what keeps the gateway from recording, all at once
-	Decoder() (step string, why error)                    // rung of streams/snapshot that decodes key frames, why it is no higher one
+	Decoder() (step string, why error)                    // rung of streams/snapshot that decodes video, why it is no higher one
 }
 
 // Platform is the client of the supervision platform.

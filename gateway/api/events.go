@@ -1,11 +1,8 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -229,36 +226,4 @@ func extension(contentType string) string {
 	default:
 		return ".bin"
 	}
-}
-
-func (a *API) getStill(c echo.Context) error {
-	t, err := a.thing(c, devices.KindCamera)
-	if err != nil {
-		return err
-	}
-	q := query{c: c}
-	width := q.number("width", 0, 8192)
-	if err := q.ps.Err(); err != nil {
-		return err
-	}
-	ctx := c.Request().Context()
-	if err := a.Audit.Record(ctx, by(c, audit.Entry{Act: "still.view", What: "camera/" + t.Key()})); err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	still, err := a.Cameras.Still(ctx, t.Key(), width)
-	if err != nil {
-		return err
-	}
-	content, kind := still.JPEG, "image/jpeg"
-	if len(content) == 0 {
-		content, kind = still.Frame, "video/mp4"
-	}
-	h := c.Response().Header()
-	h.Set("X-Captured-At", still.At.UTC().Format(time.RFC3339Nano))
-	h.Set("X-Still-Step", still.Step)
-	h.Set("Content-Type", kind)
-	sum := sha256.Sum256(content)
-	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
-	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(content))
-	return nil
 }

@@ -39,6 +39,16 @@ func (t *Taker) AskAgain(camera string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.refused, camera)
+	delete(t.shots, view{camera: camera})
+}
+
+// fetched gives the picture of the camera's still address, which is asked once however
+// many want it; one that is younger than life serves as well. An asking that has
+// begun goes on when its viewer leaves, for the next would show the password again.
+func (t *Taker) fetched(ctx context.Context, camera devices.Camera, life time.Duration, width int) (streams.Still, error) {
+	return t.once(ctx, view{camera: camera.ID}, showingOf(camera), life, width, func() (streams.Still, error) {
+		return t.fetchAllowed(context.WithoutCancel(ctx), camera)
+	})
 }
 
 // fetchAllowed is fetch unless the address has refused the same before.
@@ -51,11 +61,14 @@ func (t *Taker) fetchAllowed(ctx context.Context, camera devices.Camera) (stream
 		return streams.Still{}, fmt.Errorf("still address: %w, and not asked again", errPassword)
 	}
 	still, err := t.fetch(ctx, camera)
-	if errors.Is(err, errPassword) && camera.ID != "" { // without an id it is not registered
+	switch {
+	case errors.Is(err, errPassword) && camera.ID != "": // without an id it is not registered
 		t.mu.Lock()
 		t.refused[camera.ID] = now
 		t.mu.Unlock()
 		t.cfg.Log.Warn("still address refused the password; it waits for a person", "camera", camera.ID)
+	case err != nil:
+		t.cfg.Log.Warn("still address gave no picture", "camera", camera.ID, "err", err)
 	}
 	return still, err
 }

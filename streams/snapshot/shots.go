@@ -4,34 +4,48 @@ import (
 	"context"
 	"time"
 
-	"offsite/devices"
 	"offsite/streams"
 )
 
 // view is what pictures are kept for: a camera's main and its sub-stream have
-// parameters of their own.
+// parameters of their own, its still address has none.
 type view struct {
 	camera string
 	params *streams.Parameters
 }
 
-// shot is the picture of one key frame, being made or made.
+// shot is one picture, being made or made.
 type shot struct {
-	frame *streams.Frame
+	of    any           // what it is made of: a *streams.Frame, or what a still address is shown
 	done  chan struct{} // closed when the picture is made or given up
 	still streams.Still
-	err   *devices.Problem
+	err   error
 	made  time.Time // zero: given up, or not made yet
 	sized map[int]streams.Still
 }
 
 // shoot gives the picture of the key frame, made once however many ask.
 func (t *Taker) shoot(ctx context.Context, v view, frame *streams.Frame, width int) (streams.Still, error) {
+	return t.once(ctx, v, frame, keepResults, width, func() (streams.Still, error) {
+		still, why := t.make(ctx, frame)
+		switch {
+		case ctx.Err() != nil:
+			return streams.Still{}, context.Cause(ctx)
+		case why != nil:
+			return streams.Still{}, why
+		}
+		return still, nil
+	})
+}
+
+// once gives the picture that take makes, or that somebody else is making of the same
+// or has made less than life ago.
+func (t *Taker) once(ctx context.Context, v view, of any, life time.Duration, width int, take func() (streams.Still, error)) (streams.Still, error) {
 	for {
-		s, mine := t.claim(v, frame)
+		s, mine := t.claim(v, of, life)
 		if mine {
-			s.still, s.err = t.make(ctx, frame)
-			aborted := ctx.Err() != nil
+			s.still, s.err = take()
+			aborted := s.err != nil && ctx.Err() != nil
 			t.settle(v, s, aborted)
 			if aborted {
 				return streams.Still{}, context.Cause(ctx)
@@ -97,19 +111,19 @@ func (t *Taker) Fit(ctx context.Context, still streams.Still, width int) (stream
 	return still, nil
 }
 
-// claim gives the shot of frame, and whether the caller has to make it.
-func (t *Taker) claim(v view, frame *streams.Frame) (s *shot, mine bool) {
+// claim gives a shot of the same that serves, and whether the caller has to make it.
+func (t *Taker) claim(v view, of any, life time.Duration) (s *shot, mine bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for of, old := range t.shots { // so that retired cameras hold nothing
+	for other, old := range t.shots { // so that retired cameras hold nothing
 		if !old.made.IsZero() && time.Since(old.made) > keepResults {
-			delete(t.shots, of)
+			delete(t.shots, other)
 		}
 	}
-	if s := t.shots[v]; s != nil && s.frame == frame {
+	if s := t.shots[v]; s != nil && s.of == of && (s.made.IsZero() || time.Since(s.made) < life) {
 		return s, false
 	}
-	s = &shot{frame: frame, done: make(chan struct{}), sized: map[int]streams.Still{}}
+	s = &shot{of: of, done: make(chan struct{}), sized: map[int]streams.Still{}}
 	t.shots[v] = s
 	return s, true
 }

@@ -15,8 +15,9 @@
 // is decoded, to the very frame or as near as there is time for; a still's own time
 // tells how near that is. Where the group is damaged the nearest key frame has to do.
 //
-// A still address that refuses user and password is not asked again before they
-// change or [Taker.AskAgain], for cameras lock accounts; the ladder goes on below.
+// A still address is asked once however many want its picture at the same time. One
+// that refuses user and password is not asked again before they change or
+// [Taker.AskAgain], for cameras lock accounts; the ladder goes on below.
 //
 // A key frame counts only while its source is connected and it is not older
 // than five seconds or two key-frame intervals, whichever is more. A damaged
@@ -64,6 +65,7 @@ const (
 const (
 	leastAge    = 5 * time.Second // a key frame younger than this always counts
 	keepResults = time.Minute     // that a key frame's picture is remembered
+	keepFetched = 2 * time.Second // that a still address's picture serves screens
 	atOnce      = 2               // pictures decoded at once: each takes a core
 )
 
@@ -151,25 +153,27 @@ func (t *Taker) Rung() (step string, why error) {
 // camera has no running source. The error is a *devices.Problem that says why
 // there is no picture, or ctx's cause.
 func (t *Taker) Take(ctx context.Context, camera devices.Camera, feed *streams.Feed) (streams.Still, error) {
-	return t.TakeSized(ctx, camera, feed, 0)
+	return t.take(ctx, camera, feed, 0, 0)
 }
 
 // TakeSized is Take for a screen: a picture is made smaller to the next of a few
-// widths that is at least width pixels. Zero is the whole picture.
+// widths that is at least width pixels, zero is the whole picture, and what a
+// still address gave serves all screens for two seconds.
 func (t *Taker) TakeSized(ctx context.Context, camera devices.Camera, feed *streams.Feed, width int) (streams.Still, error) {
+	return t.take(ctx, camera, feed, keepFetched, width)
+}
+
+func (t *Taker) take(ctx context.Context, camera devices.Camera, feed *streams.Feed, life time.Duration, width int) (streams.Still, error) {
 	var refused error
 	if camera.StillURL != "" {
-		still, err := t.fetchAllowed(ctx, camera)
+		still, err := t.fetched(ctx, camera, life, width)
 		if err == nil {
-			return t.Fit(ctx, still, width)
+			return still, nil
 		}
 		if ctx.Err() != nil {
 			return streams.Still{}, context.Cause(ctx)
 		}
 		refused = err
-		if !errors.Is(err, errPassword) {
-			t.cfg.Log.Warn("still address gave no picture", "camera", camera.ID, "err", err)
-		}
 	}
 	frame, why := current(feed, time.Now())
 	if why != nil {

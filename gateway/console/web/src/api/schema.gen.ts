@@ -1203,7 +1203,8 @@ export interface paths {
         };
         /**
          * A picture of now
-         * @description A picture that has not changed since the ETag in If-None-Match is answered by 304; a new one comes with each key frame.
+         * @description A picture that has not changed since the ETag in If-None-Match is answered by 304; a new one comes with each key frame, of a camera's still address
+         *     every 2 s at most. Refreshing it is one act in the audit trail, until the same person has not asked for 30 s.
          *     503 with the reason when there is no picture, for example that the camera has been silent since a time.
          */
         get: operations["getStill"];
