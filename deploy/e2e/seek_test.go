@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,18 +57,23 @@ type seekReport struct {
 	}
 }
 
-// minuteFeed holds a minute of film in its ring, 25 pictures a second, a key frame
-// every two seconds, of several megabytes. The upper half of a picture is as bright
-// as its second is late.
+// minuteFilm is a minute, 25 pictures a second, a key frame every two seconds, of
+// some thirty megabytes. The upper half of a picture is as bright as its second is
+// late.
+var minuteFilm = sync.OnceValues(func() ([]byte, error) {
+	return exec.Command("ffmpeg", "-nostdin", "-v", "error", //nolint:noctx // it ends by itself
+		"-f", "lavfi", "-i", "nullsrc=size=32x18:rate=25:duration=60,geq=lum='20+3*floor(T)':cb=128:cr=128,scale=320:96:flags=neighbor",
+		"-f", "lavfi", "-i", "color=gray:size=320x96:rate=25:duration=60,noise=alls=60:allf=t", "-filter_complex", "[0][1]vstack",
+		"-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "50", "-crf", "24", "-pix_fmt", "yuv420p", "-f", "h264", "-").Output()
+})
+
+// minuteFeed holds the film in its ring.
 func minuteFeed(t *testing.T, began time.Time) *streams.Feed {
 	t.Helper()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("ffmpeg is absent: apt-get install ffmpeg")
 	}
-	data, err := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-v", "error",
-		"-f", "lavfi", "-i", "nullsrc=size=32x18:rate=25:duration=60,geq=lum='20+3*floor(T)':cb=128:cr=128,scale=320:96:flags=neighbor",
-		"-f", "lavfi", "-i", "color=gray:size=320x96:rate=25:duration=60,noise=alls=60:allf=t", "-filter_complex", "[0][1]vstack",
-		"-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "50", "-crf", "24", "-pix_fmt", "yuv420p", "-f", "h264", "-").Output()
+	data, err := minuteFilm()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +89,17 @@ func minuteFeed(t *testing.T, began time.Time) *streams.Feed {
 		feed.Publish(f)
 	}
 	return feed
+}
+
+// layFilm has the minutes of film recorded that begin then, into a directory that
+// nothing else records in.
+func layFilm(t *testing.T, archive *recording.Archive, camera string, began ...time.Time) {
+	t.Helper()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, at := range began {
+		_ = archive.Record(ended, camera, minuteFeed(t, at), at) // it has ended: what is there is written
+	}
 }
 
 // slowReader gives at most so many bytes a second.
@@ -169,9 +186,7 @@ func TestClipsAreSoughtInABrowser(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = archive.Close() })
-			ended, cancel := context.WithCancel(t.Context())
-			cancel()
-			_ = archive.Record(ended, "cam-1", feed, began) // what is there is written
+			layFilm(t, archive, "cam-1", began)
 			c, err := archive.Clip("cam-1", began, began.Add(time.Minute))
 			if err != nil {
 				t.Fatal(err)
