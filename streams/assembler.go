@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -13,13 +14,16 @@ const maxParameterSet = 4096
 
 // Assembler makes frames of the NAL units of access units. It keeps the
 // parameter sets, told beforehand or found in band, and lets nothing through
-// that cannot be decoded: units before the first parameter sets or without
-// their first slice. It is not safe for use by several goroutines.
+// that cannot be decoded: units before the first parameter sets, before the first
+// key frame or without their first slice. It is not safe for use by several
+// goroutines.
 type Assembler struct {
 	codec         Codec
 	vps, sps, pps []byte
 	params        *Parameters
+	begun         bool // a key frame has come
 	order         order
+	kept          [][]byte // of the unit at hand
 }
 
 // NewAssembler takes the parameter sets that are known beforehand, nil if none.
@@ -27,13 +31,14 @@ func NewAssembler(codec Codec, vps, sps, pps []byte) *Assembler {
 	return &Assembler{codec: codec, vps: vps, sps: sps, pps: pps}
 }
 
-// Frame makes the frame of one access unit. Without an error and without a
-// frame the unit held no picture, or none that can be shown because no parameter
-// sets have come yet. An error means that a picture was damaged and left out; the
-// next unit may be tried.
+// Frame makes the frame of one access unit, with a copy of what it is given.
+// Without an error and without a frame the unit held no picture, or none that can
+// be shown because no parameter sets or no key frame has come yet. An error means
+// that a picture was damaged and left out; the next unit may be tried.
 func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Frame, error) {
-	f := &Frame{PTS: pts, At: at, NALUs: make([][]byte, 0, len(units))}
-	first, slices := false, 0
+	defer func() { clear(a.kept) }()
+	a.kept = a.kept[:0]
+	first, key, slices := false, false, 0
 	for _, u := range units {
 		kind := classify(a.codec, u)
 		switch kind {
@@ -48,9 +53,9 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 		case unitSlice, unitKeySlice:
 			slices++
 			first = first || startsPicture(a.codec, u)
-			f.Key = f.Key || kind == unitKeySlice
+			key = key || kind == unitKeySlice
 		}
-		f.NALUs = append(f.NALUs, u)
+		a.kept = append(a.kept, u)
 	}
 	if slices == 0 {
 		return nil, nil
@@ -58,13 +63,30 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 	if !first {
 		return nil, errIncomplete
 	}
-	var err error
-	f.Params, err = a.parameters()
-	if err != nil || f.Params == nil {
+	params, err := a.parameters()
+	if err != nil || params == nil {
 		return nil, err
 	}
+	if a.begun = a.begun || key; !a.begun {
+		return nil, nil
+	}
+	f := &Frame{Params: params, PTS: pts, At: at, Key: key, NALUs: join(a.kept)}
 	f.DTS = a.order.decoded(f)
 	return f, nil
+}
+
+// join copies units into one piece of memory, which holds nothing else.
+func join(units [][]byte) [][]byte {
+	n := 0
+	for _, u := range units {
+		n += len(u)
+	}
+	all, out := make([]byte, 0, n), make([][]byte, len(units))
+	for i, u := range units {
+		all = append(all, u...)
+		out[i] = all[len(all)-len(u) : len(all) : len(all)]
+	}
+	return out
 }
 
 // Gap tells that units before the next one were lost, so that nothing is
@@ -75,13 +97,15 @@ func (a *Assembler) keep(kind unitKind, u []byte) {
 	if len(u) > maxParameterSet {
 		return
 	}
+	set := &a.pps
 	switch kind {
 	case unitVPS:
-		a.vps = u
+		set = &a.vps
 	case unitSPS:
-		a.sps = u
-	case unitPPS:
-		a.pps = u
+		set = &a.sps
+	}
+	if !bytes.Equal(*set, u) {
+		*set = bytes.Clone(u)
 	}
 }
 
@@ -94,8 +118,7 @@ func (a *Assembler) parameters() (*Parameters, error) {
 	if len(a.sps) == 0 || len(a.pps) == 0 || (a.codec == H265 && len(a.vps) == 0) {
 		return nil, nil
 	}
-	// Copies, because the units lie inside network buffers that would be held.
-	p, err := NewParameters(a.codec, clone(a.vps), clone(a.sps), clone(a.pps))
+	p, err := NewParameters(a.codec, a.vps, a.sps, a.pps)
 	if err != nil {
 		return nil, fmt.Errorf("read parameter sets: %w", err)
 	}
@@ -126,8 +149,6 @@ func pictureSet(codec Codec, u []byte) uint32 {
 	}
 	return bits>>(31-zeros) - 1
 }
-
-func clone(b []byte) []byte { return append([]byte(nil), b...) }
 
 type unitKind int
 

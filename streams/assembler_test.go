@@ -94,6 +94,44 @@ func TestAssemblerLetsNothingDamagedThrough(t *testing.T) {
 	}
 }
 
+func TestNothingComesBeforeTheFirstKeyFrame(t *testing.T) {
+	units := streams.CutUnits(streams.H264, clipUnits(t))
+	a := streams.NewAssembler(streams.H264, nil, units[0][0], units[0][1])
+	for i, u := range units[1:] {
+		f, err := a.Frame(u, 0, time.Time{})
+		if err != nil || (f != nil) != (i >= 4) {
+			t.Errorf("picture %d, of which the fifth is a key frame: frame %v, error %v", i, f != nil, err)
+		}
+	}
+}
+
+// Sources use the memory of what they give again.
+func TestFrameIsACopy(t *testing.T) {
+	units := streams.CutUnits(streams.H264, clipUnits(t))[:2]
+	a := streams.NewAssembler(streams.H264, nil, nil, nil)
+	var got []*streams.Frame
+	var want [][]byte
+	for _, unit := range units {
+		var given [][]byte
+		for _, u := range unit {
+			given = append(given, bytes.Clone(u))
+		}
+		f, err := a.Frame(given, 0, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want = append(got, f), append(want, f.AnnexB())
+		for _, u := range given {
+			clear(u)
+		}
+	}
+	for i, f := range got {
+		if !bytes.Equal(f.AnnexB(), want[i]) {
+			t.Errorf("frame %d changed with what it was made of", i)
+		}
+	}
+}
+
 func TestFurtherPictureSetsStayWithTheirPictures(t *testing.T) {
 	sets := clipUnits(t)[:2]
 	slice := []byte{0x65, 0x88, 0x80}

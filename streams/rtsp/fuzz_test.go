@@ -1,11 +1,7 @@
 package rtsp
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/binary"
-	"io"
-	"net"
 	"os"
 	"testing"
 	"time"
@@ -13,9 +9,9 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph264"
-	"github.com/pion/rtp"
 
 	"offsite/streams"
+	"offsite/streams/rtsp/payload"
 )
 
 // mostSeed is how much of a NAL unit is kept: the fuzzer shortens what it finds
@@ -61,68 +57,34 @@ func FuzzTrack(f *testing.F) {
 	formats := []format.Format{&format.H264{PayloadTyp: 96, PacketizationMode: 1}, &format.H265{PayloadTyp: 96}, &format.MJPEG{}}
 	f.Fuzz(func(t *testing.T, data []byte, which byte) {
 		chosen := formats[int(which)%len(formats)]
-		track, err := find(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{chosen}}}})
-		if err != nil {
-			t.Fatal(err)
-		}
 		var stamps stamps
+		var timeline timeline
+		var at time.Time
+		var track *track
 		last := time.Duration(-1 << 62)
-		at := time.Now()
-		for len(data) > 2 {
-			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
-			var pkt rtp.Packet
-			err := pkt.Unmarshal(data[2 : 2+n])
-			data = data[2+n:]
-			if err != nil {
-				continue
-			}
-			units, err := track.gather(&pkt)
-			if err != nil {
-				continue
-			}
+		track, err := find(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{chosen}}}}, func(units [][]byte, stamp uint32) {
 			at = at.Add(40 * time.Millisecond)
-			frame, err := track.frame(units, stamps.place(time.Duration(pkt.Timestamp)*time.Second/clockRate, at), at)
+			frame, err := track.frame(units, stamps.place(timeline.at(stamp), at), at)
 			if err != nil || frame == nil {
-				continue
+				return
 			}
 			if frame.DTS <= last || len(frame.NALUs) == 0 || frame.Size() > 9<<20 || frame.Params.Width < 1 {
 				t.Fatalf("frame %+v after %v", frame, last)
 			}
 			last = frame.DTS
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = time.Now()
+		for len(data) > 2 {
+			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
+			pkt, err := payload.Read(data[2 : 2+n])
+			data = data[2+n:]
+			if err != nil {
+				continue
+			}
+			_ = track.gather.Take(&pkt)
 		}
 	})
-}
-
-// script is a connection that gives data and then ends.
-type script struct {
-	net.Conn
-	r io.Reader
-}
-
-func (s script) Read(b []byte) (int, error) { return s.r.Read(b) }
-
-// FuzzWire reads what a camera may send; frames pass unchanged, and whatever is
-// mended is bounded.
-func FuzzWire(f *testing.F) {
-	f.Add([]byte("RTSP/1.0 200\r\nCSeq: 1\r\nContent-Length: 6\r\n\r\nm=x\r\na$\x00\x00\x03abc"))
-	f.Add([]byte("$\x01\x00\x04abcdRTSP/1.0 200 OK\nTransport: RTP/AVP/TCP\n\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		w := newWire(script{r: bytes.NewReader(data)}, "host", 1<<30)
-		got, err := io.ReadAll(bufio.NewReader(w))
-		if err == nil && len(got) > 4*len(data)+4096 {
-			t.Errorf("%d bytes of %d", len(got), len(data))
-		}
-	})
-}
-
-func TestFramesPassTheWireUnchanged(t *testing.T) {
-	var sent []byte
-	for i := range 2000 {
-		body := bytes.Repeat([]byte{byte(i)}, i%1400)
-		sent = append(append(sent, '$', 0, byte(len(body)>>8), byte(len(body))), body...)
-	}
-	got, err := io.ReadAll(newWire(script{r: bytes.NewReader(sent)}, "host", 1<<30))
-	if err != nil || !bytes.Equal(got, sent) {
-		t.Errorf("%d of %d bytes, %v", len(got), len(sent), err)
-	}
 }

@@ -63,14 +63,15 @@ func TestExcessIsToldOnTheFeed(t *testing.T) {
 	feed.Connected()
 	now := time.Now()
 	p := &puller{feed: feed, log: slog.New(slog.DiscardHandler), track: &track{}, told: map[string]bool{}, began: now}
-	p.track.assemble(streams.H264, nil, nil, nil)
-	var pts time.Duration
+	p.track.assemble(streams.H264, nil, nil, nil, p.gathered)
+	var stamp uint32
 	send := func(seconds, bytes int) (codes []string) {
 		filler := make([]byte, bytes)
 		copy(filler, []byte{0x06, 0x05}) // SEI, which stays with the picture
 		for range seconds {
-			now, pts = now.Add(time.Second), pts+time.Second
-			p.publish(append(key[:len(key):len(key)], filler), unit{pts: pts, timed: true}, now)
+			now, stamp = now.Add(time.Second), stamp+clockRate
+			p.arrived = now
+			p.gathered(append(key[:len(key):len(key)], filler), stamp)
 		}
 		for _, w := range feed.State().Warnings {
 			codes = append(codes, w.Code)

@@ -1,6 +1,7 @@
 package rtsp_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -102,6 +103,19 @@ func TestOddCamerasAreUnderstood(t *testing.T) {
 			empty.Payload, empty.Marker = nil, false
 			empty.PayloadType = 97
 			return []*rtp.Packet{&empty, p}
+		}}, ""},
+		{"packets of another channel", rtsptest.Raw{Before: func(int) []byte { return []byte("$\x06\x00\x0d\x80\x60\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x41") }}, ""},
+		{"packets of another source", rtsptest.Raw{Packet: func(i int, p *rtp.Packet) []*rtp.Packet {
+			other := *p
+			other.SSRC, other.SequenceNumber = p.SSRC+1, p.SequenceNumber+999
+			return []*rtp.Packet{p, &other}
+		}}, ""},
+		{"no marks", rtsptest.Raw{Packet: func(i int, p *rtp.Packet) []*rtp.Packet {
+			p.Marker = false
+			return []*rtp.Packet{p}
+		}}, ""},
+		{"units with their start codes in one", rtsptest.Raw{Units: func(i int, unit [][]byte) [][]byte {
+			return [][]byte{bytes.Join(unit, []byte{0, 0, 0, 1})}
 		}}, ""},
 		{"stamps that leap a day", rtsptest.Raw{Packet: func(i int, p *rtp.Packet) []*rtp.Packet {
 			if i > 8 {

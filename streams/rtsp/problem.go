@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -131,6 +132,19 @@ func muchMoreThanUsual() *devices.Problem {
 func floods(rate int64) *devices.Problem {
 	limit := fmt.Sprintf("%d Mbit/s", rate*8/1_000_000)
 	return problem("", CodeFlood, "摄像机的码率超过 "+limit+"，超出部分被丢弃；请降低码率", "the camera sends more than "+limit+", the rest is dropped; lower its bitrate")
+}
+
+// untrustedProblem says what to do about a certificate that was refused.
+func untrustedProblem(e *streams.UntrustedCertificate) *devices.Problem {
+	sum := hex.EncodeToString(e.Sum[:])
+	if e.Pinned {
+		return problem("fingerprint", CodeCertificate,
+			"摄像机的证书与登记的指纹不符，现为 "+sum+"；确认更换过证书后请更新指纹",
+			"the camera's certificate is not the one whose fingerprint is registered; it is "+sum+" now: enter it if the certificate was changed on purpose")
+	}
+	return problem("fingerprint", CodeCertificate,
+		"摄像机的证书不受信任；核对后可填入其指纹 "+sum,
+		"the camera's certificate is not trusted; after checking it enter its fingerprint "+sum)
 }
 
 func problem(field, code, zh, en string) *devices.Problem {

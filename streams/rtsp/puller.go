@@ -14,34 +14,39 @@ import (
 
 	"offsite/devices"
 	"offsite/streams"
+	"offsite/streams/rtsp/payload"
 )
 
 var (
 	errNoVideo = errors.New("no video track that is understood")
 	errStalled = errors.New("no picture came")
+	errForeign = errors.New("of another payload type or source")
 )
 
 // clockRate of video over RTP, in Hz.
 const clockRate = 90000
 
-// puller is one connection. Its packet callbacks run on gortsplib's one reader
-// goroutine; only last, lastKey and report are shared.
+// puller is one connection. Its packets come on one goroutine of gortsplib's;
+// only last, lastKey and report are shared.
 type puller struct {
 	client *gortsplib.Client
+	wire   *wire
 	feed   *streams.Feed
 	cfg    Config
 	log    *slog.Logger
 	track  *track
 
-	unit    unit // being gathered
-	before  unit // that of the packet before
-	gap     bool // packets were lost; what was gathered is not whole
-	stamps  stamps
-	clock   clock
-	meter   meter
-	flood   flood
-	told    map[string]bool // warnings, by code; guarded by telling
-	telling sync.Mutex
+	begun    bool // a packet has come
+	source   uint32
+	sequence uint16    // of the next packet
+	arrived  time.Time // the packet that is taken
+	timeline timeline
+	stamps   stamps
+	clock    clock
+	meter    meter
+	flood    flood
+	told     map[string]bool // warnings, by code; guarded by telling
+	telling  sync.Mutex
 
 	began   time.Time    // of playing; durations since it do not follow the wall clock's jumps
 	last    atomic.Int64 // of the newest frame, nanoseconds since began
@@ -49,68 +54,51 @@ type puller struct {
 	report  atomic.Pointer[report]
 }
 
-// unit is when an access unit is to be shown and was captured.
-type unit struct {
-	pts   time.Duration
-	timed bool      // pts is known
-	taken time.Time // zero if no sender report has come
+// interleaved takes a packet that came over TCP.
+func (p *puller) interleaved(b []byte, at time.Time) {
+	pkt, err := payload.Read(b)
+	if err != nil {
+		p.dropped(err)
+		return
+	}
+	p.packet(&pkt, at)
 }
 
-// packet takes one RTP packet in order.
-func (p *puller) packet(pkt *rtp.Packet) {
+// datagram takes a packet that came over UDP, in order.
+func (p *puller) datagram(pkt *rtp.Packet) {
 	now := time.Now()
 	if p.flood.drops(len(pkt.Payload), now, p.cfg.Rate) {
-		p.gap = true
 		p.warn(floods(p.cfg.Rate))
 		return
 	}
-	if p.gap {
+	p.packet(unpacked(pkt), now)
+}
+
+// packet takes an RTP packet. Those of another kind or source are none of ours.
+func (p *puller) packet(pkt *payload.Packet, at time.Time) {
+	if pkt.Type != p.track.format.PayloadType() || (p.begun && pkt.Source != p.source) {
+		p.dropped(errForeign)
+		return
+	}
+	if p.begun && pkt.Sequence != p.sequence {
 		// What was gathered before the gap may lack its end, and what comes may
 		// lack its beginning: the assembler refuses a unit without its first
 		// slice, so that a picture with a hole is never published.
-		p.gap = false
+		p.feed.Damaged(1)
+		p.log.Debug("packets lost", "count", pkt.Sequence-p.sequence)
 		p.track.gap()
-		if err := p.track.fresh(); err != nil {
-			return
-		}
+		p.track.gather.Lost()
 	}
-	p.before = p.unit
-	p.time(pkt)
-	units, err := p.track.gather(pkt)
-	switch {
-	case errors.Is(err, errMore):
-	case err != nil:
+	p.begun, p.source, p.sequence, p.arrived = true, pkt.Source, pkt.Sequence+1, at
+	if err := p.track.gather.Take(pkt); err != nil {
 		p.damaged(err)
-	case pkt.Marker:
-		p.publish(units, p.unit, now)
-	default: // the camera sets no marks: pkt begins the unit after this one
-		p.publish(units, p.before, now)
 	}
 }
 
-// time notes when the unit of pkt is to be shown and was captured.
-func (p *puller) time(pkt *rtp.Packet) {
-	pts, ok := p.client.PacketPTS2(p.track.media, pkt) // begins with a packet of a key frame
-	if !ok {
-		return
-	}
-	at := time.Duration(pts/clockRate)*time.Second + time.Duration(pts%clockRate)*time.Second/clockRate
-	if p.unit.timed && p.unit.pts == at {
-		return
-	}
-	p.unit = unit{pts: at, timed: true}
-	if r := p.report.Load(); r != nil {
-		p.unit.taken = r.time(pkt.Timestamp)
-	}
-}
-
-// publish makes a frame of a whole unit.
-func (p *puller) publish(units [][]byte, u unit, now time.Time) {
-	if !u.timed {
-		return
-	}
-	leaps := p.stamps.leaps
-	frame, err := p.track.frame(units, p.stamps.place(u.pts, now), now)
+// gathered makes a frame of an access unit.
+func (p *puller) gathered(units [][]byte, stamp uint32) {
+	now, leaps := p.arrived, p.stamps.leaps
+	frame, err := p.track.frame(units, p.stamps.place(p.timeline.at(stamp), now), now)
 	if p.stamps.leaps > leaps {
 		p.track.gap() // the distance to what came before says nothing
 		p.warn(leapt())
@@ -122,13 +110,7 @@ func (p *puller) publish(units [][]byte, u unit, now time.Time) {
 	if frame == nil {
 		return
 	}
-	frame.Taken, frame.Source = now, streams.ArrivalTime
-	if !u.taken.IsZero() {
-		frame.Taken, frame.Source = u.taken, streams.CameraTime
-		if c, news := p.clock.note(u.taken, now); news {
-			p.feed.Tick(c)
-		}
-	}
+	p.capture(frame, stamp)
 	since := int64(now.Sub(p.began))
 	p.last.Store(since)
 	if frame.Key {
@@ -145,6 +127,20 @@ func (p *puller) publish(units [][]byte, u unit, now time.Time) {
 	}
 }
 
+// capture notes when the picture was taken: when it came, until the camera tells
+// by a sender report.
+func (p *puller) capture(f *streams.Frame, stamp uint32) {
+	f.Taken, f.Source = f.At, streams.ArrivalTime
+	r := p.report.Load()
+	if r == nil {
+		return
+	}
+	f.Taken, f.Source = r.time(stamp), streams.CameraTime
+	if c, news := p.clock.note(f.Taken, f.At); news {
+		p.feed.Tick(c)
+	}
+}
+
 func (p *puller) damaged(err error) {
 	p.feed.Damaged(1)
 	p.log.Debug("access unit dropped", "err", err)
@@ -157,13 +153,7 @@ func (p *puller) control(pkt rtcp.Packet) {
 	}
 }
 
-func (p *puller) packetsLost(n uint64) {
-	p.gap = true
-	p.feed.Damaged(1)
-	p.log.Debug("packets lost", "count", n)
-}
-
-func (p *puller) decodeError(err error) {
+func (p *puller) dropped(err error) {
 	p.log.Debug("packet dropped", "err", err)
 }
 

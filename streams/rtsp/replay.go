@@ -120,7 +120,7 @@ func (r *replay) fetch(ctx context.Context, s *Source) error {
 	if err != nil {
 		return fmt.Errorf("describe: %w", err)
 	}
-	if r.track, err = find(session); err != nil {
+	if r.track, err = find(session, r.gathered); err != nil {
 		return err
 	}
 	if _, err = r.client.Setup(session.BaseURL, r.track.media, 0, 0); err != nil {
@@ -177,7 +177,11 @@ func (s *Source) replayClient(r *replay) *gortsplib.Client {
 		Scheme: "rtsp", Host: hostPort((*url.URL)(s.url)), Transport: &transport,
 		ReadTimeout: s.cfg.Timeout, WriteTimeout: s.cfg.Timeout, UserAgent: "offsite",
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return s.dial(ctx, network, address, func() {})
+			w, err := s.dial(ctx, network, address, func() {})
+			if err != nil {
+				return nil, err
+			}
+			return w, nil
 		},
 		OnRequest:         r.past.header,
 		OnPacketsLost:     func(uint64) { r.lost = true },
@@ -209,18 +213,19 @@ func (r *replay) packet(pkt *rtp.Packet) {
 	if r.lost {
 		r.lost = false
 		r.track.gap()
-		if r.track.fresh() != nil {
-			return
-		}
+		r.track.gather.Lost()
 	}
 	r.before = r.unit
 	r.time(pkt)
-	units, err := r.track.gather(pkt)
-	switch {
-	case err != nil: // not complete, or damaged: the next one may be whole
-	case pkt.Marker:
+	_ = r.track.gather.Take(unpacked(pkt)) // what is damaged is left out: the next one may be whole
+}
+
+// gathered takes an access unit, which without a mark has ended before the packet
+// at hand.
+func (r *replay) gathered(units [][]byte, stamp uint32) {
+	if stamp == r.stamp {
 		r.picture(units, r.unit)
-	default: // the recorder sets no marks: pkt begins the unit after this one
+	} else {
 		r.picture(units, r.before)
 	}
 }

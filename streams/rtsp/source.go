@@ -9,14 +9,19 @@
 // that it sends is bounded: heads and bodies of messages, parameter sets, access
 // units (8 MiB), pictures (16384 pixels a side), bytes a second.
 //
+// gortsplib speaks with the camera and watches over the connection. The pictures'
+// packets that come over TCP are taken off before it, out of the buffer they were
+// read into (see wire), and cut by package payload like those over UDP.
+//
 // [Server] hands the pictures of feeds on to other video systems, H.264 and H.265,
 // as rtsp://host/{camera} and rtsp://host/{camera}/sub.
 //
-// It is the only package that knows gortsplib.
+// No package but it and those within it knows gortsplib.
 package rtsp
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -27,6 +32,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
@@ -138,17 +144,22 @@ func (s *Source) pull(ctx context.Context, feed *streams.Feed, udp bool) error {
 	if err != nil {
 		return fmt.Errorf("describe: %w", err)
 	}
-	if p.track, err = find(session); err != nil {
+	if p.track, err = find(session, p.gathered); err != nil {
 		return err
 	}
-	if _, err = p.client.Setup(session.BaseURL, p.track.media, 0, 0); err != nil {
+	answer, err := p.client.Setup(session.BaseURL, p.track.media, 0, 0)
+	if err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
 	s.accepted = true
-	p.client.OnPacketRTP(p.track.media, p.track.format, p.packet)
-	p.client.OnPacketRTCP(p.track.media, p.control)
 	p.began = time.Now()
 	feed.Connected()
+	p.client.OnPacketRTCP(p.track.media, p.control)
+	if udp {
+		p.client.OnPacketRTP(p.track.media, p.track.format, p.datagram)
+	} else if err = p.divert(answer); err != nil {
+		return err
+	}
 	if s.camera.Transport == "udp" && !udp {
 		p.warn(fellBack())
 	}
@@ -170,6 +181,17 @@ func (s *Source) pull(ctx context.Context, feed *streams.Feed, udp bool) error {
 	return g.Wait()
 }
 
+// divert takes the pictures' packets off the connection before gortsplib, which
+// makes a buffer for each of them.
+func (p *puller) divert(setup *base.Response) error {
+	var transport headers.Transport
+	if err := transport.Unmarshal(setup.Header["Transport"]); err != nil {
+		return fmt.Errorf("setup: %w", err)
+	}
+	p.wire.divert(transport.InterleavedIDs[0], p.interleaved)
+	return nil
+}
+
 // errEnded stands for a connection that ended without a reason.
 var errEnded = errors.New("connection ended")
 
@@ -187,10 +209,15 @@ func (s *Source) client(p *puller, udp bool) *gortsplib.Client {
 		ReadTimeout: s.cfg.Timeout, WriteTimeout: s.cfg.Timeout,
 		UserAgent: "offsite",
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return s.dial(ctx, network, address, func() { p.warn(floods(s.cfg.Rate)) })
+			w, err := s.dial(ctx, network, address, func() { p.warn(floods(s.cfg.Rate)) })
+			if err != nil {
+				return nil, err
+			}
+			p.wire = w
+			return w, nil
 		},
-		OnPacketsLost:     p.packetsLost,
-		OnDecodeError:     p.decodeError,
+		OnPacketsLost:     func(uint64) {}, // the puller counts them itself
+		OnDecodeError:     p.dropped,
 		OnTransportSwitch: func(error) {}, // never: the transport is fixed
 	}
 }
@@ -209,7 +236,7 @@ func hostPort(u *url.URL) string {
 }
 
 // dial connects to the camera; braked is called whenever it sends too much.
-func (s *Source) dial(ctx context.Context, network, address string, braked func()) (net.Conn, error) {
+func (s *Source) dial(ctx context.Context, network, address string, braked func()) (*wire, error) {
 	conn, err := s.cfg.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -222,4 +249,16 @@ func (s *Source) dial(ctx context.Context, network, address string, braked func(
 	w := newWire(conn, s.url.Hostname(), s.cfg.Rate)
 	w.braked = braked
 	return w, nil
+}
+
+// encrypt makes a TLS session with a camera that [streams.Trust] trusts.
+func (s *Source) encrypt(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	t := tls.Client(conn, streams.Trust(s.url.Hostname(), s.camera.Fingerprint, s.cfg.Roots))
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return t, nil
 }

@@ -14,6 +14,22 @@ const (
 	mostSame  = 2                // pictures in a row with the stamp of the one before that may be fields of frames
 )
 
+// timeline counts RTP's stamps on, which wrap around after 13 hours.
+type timeline struct {
+	begun bool
+	last  uint32
+	ticks int64
+}
+
+// at gives the time of a stamp; that of the first is zero.
+func (t *timeline) at(stamp uint32) time.Duration {
+	if t.begun {
+		t.ticks += int64(int32(stamp - t.last)) //nolint:gosec // stamps wrap
+	}
+	t.begun, t.last = true, stamp
+	return time.Duration(t.ticks/clockRate)*time.Second + time.Duration(t.ticks%clockRate)*time.Second/clockRate
+}
+
 // stamps mends a connection's time stamps: where they leap or stand still the
 // time of arrival goes on in their place.
 type stamps struct {

@@ -2,19 +2,16 @@ package rtsp
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"image/jpeg"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
-	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph264"
-	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph265"
-	"github.com/bluenviron/gortsplib/v4/pkg/format/rtpmjpeg"
 	"github.com/pion/rtp"
 
 	"offsite/streams"
+	"offsite/streams/rtsp/payload"
 )
 
 // track makes frames of the packets of one video track.
@@ -22,32 +19,40 @@ type track struct {
 	codec  streams.Codec
 	media  *description.Media
 	format format.Format
-	fresh  func() error                        // makes a new gather, forgetting what it has gathered
-	gather func(*rtp.Packet) ([][]byte, error) // an access unit's NAL units, or errMore
+	gather gatherer
 	frame  func(units [][]byte, pts time.Duration, at time.Time) (*streams.Frame, error)
 	gap    func() // tells that units were lost
 }
 
-// errMore means that the access unit is not complete yet.
-var errMore = errors.New("more packets needed")
+// gatherer makes access units of packets.
+type gatherer interface {
+	Take(p *payload.Packet) error
+	Lost()
+}
 
-// find takes the description's video track.
-func find(session *description.Session) (*track, error) {
+// find takes the description's video track; done gets its access units.
+func find(session *description.Session, done payload.Done) (*track, error) {
 	var h264 *format.H264
 	var h265 *format.H265
 	var mjpeg *format.MJPEG
 	t := &track{}
 	switch {
 	case t.finds(session, &h264):
-		t.ofH264(h264)
+		sps, pps := h264.SafeParams()
+		t.format = h264
+		t.assemble(streams.H264, nil, sps, pps, done)
 	case t.finds(session, &h265):
-		t.ofH265(h265)
+		vps, sps, pps := h265.SafeParams()
+		t.format = h265
+		t.assemble(streams.H265, vps, sps, pps, done)
 	case t.finds(session, &mjpeg):
-		t.ofMJPEG(mjpeg)
+		var pictures pictures
+		t.format, t.codec, t.frame, t.gap = mjpeg, streams.MJPEG, pictures.frame, func() {}
+		t.gather = payload.NewPictures(done)
 	default:
 		return nil, errNoVideo
 	}
-	return t, t.fresh()
+	return t, nil
 }
 
 func (t *track) finds(session *description.Session, f any) bool {
@@ -55,60 +60,16 @@ func (t *track) finds(session *description.Session, f any) bool {
 	return t.media != nil
 }
 
-func (t *track) assemble(codec streams.Codec, vps, sps, pps []byte) {
+func (t *track) assemble(codec streams.Codec, vps, sps, pps []byte, done payload.Done) {
 	a := streams.NewAssembler(codec, vps, sps, pps)
 	t.codec, t.frame, t.gap = codec, a.Frame, a.Gap
+	t.gather = payload.NewUnits(codec, done)
 }
 
-func (t *track) ofH264(f *format.H264) {
-	t.format = f
-	sps, pps := f.SafeParams()
-	t.assemble(streams.H264, nil, sps, pps)
-	t.fresh = func() error {
-		d, err := f.CreateDecoder()
-		t.gather = func(pkt *rtp.Packet) ([][]byte, error) {
-			units, err := d.Decode(pkt)
-			if errors.Is(err, rtph264.ErrMorePacketsNeeded) || errors.Is(err, rtph264.ErrNonStartingPacketAndNoPrevious) {
-				err = errMore
-			}
-			return units, err
-		}
-		return err
-	}
-}
-
-func (t *track) ofH265(f *format.H265) {
-	t.format = f
-	vps, sps, pps := f.SafeParams()
-	t.assemble(streams.H265, vps, sps, pps)
-	t.fresh = func() error {
-		d, err := f.CreateDecoder()
-		t.gather = func(pkt *rtp.Packet) ([][]byte, error) {
-			units, err := d.Decode(pkt)
-			if errors.Is(err, rtph265.ErrMorePacketsNeeded) || errors.Is(err, rtph265.ErrNonStartingPacketAndNoPrevious) {
-				err = errMore
-			}
-			return units, err
-		}
-		return err
-	}
-}
-
-func (t *track) ofMJPEG(f *format.MJPEG) {
-	t.format = f
-	t.codec, t.gap = streams.MJPEG, func() {}
-	var pictures pictures
-	t.frame = pictures.frame
-	t.fresh = func() error {
-		d, err := f.CreateDecoder()
-		t.gather = func(pkt *rtp.Packet) ([][]byte, error) {
-			picture, err := d.Decode(pkt)
-			if errors.Is(err, rtpmjpeg.ErrMorePacketsNeeded) || errors.Is(err, rtpmjpeg.ErrNonStartingPacketAndNoPrevious) {
-				err = errMore
-			}
-			return [][]byte{picture}, err
-		}
-		return err
+// unpacked gives a packet of gortsplib's.
+func unpacked(p *rtp.Packet) *payload.Packet {
+	return &payload.Packet{
+		Type: p.PayloadType, Marked: p.Marker, Sequence: p.SequenceNumber, Stamp: p.Timestamp, Source: p.SSRC, Payload: p.Payload,
 	}
 }
 

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
 )
 
 const (
-	wireBuffer = 64 << 10
+	wireBuffer = 4 + 1<<16 // the largest interleaved frame, whole
 	mostText   = 64 << 10  // bytes of a message's head, and of a line of it
 	mostBody   = 128 << 10 // bytes of a message's body; a real description has two thousand
 )
@@ -21,8 +22,8 @@ const (
 var errEndless = errors.New("message without end")
 
 // wire is the connection to a camera as gortsplib reads it: its messages are
-// mended on the way (see mend), its packets pass. It reads a camera's burst with
-// one system call and not more of it than rate.
+// mended on the way (see mend), and its pictures' packets taken out. It reads a
+// camera's burst with one system call and not more of it than rate.
 type wire struct {
 	net.Conn
 	r    *bufio.Reader
@@ -30,46 +31,54 @@ type wire struct {
 	text []byte // mended, to be read next
 	left int    // bytes of the interleaved frame that is being read
 
+	diversion atomic.Pointer[diversion]
+	passed    time.Time // when gortsplib last saw that packets come
+
 	rate   int64  // bytes a second
 	braked func() // called whenever the camera has sent more than rate
 	second time.Time
-	read   int64 // bytes in this second
+	read   int64     // bytes in this second
+	at     time.Time // of the newest
 }
+
+// diversion takes the packets of one channel.
+type diversion struct {
+	channel int
+	take    func(packet []byte, at time.Time)
+}
+
+// passEvery is how often gortsplib is shown that packets come, for its time-out.
+const passEvery = time.Second
 
 func newWire(c net.Conn, host string, rate int64) *wire {
-	return &wire{Conn: c, r: bufio.NewReaderSize(c, wireBuffer), host: host, rate: rate, braked: func() {}}
+	w := &wire{Conn: c, host: host, rate: rate, braked: func() {}}
+	w.r = bufio.NewReaderSize(readerFunc(w.fill), wireBuffer)
+	return w
 }
 
-// Read gives what is there, several packets at once, and waits for the first byte.
+// divert gives the RTP packets of a channel to take instead of gortsplib, with the
+// time at which they came. They are valid while it runs, on the goroutine that reads.
+func (w *wire) divert(channel int, take func(packet []byte, at time.Time)) {
+	w.diversion.Store(&diversion{channel, take})
+}
+
+// Read gives what is meant for gortsplib.
 func (w *wire) Read(b []byte) (int, error) {
-	n := 0
-	for n < len(b) {
+	for {
 		switch {
 		case len(w.text) > 0:
-			k := copy(b[n:], w.text)
-			w.text = w.text[k:]
-			n += k
-		case w.left > 0:
-			k, err := w.r.Read(b[n:min(len(b), n+w.left)])
-			w.left -= k
-			n += k
-			if err != nil {
-				return n, err
-			}
-		case n > 0 && w.r.Buffered() < 4:
-			w.brake(n)
+			n := copy(b, w.text)
+			w.text = w.text[n:]
 			return n, nil
-		default:
-			if err := w.next(); err != nil {
-				return n, err
-			}
+		case w.left > 0:
+			n, err := w.r.Read(b[:min(len(b), w.left)])
+			w.left -= n
+			return n, err
 		}
-		if n > 0 && w.r.Buffered() == 0 {
-			break
+		if err := w.next(); err != nil {
+			return 0, err
 		}
 	}
-	w.brake(n)
-	return n, nil
 }
 
 // next finds what begins at the reader's place: an interleaved frame (RFC 2326,
@@ -81,12 +90,7 @@ func (w *wire) next() error {
 	}
 	switch {
 	case head[0] == '$':
-		size := int(head[2])<<8 | int(head[3])
-		if head[1]%2 == 1 && size <= 1500 {
-			return w.report(size)
-		}
-		w.left = 4 + size
-		return nil
+		return w.frame(int(head[1]), int(head[2])<<8|int(head[3]))
 	case bytes.Equal(head, []byte("RTSP")):
 		return w.message(true)
 	case upper(head[0]) && upper(head[1]) && upper(head[2]):
@@ -94,6 +98,30 @@ func (w *wire) next() error {
 	}
 	_, err = w.r.Discard(1)
 	return err
+}
+
+// frame takes an interleaved frame or lets it pass.
+func (w *wire) frame(channel, size int) error {
+	d := w.diversion.Load()
+	switch {
+	case d != nil && channel == d.channel:
+		whole, err := w.r.Peek(4 + size)
+		if err != nil {
+			return err
+		}
+		d.take(whole[4:], w.at)
+		if w.at.Sub(w.passed) >= passEvery {
+			w.passed = w.at
+			// An empty receiver report (RFC 3550, 6.4.2) says nothing.
+			w.text = []byte{'$', byte(channel + 1), 0, 8, 0x80, 201, 0, 1, 0, 0, 0, 0} //nolint:gosec // of one byte on the wire
+		}
+		_, err = w.r.Discard(4 + size)
+		return err
+	case channel%2 == 1 && size <= 1500:
+		return w.report(size)
+	}
+	w.left = 4 + size
+	return nil
 }
 
 func upper(c byte) bool { return c >= 'A' && c <= 'Z' }
@@ -165,15 +193,24 @@ func (w *wire) head() ([]string, error) {
 	}
 }
 
-// brake waits where the camera sends more than rate: its own buffers fill up then
-// and it has to leave out pictures itself.
-func (w *wire) brake(n int) {
-	now := time.Now()
-	if now.Sub(w.second) >= time.Second {
-		w.second, w.read = now, 0
-	}
-	if w.read += int64(n); w.read > w.rate {
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// fill reads from the camera. It waits where the camera has sent all that it may
+// in this second: its own buffers fill up then and it has to leave out pictures
+// itself.
+func (w *wire) fill(b []byte) (int, error) {
+	if w.read >= w.rate {
 		w.braked()
-		time.Sleep(time.Second - now.Sub(w.second))
+		time.Sleep(time.Second - time.Since(w.second))
+		w.second, w.read = time.Now(), 0
 	}
+	n, err := w.Conn.Read(b[:min(int64(len(b)), w.rate-w.read)])
+	w.at = time.Now()
+	if w.at.Sub(w.second) >= time.Second {
+		w.second, w.read = w.at, 0
+	}
+	w.read += int64(n)
+	return n, err
 }
