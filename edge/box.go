@@ -33,6 +33,7 @@ import (
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
 	"offsite/edge/ptz"
+	"offsite/edge/recorders"
 	"offsite/edge/recordings"
 	"offsite/edge/relay"
 	"offsite/edge/scenes"
@@ -68,7 +69,8 @@ type Box struct {
 	PTZ        *ptz.Room
 	Alerts     *alerts.Room
 	Recordings *recordings.Recordings
-	References *scenes.References // what cameras ought to show
+	Recorders  *recorders.Recorders // what they keep of cameras
+	References *scenes.References   // what cameras ought to show
 	WebRTC     *whep.Server
 
 	cfg         Config
@@ -201,6 +203,9 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	if err = b.openRecordings(ctx); err != nil {
 		return err
 	}
+	if err = b.openRecorders(ctx); err != nil {
+		return err
+	}
 	if b.Broker, err = b.openBroker(); err != nil {
 		return err
 	}
@@ -222,7 +227,9 @@ func joinClose(err error, db *state.DB) error {
 }
 
 // Close closes the state. Run has returned.
-func (b *Box) Close() error { return errors.Join(b.Recordings.Close(), b.DB.Close()) }
+func (b *Box) Close() error {
+	return errors.Join(b.Recordings.Close(), b.Recorders.Close(), b.DB.Close())
+}
 
 // Run runs the site until ctx ends. What acquires stops first, so that all it
 // took is recorded and judged before the end.
@@ -243,6 +250,7 @@ func (b *Box) Run(ctx context.Context) error {
 	keep("readings", 5*time.Second, b.keepReadings)
 	keep("evidence", 10*time.Second, func(ctx context.Context) error { return b.Evidence.Run(ctx, b.Cameras, b.tellEvidence) })
 	keep("recordings", 30*time.Second, b.Recordings.Run)
+	keep("recorders", 30*time.Second, b.Recorders.Run)
 	keep("outbox", 10*time.Second, func(ctx context.Context) error { return b.Outbox.Run(ctx, b.deliver) })
 	keep("relay", 5*time.Second, b.relay.Run)
 	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })

@@ -10,8 +10,10 @@ import (
 	"offsite/edge/breach"
 	"offsite/edge/ledger"
 	"offsite/edge/notice"
+	"offsite/edge/recorders"
 	"offsite/edge/recordings"
 	"offsite/streams/onvif"
+	"offsite/streams/rtsp"
 )
 
 // RecordingConfig sets up the recordings of cameras; which are recorded is
@@ -21,21 +23,35 @@ type RecordingConfig struct {
 	Segment   devices.Duration `yaml:"segment"`    // length of a file; default 1m
 	PerCamera Bytes            `yaml:"per_camera"` // most of one camera; default 0, no bound but the disk's
 	Total     Bytes            `yaml:"total"`      // most of all cameras; default 0, no bound but the disk's
+	Fetched   Bytes            `yaml:"fetched"`    // most of what was fetched from recorders; default 4GiB
 }
 
 func recordingDefaults() RecordingConfig {
-	return RecordingConfig{Segment: devices.Duration(time.Minute)}
+	return RecordingConfig{Segment: devices.Duration(time.Minute), Fetched: 4 << 30}
 }
 
 func (c *RecordingConfig) validate(ps *devices.Problems) {
 	if d := c.Segment.D(); d < 2*time.Second || d > time.Hour {
 		ps.Add(devices.Invalid("recording.segment", "out_of_range", "录像分段须在 2s 与 1h 之间", "cut recordings every 2s to 1h"))
 	}
+	if c.Fetched < 64<<20 {
+		ps.Add(devices.Invalid("recording.fetched", "out_of_range", "从录像机取来的录像的容量上限至少 64MiB", "allow at least 64MiB of what is fetched from recorders"))
+	}
 	for field, n := range map[string]Bytes{"recording.per_camera": c.PerCamera, "recording.total": c.Total} {
 		if n != 0 && n < 64<<20 {
 			ps.Add(devices.Invalid(field, "out_of_range", "录像容量上限至少 64MiB；0 不限", "allow at least 64MiB; 0 sets no bound"))
 		}
 	}
+}
+
+// openRecorders opens what was fetched from recorders.
+func (b *Box) openRecorders(ctx context.Context) (err error) {
+	b.Recorders, err = recorders.Open(ctx, b.DB, recorders.Config{
+		Dir: filepath.Join(b.cfg.State, "fetched"), Total: int64(b.cfg.Recording.Fetched),
+		Camera: func(id string) *devices.Camera { return b.Registry.Snapshot().Cameras[id] },
+		ONVIF:  onvif.Config{Dial: b.guard.Dial}, RTSP: rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Log: b.logger,
+	})
+	return err
 }
 
 // openRecordings opens what cameras have shown.

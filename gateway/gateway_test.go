@@ -83,7 +83,7 @@ func open(t *testing.T) *box {
 func (b *box) parts() gateway.Parts {
 	return gateway.Parts{
 		Backend: api.Backend{
-			Registry: b.registry, Audit: b.log, History: b.site, Devices: b.site, Cameras: b.site, Recordings: newTapes(b.t, b.site.db), References: newAlbum(b.t, b.site.db), Events: b.site,
+			Registry: b.registry, Audit: b.log, History: b.site, Devices: b.site, Cameras: b.site, Recordings: newTapes(b.t, b.site.db), Recorders: newNVR(b.t, b.site.db), References: newAlbum(b.t, b.site.db), Events: b.site,
 			Evidence: b.site, Updates: b.site, Condition: b.site, Health: b.site, Letters: b.site, Platform: b.site, Prober: probers(), Lookout: lookout{}, Finder: cameraFinder{}, Steering: steering{}, Alerts: alerting{}, Discovery: discovery(),
 		},
 		Accounts: b.accounts, State: b.t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},

@@ -29,27 +29,30 @@ type tapes struct {
 }
 
 func newTapes(t *testing.T, db *state.DB) tapes {
-	return tapes{db, sync.OnceValue(func() *recording.Archive {
-		a, err := recording.Open(t.TempDir(), recording.Config{})
+	return tapes{db, sync.OnceValue(func() *recording.Archive { return filmed(t, day) })}
+}
+
+// filmed gives 20 s of cam-a.
+func filmed(t *testing.T, from time.Time) *recording.Archive {
+	a, err := recording.Open(t.TempDir(), recording.Config{})
+	must(t, err)
+	t.Cleanup(func() { _ = a.Close() })
+	data, err := os.ReadFile("../streams/rtsp/testdata/small.h264")
+	must(t, err)
+	feed := streams.NewFeed(streams.FeedConfig{})
+	feed.Connected()
+	cut := streams.NewAssembler(streams.H264, nil, nil, nil)
+	units := streams.CutUnits(streams.H264, streams.SplitAnnexB(data))
+	for i := range 20 {
+		at := time.Duration(i) * time.Second
+		f, err := cut.Frame(units[i%len(units)], at, from.Add(at))
 		must(t, err)
-		t.Cleanup(func() { _ = a.Close() })
-		data, err := os.ReadFile("../streams/rtsp/testdata/small.h264")
-		must(t, err)
-		feed := streams.NewFeed(streams.FeedConfig{})
-		feed.Connected()
-		cut := streams.NewAssembler(streams.H264, nil, nil, nil)
-		units := streams.CutUnits(streams.H264, streams.SplitAnnexB(data))
-		for i := range 20 {
-			at := time.Duration(i) * time.Second
-			f, err := cut.Frame(units[i%len(units)], at, day.Add(at))
-			must(t, err)
-			feed.Publish(f)
-		}
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		_ = a.Record(ended, "cam-a", feed, day) // it has ended: what is there is written
-		return a
-	})}
+		feed.Publish(f)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = a.Record(ended, "cam-a", feed, from) // it has ended: what is there is written
+	return a
 }
 
 func (r tapes) Timeline(context.Context, string, time.Time, time.Time) (recordings.Timeline, error) {

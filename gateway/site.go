@@ -30,7 +30,7 @@ import (
 // Site shows the site, edge.Box, as the API asks for it.
 func Site(b *edge.Box) api.Backend {
 	backend := api.Backend{
-		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Recordings: b.Recordings, References: siteReferences{b}, Events: siteEvents{b},
+		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Recordings: b.Recordings, Recorders: b.Recorders, References: siteReferences{b}, Events: siteEvents{b},
 		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
 	}
 	backend.Finder, backend.Steering, backend.Alerts = b.Cameras, b.PTZ, b.Alerts

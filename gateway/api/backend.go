@@ -36,6 +36,7 @@ type Backend struct {
 	Discovery  Discovery
 	Cameras    Cameras
 	Recordings Recordings
+	Recorders  Recorders
 	References References
 	Events     Events
 	Evidence   Evidence

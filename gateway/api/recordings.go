@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -149,7 +148,9 @@ func (a *API) listRecordings(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, timelineBody(&tl))
+	body := timelineBody(&tl)
+	body.Recorder = a.recorderOf(c.Request().Context(), t.Key(), from, to)
+	return c.JSON(http.StatusOK, body)
 }
 
 func timelineBody(tl *recordings.Timeline) RecordingTimeline {
@@ -157,7 +158,7 @@ func timelineBody(tl *recordings.Timeline) RecordingTimeline {
 		Recorded: []RecordingStretch{}, Gaps: gapsOf(tl), Events: []RecordingMark{}, Bytes: tl.Bytes, Days: tl.Days, Oldest: tl.Oldest,
 	}
 	for _, s := range tl.Recorded {
-		body.Recorded = append(body.Recorded, RecordingStretch{From: s.From, To: s.To, Bytes: s.Bytes})
+		body.Recorded = append(body.Recorded, RecordingStretch{From: s.From, To: s.To, Bytes: s.Bytes, Source: Own})
 	}
 	for _, m := range tl.Marks {
 		body.Events = append(body.Events, RecordingMark{Event: m.Event, At: m.From})
@@ -180,8 +181,8 @@ func (a *API) getClip(c echo.Context) error {
 	}
 	q := query{c: c}
 	from, to := q.span()
-	download := q.yes("download")
-	q.known("from", "to", "download")
+	download, source := q.yes("download"), q.sourceOf()
+	q.known("from", "to", "download", "source")
 	if err := q.ps.Err(); err != nil {
 		return err
 	}
@@ -190,12 +191,11 @@ func (a *API) getClip(c echo.Context) error {
 		return err
 	}
 	defer leave()
-	ctx := c.Request().Context()
-	clip, err := a.Recordings.Clip(ctx, t.Key(), from, to)
+	clip, err := a.film(c, t.Key(), from, to, source)
 	if err != nil {
 		return err
 	}
-	entry := audit.Entry{Act: "recording.view", What: "camera/" + clip.Camera, Detail: interval(clip)}
+	entry := audit.Entry{Act: "recording.view", What: "camera/" + clip.Camera, Detail: clip.detail()}
 	if err := a.auditPlayback(c, entry); err != nil {
 		return err
 	}
@@ -208,8 +208,7 @@ func (a *API) getClip(c echo.Context) error {
 	h.Set("ETag", `"`+clip.Tag+`"`)
 	h.Set("Content-Type", "video/mp4")
 	h.Set("Content-Disposition", fmt.Sprintf("%s; filename=%q", disposition(download), clipName(clip)))
-	h.Set("X-Recording-From", clip.From.Format(time.RFC3339Nano))
-	h.Set("X-Recording-To", clip.To.Format(time.RFC3339Nano))
+	clip.tell(h)
 	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, in)
 	return nil
 }
@@ -219,11 +218,6 @@ func disposition(download bool) string {
 		return "attachment"
 	}
 	return "inline"
-}
-
-func clipName(c *recording.Clip) string {
-	const form = "20060102T150405Z"
-	return c.Camera + "_" + c.From.Format(form) + "_" + c.To.Format(form) + ".mp4"
 }
 
 // interval is how the trail names the time of a clip.
@@ -264,26 +258,20 @@ func (a *API) exportRecording(c echo.Context) error {
 		return err
 	}
 	defer leave()
-	if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(exportTime)); err != nil {
+	if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(fetchTime + exportTime)); err != nil {
 		return fmt.Errorf("export of %s: %w", t.Key(), err)
 	}
-	ctx := c.Request().Context()
-	e, err := a.Recordings.Export(ctx, t.Key(), body.From, body.To, func(ctx context.Context, tx *sql.Tx, e recordings.Export) error {
-		return a.Audit.Append(ctx, tx, by(c, audit.Entry{
-			Act: "recording.export", What: "camera/" + t.Key(), Purpose: body.Reason, Detail: interval(e.Clip) + " " + e.SHA256,
-		}))
-	})
+	e, err := a.export(c, t.Key(), &body)
 	if err != nil {
 		return err
 	}
-	tl, err := a.Recordings.Timeline(ctx, t.Key(), e.From, e.To)
-	if err != nil {
-		return err
+	gaps := []RecordingGap{}
+	if e.source() == Own {
+		tl, err := a.Recordings.Timeline(c.Request().Context(), t.Key(), e.From, e.To)
+		if err != nil {
+			return err
+		}
+		gaps = gapsOf(&tl)
 	}
-	// Not what was asked for: where that is not over yet more may come, and the hash is of this.
-	ask := url.Values{"from": {e.From.UTC().Format(time.RFC3339Nano)}, "to": {e.To.UTC().Format(time.RFC3339Nano)}, "download": {"true"}}
-	return c.JSON(http.StatusOK, RecordingExport{
-		ID: e.ID, From: e.From, To: e.To, Bytes: e.Size, Sha256: e.SHA256, Gaps: gapsOf(&tl), Name: clipName(e.Clip),
-		URL: Base + "/cameras/" + t.Key() + "/clip?" + ask.Encode(),
-	})
+	return c.JSON(http.StatusOK, e.body(gaps))
 }

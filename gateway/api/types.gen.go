@@ -161,6 +161,24 @@ func (e NoticeLevel) Valid() bool {
 	}
 }
 
+// Defines values for RecordingSource.
+const (
+	Own      RecordingSource = "own"
+	Recorder RecordingSource = "recorder"
+)
+
+// Valid indicates whether the value is a known member of the RecordingSource enum.
+func (e RecordingSource) Valid() bool {
+	switch e {
+	case Own:
+		return true
+	case Recorder:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	Administrator Role = "administrator"
@@ -1417,21 +1435,47 @@ type Readings struct {
 	Windows *[]Window `json:"windows,omitempty"`
 }
 
+// RecorderTimeline What the camera's recorder keeps; absent where it has none
+type RecorderTimeline struct {
+	// ClockOffset That the recorder's clock is ahead of the gateway's now; absent: not known
+	ClockOffset *Duration `json:"clock_offset,omitempty"`
+
+	// Held By the recorder's clock, oldest first; bytes is 0. Where it is not known: all of the interval
+	Held []RecordingStretch `json:"held"`
+
+	// Host Of the recorder
+	Host string `json:"host"`
+
+	// Known false: the recorder does not tell what it keeps, one has to try
+	Known bool         `json:"known"`
+	Why   FieldProblem `json:"why,omitempty,omitzero"`
+}
+
 // RecordingExport defines model for RecordingExport.
 type RecordingExport struct {
 	Bytes int64 `json:"bytes"`
 
+	// ClockOffset Of a recorder: that its clock was ahead of the gateway's when this was fetched; absent: not known
+	ClockOffset *Duration    `json:"clock_offset,omitempty"`
+	Cut         FieldProblem `json:"cut,omitempty,omitzero"`
+
 	// From When its first picture was taken
 	From time.Time      `json:"from"`
 	Gaps []RecordingGap `json:"gaps"`
-	ID   string         `json:"id"`
+
+	// Host Of the recorder; absent where the gateway has recorded it
+	Host string `json:"host,omitempty,omitzero"`
+	ID   string `json:"id"`
 
 	// Name For the file
 	Name string `json:"name"`
 
 	// Sha256 Of all its bytes
-	Sha256 string    `json:"sha256"`
-	To     time.Time `json:"to"`
+	Sha256 string `json:"sha256"`
+
+	// Source own: the gateway's; recorder: of the camera's recorder (NVR)
+	Source RecordingSource `json:"source"`
+	To     time.Time       `json:"to"`
 
 	// URL Path and query that give the bytes
 	URL string `json:"url"`
@@ -1443,6 +1487,9 @@ type RecordingExportRequest struct {
 
 	// Reason Why, for the audit trail
 	Reason string `json:"reason"`
+
+	// Source own: the gateway's; recorder: of the camera's recorder (NVR)
+	Source RecordingSource `json:"source,omitempty,omitzero"`
 
 	// To At most six hours later
 	To time.Time `json:"to"`
@@ -1464,11 +1511,17 @@ type RecordingMark struct {
 	Event string `json:"event"`
 }
 
+// RecordingSource own: the gateway's; recorder: of the camera's recorder (NVR)
+type RecordingSource string
+
 // RecordingStretch defines model for RecordingStretch.
 type RecordingStretch struct {
 	Bytes int64     `json:"bytes"`
 	From  time.Time `json:"from"`
-	To    time.Time `json:"to"`
+
+	// Source own: the gateway's; recorder: of the camera's recorder (NVR)
+	Source RecordingSource `json:"source"`
+	To     time.Time       `json:"to"`
 }
 
 // RecordingTimeline defines model for RecordingTimeline.
@@ -1490,6 +1543,9 @@ type RecordingTimeline struct {
 
 	// Recorded Oldest first
 	Recorded []RecordingStretch `json:"recorded"`
+
+	// Recorder What the camera's recorder keeps; absent where it has none
+	Recorder RecorderTimeline `json:"recorder,omitempty,omitzero"`
 }
 
 // Register A place in a Modbus device
@@ -1996,6 +2052,9 @@ type GetClipParams struct {
 
 	// Download To be saved rather than shown
 	Download bool `form:"download,omitempty" json:"download,omitempty,omitzero"`
+
+	// Source Whose recording; absent: the gateway's, and where it has nothing of the interval the recorder's
+	Source RecordingSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
 }
 
 // OpenHLSParams defines parameters for OpenHLS.
