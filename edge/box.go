@@ -249,6 +249,7 @@ func (b *Box) Run(ctx context.Context) error {
 	}
 	keep("readings", 5*time.Second, b.keepReadings)
 	keep("evidence", 10*time.Second, func(ctx context.Context) error { return b.Evidence.Run(ctx, b.Cameras, b.tellEvidence) })
+	keep("retention", 10*time.Minute, b.retainEvidence)
 	keep("recordings", 30*time.Second, b.Recordings.Run)
 	keep("recorders", 30*time.Second, b.Recorders.Run)
 	keep("outbox", 10*time.Second, func(ctx context.Context) error { return b.Outbox.Run(ctx, b.deliver) })

@@ -39,6 +39,11 @@ func TestConfigTellsEveryFault(t *testing.T) {
 		}},
 		{"watching pictures", func(c *Config) { c.Video.Watch.Every = devices.Duration(time.Second) }, []string{"video.watch.every out_of_range"}},
 		{"a threshold that nothing reaches", func(c *Config) { c.Video.Watch.Turn = math.NaN() }, []string{"video.watch.turn out_of_range"}},
+		{"a camera that never rests", func(c *Config) { c.Video.Watch.Settle = 0 }, []string{"video.watch.settle out_of_range"}},
+		{"evidence for ever", func(c *Config) { c.Video.Evidence.Keep = 0 }, nil},
+		{"evidence for a month", func(c *Config) {
+			c.Video.Evidence.Keep, c.Video.Evidence.Loose = devices.Duration(30*24*time.Hour), devices.Duration(time.Minute)
+		}, []string{"video.evidence.keep out_of_range", "video.evidence.loose out_of_range"}},
 		{"influx", func(c *Config) {
 			c.History.Store, c.History.Influx.URL, c.History.Influx.Bucket = "influx", "127.0.0.1", "b"
 		}, []string{"history.influx.url bad_address", "history.influx.token missing"}},

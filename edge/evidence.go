@@ -14,12 +14,15 @@ type EvidenceConfig struct {
 	Before    devices.Duration   `yaml:"before"`    // that a clip begins before the breach; default 10s
 	After     devices.Duration   `yaml:"after"`     // that it ends after it; default 10s, 0s: no clips
 	Watermark string             `yaml:"watermark"` // subtitle, burn or none; default subtitle
+	Keep      devices.Duration   `yaml:"keep"`      // files after their event's end; default 1095d, 0s: for ever
+	Loose     devices.Duration   `yaml:"loose"`     // files of no event, such as pictures that the platform asked for; default 24h
 }
 
 func evidenceDefaults() EvidenceConfig {
 	seconds := func(n int) devices.Duration { return devices.Duration(time.Duration(n) * time.Second) }
 	return EvidenceConfig{
 		Moments: []devices.Duration{seconds(-5), 0, seconds(5)}, Before: seconds(10), After: seconds(10), Watermark: evidence.MarkSubtitle,
+		Keep: devices.Duration(1095 * 24 * time.Hour), Loose: devices.Duration(24 * time.Hour),
 	}
 }
 
@@ -39,12 +42,21 @@ func (c *EvidenceConfig) validate(ps *devices.Problems, ring time.Duration) {
 	if a := c.After.D(); a < 0 || a > 5*time.Minute {
 		ps.Add(devices.Invalid("video.evidence.after", "out_of_range", "录像延后量须在 0s 与 5m 之间", "0s to 5m after the breach"))
 	}
+	if k := c.Keep.D(); k != 0 && k < leastKeep {
+		ps.Add(devices.Invalid("video.evidence.keep", "out_of_range", "证据至少保存 184d；0s 为永久", "keep evidence for 184d at least; 0s keeps it for ever"))
+	}
+	if l := c.Loose.D(); l < time.Hour || l > 30*24*time.Hour {
+		ps.Add(devices.Invalid("video.evidence.loose", "out_of_range", "不属于事件的图片须保存 1h 至 30d", "keep pictures of no event for 1h to 30d"))
+	}
 	switch c.Watermark {
 	case evidence.MarkSubtitle, evidence.MarkBurn, evidence.MarkNone:
 	default:
 		ps.Add(devices.Invalid("video.evidence.watermark", "not_one_of", "水印须为 subtitle、burn 或 none", "choose subtitle, burn or none"))
 	}
 }
+
+// leastKeep is as long as the trail that tells of the evidence: half a year.
+const leastKeep = 184 * 24 * time.Hour
 
 // collection is the configuration of the room of evidence.
 func (b *Box) collection() evidence.Config {

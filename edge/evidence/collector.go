@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"offsite/devices"
 	"offsite/devices/state"
 	"offsite/streams"
 	"offsite/streams/clip"
@@ -176,7 +177,8 @@ func (c *Collector) Of(ctx context.Context, eventID string) (Result, error) {
 type File struct {
 	Events    []string
 	MediaType string
-	Taken     time.Time // zero for manifests
+	Taken     time.Time        // zero for manifests
+	Deleted   *devices.Problem // when and why it was; nil: it was not
 }
 
 // ByHash tells which events name a file; none do where File.Events is empty.
@@ -191,6 +193,9 @@ func (c *Collector) ByHash(ctx context.Context, sha string) (File, error) {
 			f.Events = append(f.Events, it.Event)
 		}
 		f.Taken, f.MediaType = it.CapturedAt, it.MediaType
+		if f.Deleted = nil; !it.DeletedAt.IsZero() {
+			f.Deleted = it.Problem
+		}
 	}
 	var event string
 	err = c.db.Read().QueryRowContext(ctx, sqlManifestOf, sha).Scan(&event)

@@ -29,6 +29,7 @@ type Item struct {
 	Marked     string        // of the copy with the watermark burnt in; empty: there is none
 	CapturedAt time.Time     // of a clip: its first picture; by the gateway's clock
 	Distance   time.Duration // CapturedAt minus the breach; negative: taken before it
+	DeletedAt  time.Time     // its file; zero: it was not
 	Problem    *devices.Problem
 	details
 }
@@ -142,9 +143,10 @@ func queryItems(ctx context.Context, q querier, query, arg string) ([]Item, erro
 	for rows.Next() {
 		var it Item
 		var breach, moment int64
-		var captured sql.NullInt64
+		var captured, deleted sql.NullInt64
+		var reason string
 		var about, why []byte
-		if err := rows.Scan(&it.Event, &it.Camera, &it.Kind, &moment, &breach, &it.State, &it.SHA256, &it.Marked, &captured, &about, &why); err != nil {
+		if err := rows.Scan(&it.Event, &it.Camera, &it.Kind, &moment, &breach, &it.State, &it.SHA256, &it.Marked, &captured, &about, &why, &deleted, &reason); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal(about, &it.details); err != nil {
@@ -157,6 +159,10 @@ func queryItems(ctx context.Context, q querier, query, arg string) ([]Item, erro
 		}
 		if why != nil {
 			it.Problem = devices.ReadStored(why)
+		}
+		if deleted.Valid {
+			it.DeletedAt = time.UnixMilli(deleted.Int64).UTC()
+			it.Problem = deletedOn(it.DeletedAt, reason)
 		}
 		items = append(items, it)
 	}

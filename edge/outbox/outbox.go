@@ -196,6 +196,24 @@ func (o *Outbox) Depth(ctx context.Context) (Depth, error) {
 	return d, nil
 }
 
+// Unsent gives the events of which a message waits or is a dead letter.
+func (o *Outbox) Unsent(ctx context.Context) (map[string]bool, error) {
+	rows, err := o.db.Read().QueryContext(ctx, sqlUnsent)
+	if err != nil {
+		return nil, fmt.Errorf("list unsent events: %w", err)
+	}
+	defer rows.Close()
+	events := map[string]bool{}
+	for rows.Next() {
+		var event string
+		if err := rows.Scan(&event); err != nil {
+			return nil, fmt.Errorf("list unsent events: %w", err)
+		}
+		events[event] = true
+	}
+	return events, rows.Err()
+}
+
 // Status tells whether the destination is left alone.
 func (o *Outbox) Status() Status {
 	o.mu.Lock()

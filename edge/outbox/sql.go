@@ -14,6 +14,8 @@ const (
 	sqlBury   = `UPDATE outbox SET state = 'dead', refusals = refusals + 1, finished = ?, reason = ? WHERE seq = ? AND state = 'waiting'`
 	sqlForget = `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE state = 'done' AND finished < ? LIMIT ?)`
 
+	sqlUnsent = `SELECT DISTINCT event FROM outbox WHERE state IN ('waiting', 'dead') AND event <> ''`
+
 	sqlDepth = `SELECT (SELECT COUNT(*) FROM outbox WHERE state = 'waiting'), (SELECT COUNT(*) FROM outbox WHERE state = 'dead'),
 		(SELECT created FROM outbox WHERE state = 'waiting' ORDER BY seq LIMIT 1)`
 	sqlDead = `SELECT seq, key, lane, after_key, kind, event, body, blobs, created, refusals, reason, finished FROM outbox
