@@ -18,6 +18,13 @@
 // are recorded, but hold nothing. At [Config.Stop] recording stops, before evidence and
 // readings come to harm, and goes on below [Config.Resume].
 //
+// # Why some is missing
+//
+// What lies between two stretches is cut where its reason becomes another: the ledger's
+// of the camera, of its recording and of the gateway, the days of keeping, the camera's
+// retirement. Of several the narrowest counts; a minute at most before a reason was
+// noticed, and after it was over, is put down to it.
+//
 // # Table recording_holds, version 1
 //
 // One row for each event or export and camera; times are Unix milliseconds by the

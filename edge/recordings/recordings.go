@@ -121,7 +121,10 @@ type concern struct {
 // Open opens the directory and the table. Nothing is recorded before Run.
 func Open(ctx context.Context, db *state.DB, cfg Config) (*Recordings, error) {
 	cfg.setDefaults()
-	archive, err := recording.Open(cfg.Dir, recording.Config{Segment: cfg.Segment, Log: cfg.Log})
+	archive, err := recording.Open(cfg.Dir, recording.Config{Segment: cfg.Segment, Log: cfg.Log, Missed: func(camera string, from, to time.Time) {
+		cfg.Notes.Miss(subject(camera), from, tooLate)
+		cfg.Notes.End(subject(camera), to)
+	}})
 	if err != nil {
 		return nil, err
 	}

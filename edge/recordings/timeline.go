@@ -29,11 +29,7 @@ type Timeline struct {
 	Days     int       // that recordings are kept
 }
 
-const (
-	seam      = time.Second      // shorter ones are no gaps
-	unwritten = 10 * time.Second // of the newest pictures, which are not on disk yet
-	longest   = 31 * 24 * time.Hour
-)
+const longest = 31 * 24 * time.Hour // that is told of at once
 
 // Timeline tells what was recorded of a camera in [from, to), at most 31 days.
 func (r *Recordings) Timeline(ctx context.Context, camera string, from, to time.Time) (Timeline, error) {
@@ -70,63 +66,4 @@ func (r *Recordings) Timeline(ctx context.Context, camera string, from, to time.
 	}
 	t.Gaps, err = r.gaps(ctx, camera, t, from, to)
 	return t, err
-}
-
-// gaps gives what lies between the stretches, each with what explains most of it.
-func (r *Recordings) gaps(ctx context.Context, camera string, t Timeline, from, to time.Time) ([]Reason, error) {
-	now := time.Now()
-	if to.After(now) {
-		to = now
-	}
-	var list []Reason
-	at := from
-	for _, s := range t.Recorded {
-		if s.From.Sub(at) >= seam {
-			list = append(list, Reason{From: at, To: s.From})
-		}
-		at = s.To
-	}
-	if rest := to.Sub(at); rest >= unwritten || (rest >= seam && to.Before(now)) {
-		list = append(list, Reason{From: at, To: to})
-	}
-	if len(list) == 0 {
-		return nil, nil
-	}
-	reasons, err := r.cfg.Reasons(ctx, camera, list[0].From, list[len(list)-1].To)
-	if err != nil {
-		return nil, err
-	}
-	cutoff := now.AddDate(0, 0, -t.Days)
-	for i := range list {
-		list[i].Why = r.explain(camera, list[i], reasons, cutoff)
-	}
-	return list, nil
-}
-
-// explain gives the reason that covers most of a gap.
-func (r *Recordings) explain(camera string, gap Reason, reasons []Reason, cutoff time.Time) *devices.Problem {
-	var why *devices.Problem
-	most := time.Duration(0)
-	for _, x := range reasons {
-		from, to := x.From, x.To
-		if from.Before(gap.From) {
-			from = gap.From
-		}
-		if to.After(gap.To) {
-			to = gap.To
-		}
-		if covered := to.Sub(from); covered > most {
-			why, most = x.Why, covered
-		}
-	}
-	switch {
-	case why != nil:
-		return why
-	case !gap.To.After(cutoff):
-		return &devices.Problem{Code: "recording_expired", ZH: "已超过保存天数，录像已删除", EN: "older than recordings are kept"}
-	}
-	if cam := r.cfg.Registry.Snapshot().Cameras[camera]; cam != nil && cam.Record == devices.RecordEvents {
-		return &devices.Problem{Code: "recording_no_event", ZH: "没有事件，未录像", EN: "nothing happened, nothing was recorded"}
-	}
-	return &devices.Problem{Code: "recording_off", ZH: "未设置录像，或摄像机刚接通", EN: "recording was off, or the camera had just come"}
 }

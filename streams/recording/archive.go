@@ -23,6 +23,10 @@ type Config struct {
 	Fragment time.Duration // of video that is written at once; 1 s
 	Sync     time.Duration // between two fsyncs of a segment; 2 s
 	Log      *slog.Logger
+
+	// Missed is told of the time between two pictures of which those between were
+	// gone before they could be written. It never blocks.
+	Missed func(camera string, from, to time.Time)
 }
 
 func (c *Config) setDefaults() {
@@ -37,6 +41,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Missed == nil {
+		c.Missed = func(string, time.Time, time.Time) {}
 	}
 }
 

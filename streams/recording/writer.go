@@ -39,6 +39,9 @@ func (w *writer) add(f *streams.Frame) error {
 	if off := est.Sub(w.anchor); f.Connection != w.connection || off > jump || off < -jump || w.file == nil {
 		w.anchor = est
 	}
+	if n := len(w.pending); n > 0 && f.Connection == w.connection && f.Seq != w.pending[n-1].Seq+1 {
+		w.a.cfg.Missed(w.camera, w.pending[n-1].At, f.At)
+	}
 	if w.file != nil && w.cuts(f) {
 		if err := w.finish(f); err != nil {
 			return err
