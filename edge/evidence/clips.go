@@ -123,9 +123,8 @@ func (t *taking) caption(ctx context.Context, list []wanted) func(time.Time) str
 		events = append(events, w.event)
 	}
 	named := strings.Join(events, " ")
-	front := s.named(s.SiteName, s.Site) + " · " + s.named(s.Cameras[list[0].camera], list[0].camera)
 	return func(at time.Time) string {
-		return front + " · " + at.In(beijing).Format("2006-01-02 15:04:05 -07:00") + " · " + named
+		return strings.Join(append(s.words(list[0].camera, at), named), " · ")
 	}
 }
 

@@ -58,8 +58,8 @@
 //
 // By Config.Watermark the words (site, camera, time, event) are a subtitle track of the clip
 // ("subtitle"), are besides burnt into a copy of each still ("burn"), or are left out ("none"). The
-// still itself is always kept as it came, and so is the picture of a clip. What is burnt
-// is ASCII, ids and the time: a font for Chinese would be larger than the program.
+// still itself is always kept as it came, and so is the picture of a clip. How words are
+// burnt in says the package lettering.
 //
 // # Table evidence, version 2
 //

@@ -5,11 +5,17 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"image/color"
 	"image/draw"
 	"image/jpeg"
 	"time"
+
+	"offsite/edge/evidence/lettering"
 )
+
+// words say of what a picture is: site, camera and time.
+func (s Subject) words(camera string, at time.Time) []string {
+	return []string{s.named(s.SiteName, s.Site), s.named(s.Cameras[camera], camera), at.In(beijing).Format("2006-01-02 15:04:05 -07:00")}
+}
 
 // burn puts copies with a watermark into the vault, one for each event of the
 // part, and gives their hashes by event.
@@ -22,9 +28,7 @@ func (c *Collector) burn(ctx context.Context, part []wanted, out outcome) map[st
 		if marked[w.event] != "" {
 			continue
 		}
-		s := c.about(ctx, w.event)
-		line := fmt.Sprintf("%s %s %s %s", s.Site, w.camera, out.captured.In(beijing).Format(time.RFC3339), w.event)
-		copied, err := stamp(out.picture, line)
+		copied, err := stamp(out.picture, append(c.about(ctx, w.event).words(w.camera, out.captured), w.event))
 		if err == nil {
 			marked[w.event], err = c.vault.Put(copied)
 		}
@@ -35,39 +39,20 @@ func (c *Collector) burn(ctx context.Context, part []wanted, out outcome) map[st
 	return marked
 }
 
-// stamp gives a copy of a JPEG with a line of ASCII in white on a dark band at its
-// lower edge, as large as the width allows.
-func stamp(picture []byte, line string) ([]byte, error) {
+// stamp gives a copy of a JPEG with words along its lower edge.
+func stamp(picture []byte, words []string) ([]byte, error) {
 	img, err := jpeg.Decode(bytes.NewReader(picture))
 	if err != nil {
 		return nil, fmt.Errorf("mark still: %w", err)
 	}
-	b := img.Bounds()
-	out := image.NewRGBA(b)
-	draw.Draw(out, b, img, b.Min, draw.Src)
-	scale := max(1, min(4, (b.Dx()-4)/(6*max(1, len(line)))))
-	band := image.Rect(b.Min.X, b.Max.Y-11*scale, b.Max.X, b.Max.Y)
-	draw.Draw(out, band, image.NewUniform(color.RGBA{A: 0xa0}), image.Point{}, draw.Over)
-	at := image.Pt(b.Min.X+2*scale, b.Max.Y-9*scale)
-	for _, char := range []byte(line) {
-		dots(out, at, scale, char)
-		at.X += 6 * scale
+	out := image.NewRGBA(img.Bounds())
+	draw.Draw(out, out.Rect, img, out.Rect.Min, draw.Src)
+	if err := lettering.Write(out, words); err != nil {
+		return nil, fmt.Errorf("mark still: %w", err)
 	}
 	var data bytes.Buffer
 	if err := jpeg.Encode(&data, out, &jpeg.Options{Quality: 90}); err != nil {
 		return nil, fmt.Errorf("mark still: %w", err)
 	}
 	return data.Bytes(), nil
-}
-
-// dots draws one character.
-func dots(out *image.RGBA, at image.Point, scale int, char byte) {
-	for column, bits := range glyph(char) {
-		for row := range 7 {
-			if bits>>row&1 == 1 {
-				corner := at.Add(image.Pt(column*scale, row*scale))
-				draw.Draw(out, image.Rectangle{corner, corner.Add(image.Pt(scale, scale))}, image.White, image.Point{}, draw.Src)
-			}
-		}
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
-	"image/color"
 	"image/jpeg"
 	"io"
 	"os"
@@ -297,26 +296,45 @@ func (b *bench) read(sha string) []byte {
 	return data
 }
 
-func TestStampIsReadable(t *testing.T) {
-	img := image.NewRGBA(image.Rect(0, 0, 640, 360))
+// TestMarkOfAStill writes names, time and event onto a picture's lower edge and leaves the rest.
+func TestMarkOfAStill(t *testing.T) {
+	img := image.NewGray(image.Rect(0, 0, 640, 360))
 	for i := range img.Pix {
 		img.Pix[i] = 0x80
 	}
-	img.Set(0, 0, color.White)
 	var data bytes.Buffer
 	if err := jpeg.Encode(&data, img, nil); err != nil {
 		t.Fatal(err)
 	}
-	out, err := stamp(data.Bytes(), "yard gate 2026-03-01T12:00:00+08:00 al-abcdefghijklmnopqrstuvwx")
+	s := Subject{SiteName: "北厂区", Site: "yard", Cameras: map[string]string{"a": "东门"}}
+	at := time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC)
+	if d := cmp.Diff([]string{"北厂区", "东门", "2026-03-01 12:00:00 +08:00"}, s.words("a", at)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"yard", "b", "2026-03-01 12:00:00 +08:00"}, Subject{Site: "yard"}.words("b", at)); d != "" {
+		t.Error(d)
+	}
+	out, err := stamp(data.Bytes(), append(s.words("a", at), "al-abcdefghijklmnopqrstuvwx"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if path := os.Getenv("STAMP"); path != "" {
-		if err := os.WriteFile(path, out, 0o600); err != nil {
-			t.Fatal(err)
+	marked, err := jpeg.Decode(bytes.NewReader(out))
+	if err != nil || marked.Bounds() != img.Bounds() {
+		t.Fatalf("picture of %v: %v", marked.Bounds(), err)
+	}
+	for _, place := range []image.Rectangle{image.Rect(0, 0, 640, 300), image.Rect(0, 328, 640, 360)} {
+		least, most := uint32(0xffff), uint32(0)
+		for x := place.Min.X; x < place.Max.X; x++ {
+			for y := place.Min.Y; y < place.Max.Y; y++ {
+				c, _, _, _ := marked.At(x, y).RGBA()
+				least, most = min(least, c), max(most, c)
+			}
+		}
+		if written := most-least > 0xc000; written != (place.Min.Y > 0) {
+			t.Errorf("from %#x to %#x in %v", least, most, place)
 		}
 	}
-	if _, err := stamp([]byte("no picture"), "x"); err == nil {
+	if _, err := stamp([]byte("no picture"), []string{"x"}); err == nil {
 		t.Error("a watermark on nothing")
 	}
 }
