@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,12 +26,16 @@ import (
 )
 
 // pull measures what it costs to pull cameras that nobody watches: network to
-// access units to ring. The cameras run in a child process.
+// access units to ring. The cameras run in a child process. besides_rings_mib is the
+// most that the process had of its own besides what was in the rings at that moment;
+// program_mib, on top, is what it had mapped of its file, which holds the whole gateway.
 func pull(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("pull", flag.ContinueOnError)
 	n := flags.Int("n", 20, "cameras")
 	seconds := flags.Float64("seconds", 40, "measured time; the ring of 30 s fills in it")
 	transport := flags.String("transport", "tcp", "tcp or udp")
+	cpu := flags.String("cpuprofile", "", "write a CPU profile of the measured time to this file")
+	memory := flags.String("memprofile", "", "write a profile of what was allocated to this file")
 	serve := flags.String("serve", "", "run the cameras with this clip (used by the measurements themselves)")
 	rate := flags.Int("rate", 25, "pictures a second of that clip")
 	if err := flags.Parse(args); err != nil {
@@ -49,7 +54,32 @@ func pull(ctx context.Context, args []string) error {
 		return err
 	}
 	defer stop()
-	return pullAll(ctx, addr, *n, *transport, time.Duration(*seconds*float64(time.Second)))
+	return profiled(*cpu, *memory, func() error {
+		return pullAll(ctx, addr, *n, *transport, time.Duration(*seconds*float64(time.Second)))
+	})
+}
+
+// profiled runs and writes profiles to the files that are named.
+func profiled(cpu, memory string, run func() error) error {
+	if cpu != "" {
+		f, err := os.Create(cpu) //nolint:gosec // whoever measures names it
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	if err := run(); err != nil || memory == "" {
+		return err
+	}
+	f, err := os.Create(memory) //nolint:gosec // as above
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }
 
 func pullAll(ctx context.Context, addr string, n int, transport string, length time.Duration) error {
@@ -103,18 +133,45 @@ func measurePull(ctx context.Context, feeds []*streams.Feed, length time.Duratio
 	}
 	first, firstBytes, _, _ := frames()
 	began, cpu := time.Now(), cpuTime(syscall.RUSAGE_SELF)
-	select {
-	case <-time.After(length):
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	var besides, program int64
+	look := time.NewTicker(500 * time.Millisecond)
+	defer look.Stop()
+	for time.Since(began) < length {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		_, _, _, ring := frames()
+		private, file := residentMemory()
+		besides, program = max(besides, private-ring), max(program, file)
 	}
 	took, used := time.Since(began), cpuTime(syscall.RUSAGE_SELF)-cpu
 	last, lastBytes, damaged, ring := frames()
 	n := last - first
-	fmt.Printf("bench=pull n=%d seconds=%.1f rate_per_s=%.0f cpu_us_per_unit=%.1f rss_peak_mib=%.0f cameras=%d mbit_per_camera=%.2f core_percent=%.2f ring_mib=%.1f damaged=%d\n",
+	fmt.Printf("bench=pull n=%d seconds=%.1f rate_per_s=%.0f cpu_us_per_unit=%.1f rss_peak_mib=%.0f cameras=%d mbit_per_camera=%.2f core_percent=%.2f ring_mib=%.1f besides_rings_mib=%.1f program_mib=%.1f damaged=%d\n",
 		n, took.Seconds(), float64(n)/took.Seconds(), float64(used.Microseconds())/float64(n), peakMemory(),
-		len(feeds), float64(lastBytes-firstBytes)*8/1e6/took.Seconds()/float64(len(feeds)), 100*used.Seconds()/took.Seconds(), float64(ring)/(1<<20), damaged)
+		len(feeds), float64(lastBytes-firstBytes)*8/1e6/took.Seconds()/float64(len(feeds)), 100*used.Seconds()/took.Seconds(), float64(ring)/(1<<20), float64(besides)/(1<<20), float64(program)/(1<<20), damaged)
 	return nil
+}
+
+// residentMemory gives the process's own memory, and how much of its program is in
+// memory, where the page cache has it anyway; in bytes.
+func residentMemory() (private, file int64) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.SplitSeq(string(status), "\n") {
+		var kilobytes int64
+		if n, _ := fmt.Sscanf(line, "RssAnon: %d kB", &kilobytes); n == 1 {
+			private = kilobytes << 10
+		}
+		if n, _ := fmt.Sscanf(line, "RssFile: %d kB", &kilobytes); n == 1 {
+			file = kilobytes << 10
+		}
+	}
+	return private, file
 }
 
 // cameraClip encodes 10 s of 1080p at 25 pictures a second and 2 Mbit/s.

@@ -9,14 +9,17 @@ import (
 
 const (
 	headroomEvery = 5 * time.Second
-	leastPercent  = 10
+	leastPercent  = 2
 	usualPercent  = 100
+	leastRoom     = 8 << 20 // bytes; 20 cameras send 5 MB a second
+	ringShare     = 16      // rings take this part of their pictures on top, for what stands around each and for rounding
 )
 
 // Headroom keeps the garbage collector from taking as much memory again as the
 // rings of the last seconds hold, until ctx ends: by itself it lets the heap grow to
 // twice of what is in use. Rings are most of that, but hold no pointers and cost
-// it nothing to look through; so only the rest of what is in use counts. It
+// it little to look through; so only the rest of what is in use counts, as long as
+// that leaves room enough to collect every second or two and no more often. It
 // sets the process's GC percentage and belongs into a program, once.
 func Headroom(ctx context.Context, rings func() int64) error {
 	tick := time.NewTicker(headroomEvery)
@@ -44,7 +47,8 @@ func percent(live, rings int64) int64 {
 	if live <= 0 {
 		return usualPercent
 	}
-	return min(max(usualPercent*(live-rings)/live, leastPercent), usualPercent)
+	room := max(live-rings-rings/ringShare, leastRoom)
+	return min(max(usualPercent*room/live, leastPercent), usualPercent)
 }
 
 // RingBytes is what the rings of all cameras hold.

@@ -19,9 +19,11 @@ func TestPercentLeavesTheRingsOut(t *testing.T) {
 	}{
 		{"nothing known", 0, 0, 100},
 		{"no rings", 40 * mib, 0, 100},
-		{"rings are half", 80 * mib, 40 * mib, 50},
-		{"rings are nearly all", 1000 * mib, 990 * mib, 10},
-		{"rings have grown since", 40 * mib, 60 * mib, 10},
+		{"little", 4 * mib, 3 * mib, 100},
+		{"rings are half", 160 * mib, 80 * mib, 46},
+		{"rings are nearly all", 160 * mib, 150 * mib, 5},
+		{"rings of a hundred cameras are nearly all", 1000 * mib, 990 * mib, 2},
+		{"rings have grown since", 40 * mib, 60 * mib, 20},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -34,6 +36,7 @@ func TestPercentLeavesTheRingsOut(t *testing.T) {
 
 func TestHeadroomIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		ballast := make([]byte, 80<<20)
 		runtime.GC() // else what is in use is not known
 		before := debug.SetGCPercent(100)
 		defer debug.SetGCPercent(before)
@@ -43,12 +46,13 @@ func TestHeadroomIsGivenBack(t *testing.T) {
 		time.Sleep(headroomEvery + time.Second)
 		synctest.Wait()
 		during := debug.SetGCPercent(leastPercent)
+		runtime.KeepAlive(ballast)
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		after := debug.SetGCPercent(100)
-		if during != leastPercent || after != 100 {
+		if during > 10 || after != 100 {
 			t.Errorf("%d %% during, %d %% after", during, after)
 		}
 	})
