@@ -19,6 +19,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/state"
 	"offsite/edge/breach"
+	"offsite/edge/evidence"
 	"offsite/gateway/api"
 	"offsite/streams"
 	"offsite/streams/whep"
@@ -49,6 +50,7 @@ type blob struct {
 	content []byte
 	sites   []string
 	damaged bool
+	deleted *devices.Problem
 }
 
 func newSite(db *state.DB) *site {
@@ -233,6 +235,24 @@ func (s *site) Evident(_ context.Context, event string) (api.Evident, error) {
 	return s.pictures[event], nil
 }
 
+func (s *site) HoldEvidence(ctx context.Context, event string, h evidence.Hold, also func(context.Context, *sql.Tx) error) error {
+	e := s.pictures[event]
+	h.At = day
+	e.Hold = &h
+	s.pictures[event] = e
+	return s.db.Update(ctx, func(tx *sql.Tx) error { return also(ctx, tx) })
+}
+
+func (s *site) ReleaseEvidence(ctx context.Context, event string, also func(context.Context, *sql.Tx) error) error {
+	e := s.pictures[event]
+	if e.Hold == nil {
+		return &devices.Problem{Kind: devices.ErrNotFound, Code: "not_held", ZH: "没有被保全", EN: "it is not held"}
+	}
+	e.Hold = nil
+	s.pictures[event] = e
+	return s.db.Update(ctx, func(tx *sql.Tx) error { return also(ctx, tx) })
+}
+
 type content struct{ *bytes.Reader }
 
 func (content) Close() error { return nil }
@@ -241,6 +261,9 @@ func (s *site) OpenBlob(_ context.Context, sum string) (*api.Exhibit, error) {
 	b, ok := s.blobs[sum]
 	if !ok {
 		return nil, devices.ErrNotFound
+	}
+	if b.deleted != nil {
+		return &api.Exhibit{Sites: b.sites}, b.deleted
 	}
 	if b.damaged {
 		return nil, &devices.Problem{Kind: api.ErrDamaged, Code: "evidence_damaged", ZH: "证据文件已损坏", EN: "the evidence no longer has its hash"}

@@ -29,6 +29,7 @@ var statuses = []struct {
 	{api.ErrMediaType, http.StatusUnsupportedMediaType},
 	{api.ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{api.ErrDamaged, http.StatusInternalServerError},
+	{api.ErrDeleted, http.StatusGone},
 	{devices.ErrNotFound, http.StatusNotFound},
 	{devices.ErrConflict, http.StatusConflict},
 	{devices.ErrUnavailable, http.StatusServiceUnavailable},

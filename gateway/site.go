@@ -18,6 +18,7 @@ import (
 	"offsite/edge"
 	"offsite/edge/breach"
 	"offsite/edge/cameras"
+	"offsite/edge/evidence"
 	"offsite/edge/field"
 	"offsite/edge/letters"
 	"offsite/edge/ptz"
@@ -300,7 +301,7 @@ func (s siteEvidence) Evident(ctx context.Context, event string) (api.Evident, e
 			Camera: it.Camera, Kind: it.Kind, Moment: devices.Duration(it.Moment), State: api.EvidenceState(it.State),
 			Sha256: it.SHA256, Marked: it.Marked, ContentType: it.MediaType, Size: it.Size, TakenAt: it.CapturedAt, Until: it.Until,
 			Distance: devices.Duration(it.Distance), TimeSource: string(it.TimeSource), Step: it.Step, Width: it.Width, Height: it.Height,
-			Codec: string(it.Codec), Problem: api.ProblemOf(it.Problem),
+			Codec: string(it.Codec), DeletedAt: it.DeletedAt, Problem: api.ProblemOf(it.Problem),
 		}
 		if it.ClockOffset != nil {
 			offset := devices.Duration(time.Duration(*it.ClockOffset) * time.Millisecond)
@@ -308,7 +309,26 @@ func (s siteEvidence) Evident(ctx context.Context, event string) (api.Evident, e
 		}
 		e.Pictures = append(e.Pictures, p)
 	}
-	return e, nil
+	e.Hold, err = s.Evidence.Held(ctx, event)
+	return e, err
+}
+
+func (s siteEvidence) HoldEvidence(ctx context.Context, event string, h evidence.Hold, also func(context.Context, *sql.Tx) error) error {
+	return s.DB.Update(ctx, func(tx *sql.Tx) error {
+		if err := s.Evidence.Hold(ctx, tx, event, h); err != nil {
+			return err
+		}
+		return also(ctx, tx)
+	})
+}
+
+func (s siteEvidence) ReleaseEvidence(ctx context.Context, event string, also func(context.Context, *sql.Tx) error) error {
+	return s.DB.Update(ctx, func(tx *sql.Tx) error {
+		if err := s.Evidence.Release(ctx, tx, event); err != nil {
+			return err
+		}
+		return also(ctx, tx)
+	})
 }
 
 func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit, error) {
@@ -326,6 +346,11 @@ func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit
 			return nil, err
 		}
 		exhibit.Sites = append(exhibit.Sites, ev.Site)
+	}
+	if file.Deleted != nil {
+		deleted := *file.Deleted
+		deleted.Kind = api.ErrDeleted
+		return exhibit, &deleted
 	}
 	exhibit.ReadSeekCloser, err = s.Vault.Open(sha256)
 	var p *devices.Problem

@@ -40,9 +40,11 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("GET", "/api/v1/blobs/"+b.site.exhibit("x", "a"), root, nil).want(200)
 	b.site.pictures["al-1"] = api.Evident{Manifest: b.site.exhibit("x", "a")}
 	b.call("POST", "/api/v1/events/al-1:verify", root, nil).want(200)
+	b.call("POST", "/api/v1/events/al-1:hold", root, map[string]string{"reason": "诉讼"}).want(200)
+	b.call("POST", "/api/v1/events/al-1:release", root, nil).want(200)
 	b.call("GET", "/api/v1/events/al-1/evidence.zip", root, nil).want(200)
 	b.call("POST", "/api/v1/cameras/cam-a:set-reference", root, nil).want(200)
-	b.call("GET", "/api/v1/cameras/cam-a/reference.jpg", root, nil).want(200)
+	b.call("GET", "/api/v1/cameras/cam-a/reference.jpg?place=3", root, nil).want(200)
 	b.call("POST", "/api/v1/dead-letters:replay", root, map[string]any{"ids": []int{7}}).want(200)
 	for _, path := range []string{"/api/v1/devices/dust-a/maintenance", "/api/v1/points/gate-a.pm10/maintenance"} {
 		b.call("PUT", path, root, map[string]any{"until": day, "reason": "校准"}).want(200)
@@ -167,6 +169,7 @@ func TestWhatCannotBeAuditedDoesNotHappen(t *testing.T) {
 		{"POST", "/entities", entity("x", "n")},
 		{"DELETE", "/limits/lim-a", nil},
 		{"POST", "/events/al-1:acknowledge", map[string]string{"note": ""}},
+		{"POST", "/events/al-1:hold", map[string]string{"reason": "诉讼"}},
 		{"GET", "/blobs/" + sum, nil},
 		{"GET", "/cameras/cam-a/still.jpg", nil},
 		{"GET", "/cameras/cam-a/clip?" + lasting(time.Minute), nil},

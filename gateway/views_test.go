@@ -561,3 +561,45 @@ func TestEvidencePackage(t *testing.T) {
 	b.site.events["al-2"] = alarm("al-2", "a", day)
 	b.call("GET", "/api/v1/events/al-2/evidence.zip", viewer, nil).problem(404, "no_evidence")
 }
+
+// TestEvidenceThatWasDeleted has the clip of an event deleted when its time was over: each
+// way to it says so, and nothing calls it damaged.
+func TestEvidenceThatWasDeleted(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	b.site.events["al-1"] = alarm("al-1", "a", day)
+	clip := b.site.exhibit("clip", "a")
+	gone := &devices.Problem{Kind: api.ErrDeleted, Code: "evidence_deleted", ZH: "已删除", EN: "deleted by retention"}
+	b.site.blobs[clip] = blob{sites: []string{"a"}, deleted: gone}
+	b.site.pictures["al-1"] = api.Evident{Manifest: b.site.exhibit("{}", "a"), Pictures: []api.Picture{
+		{Camera: "cam-a", Kind: "clip", State: api.Attached, Sha256: clip, ContentType: "video/mp4", DeletedAt: day, Problem: api.ProblemOf(gone)},
+	}}
+	viewer, staff := bearer(b.token(accounts.Viewer, "a")), bearer(b.token(accounts.Staff, "a"))
+	b.call("GET", "/api/v1/blobs/"+clip, viewer, nil).problem(410, "evidence_deleted")
+	b.call("GET", "/api/v1/blobs/"+clip, bearer(b.token(accounts.Viewer, "b")), nil).problem(404, "not_found")
+	var check api.EvidenceCheck
+	b.call("POST", "/api/v1/events/al-1:verify", viewer, nil).want(200).into(&check)
+	if !check.Whole || len(check.Files) != 2 || check.Files[1].Whole || check.Files[1].Problem.Code != "evidence_deleted" {
+		t.Errorf("%+v", check)
+	}
+	a := b.call("GET", "/api/v1/events/al-1/evidence.zip", viewer, nil).want(200)
+	archive, err := zip.NewReader(bytes.NewReader(a.body), int64(len(a.body)))
+	must(t, err)
+	told, err := fs.ReadFile(archive, "DELETED.txt")
+	if err != nil || string(told) != clip+"  cam-a-clip.mp4  已删除 / deleted by retention\n" || len(archive.File) != 3 {
+		t.Errorf("%q, %d files: %v", told, len(archive.File), err)
+	}
+	var detail api.Detail
+	b.call("POST", "/api/v1/events/al-1:hold", viewer, map[string]string{"reason": "诉讼"}).problem(403, "role_not_allowed")
+	b.call("POST", "/api/v1/events/al-1:hold", staff, map[string]string{"reason": "诉讼"}).want(200).into(&detail)
+	if detail.Hold == nil || detail.Hold.Reason != "诉讼" || detail.Hold.By == "" || !detail.Pictures[0].DeletedAt.Equal(day) {
+		t.Errorf("%+v", detail)
+	}
+	detail.Hold = nil
+	b.call("POST", "/api/v1/events/al-1:release", staff, nil).want(200).into(&detail)
+	if detail.Hold != nil {
+		t.Errorf("%+v", detail.Hold)
+	}
+	b.call("POST", "/api/v1/events/al-1:release", staff, nil).problem(404, "not_held")
+}

@@ -274,7 +274,7 @@ func (a *API) handlers() map[string]echo.HandlerFunc {
 		"getMe": a.getMe, "changePassword": a.changePassword, "createTicket": a.createTicket,
 		"getMyWalls": a.getMyWalls, "replaceMyWalls": a.replaceMyWalls,
 		"getLast": a.getLast, "listLast": a.listLast, "listReadings": a.listReadings, "watchLive": a.watchLive,
-		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "getBlob": a.getBlob,
+		"listEvents": a.listEvents, "getEvent": a.getEvent, "acknowledgeEvent": a.acknowledgeEvent, "holdEvidence": a.holdEvidence, "releaseEvidence": a.releaseEvidence, "getBlob": a.getBlob,
 		"verifyEvidence": a.verifyEvidence, "getEvidencePackage": a.getEvidencePackage,
 		"getStill": a.getStill, "viewLive": a.viewLive, "openWHEP": a.openWHEP, "trickleWHEP": a.trickleWHEP, "closeWHEP": a.closeWHEP, "openHLS": a.openHLS, "getHLS": a.getHLS, "retryCamera": a.retryCamera,
 		"listRecordings": a.listRecordings, "getClip": a.getClip, "exportRecording": a.exportRecording,

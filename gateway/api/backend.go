@@ -14,6 +14,7 @@ import (
 	"offsite/devices/template"
 	"offsite/edge/audit"
 	"offsite/edge/breach"
+	"offsite/edge/evidence"
 	"offsite/streams"
 	"offsite/streams/whep"
 	"offsite/timeseries"
@@ -118,6 +119,8 @@ type Detail struct {
 type Evident struct {
 	Pictures []Picture `json:"pictures"`
 	Manifest string    `json:"manifest,omitempty"` // SHA-256; empty before the evidence is complete, and where there is no file
+
+	Hold *evidence.Hold `json:"hold,omitempty"` // keeps the files whatever their age; nil: nobody holds them
 }
 
 // Letters are the messages of devices that could not be understood and wait for
@@ -140,10 +143,16 @@ type LetterFilter struct {
 
 // Evidence opens what belongs to events, by its hash. It returns ErrNotFound
 // for what no event names, and a Problem of code "evidence_damaged" for content
-// that no longer has its hash.
+// that no longer has its hash. Of what was deleted it gives an Exhibit without content, and
+// a Problem of kind ErrDeleted that says when and why.
+//
+// HoldEvidence keeps the evidence of an event whatever its age until ReleaseEvidence; both
+// call also in the same transaction.
 type Evidence interface {
 	Evident(ctx context.Context, event string) (Evident, error)
 	OpenBlob(ctx context.Context, sha256 string) (*Exhibit, error)
+	HoldEvidence(ctx context.Context, event string, h evidence.Hold, also func(context.Context, *sql.Tx) error) error
+	ReleaseEvidence(ctx context.Context, event string, also func(context.Context, *sql.Tx) error) error
 }
 
 // Exhibit is one piece of evidence; the caller closes it.

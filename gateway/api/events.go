@@ -16,6 +16,7 @@ import (
 	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/edge/breach"
+	"offsite/edge/evidence"
 )
 
 func (a *API) listEvents(c echo.Context) error {
@@ -152,6 +153,37 @@ func (a *API) acknowledgeEvent(c echo.Context) error {
 	return a.detail(c, ev)
 }
 
+func (a *API) holdEvidence(c echo.Context) error {
+	ev, err := a.event(c)
+	if err != nil {
+		return err
+	}
+	var body EvidenceHolding
+	if err := decode(c, &body); err != nil {
+		return err
+	}
+	entry := by(c, audit.Entry{Act: "evidence.hold", What: "event/" + ev.ID, Detail: shorten(body.Reason, 500)})
+	err = a.Evidence.HoldEvidence(c.Request().Context(), ev.ID, evidence.Hold{By: Who(c).ID, Reason: body.Reason},
+		func(ctx context.Context, tx *sql.Tx) error { return a.Audit.Append(ctx, tx, entry) })
+	if err != nil {
+		return err
+	}
+	return a.detail(c, ev)
+}
+
+func (a *API) releaseEvidence(c echo.Context) error {
+	ev, err := a.event(c)
+	if err != nil {
+		return err
+	}
+	entry := by(c, audit.Entry{Act: "evidence.release", What: "event/" + ev.ID})
+	err = a.Evidence.ReleaseEvidence(c.Request().Context(), ev.ID, func(ctx context.Context, tx *sql.Tx) error { return a.Audit.Append(ctx, tx, entry) })
+	if err != nil {
+		return err
+	}
+	return a.detail(c, ev)
+}
+
 var hashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func (a *API) getBlob(c echo.Context) error {
@@ -162,15 +194,14 @@ func (a *API) getBlob(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	x, err := a.Evidence.OpenBlob(ctx, sum)
-	if errors.Is(err, devices.ErrNotFound) {
+	if err == nil {
+		defer func() { _ = x.Close() }()
+	}
+	if who := Who(c); errors.Is(err, devices.ErrNotFound) || x != nil && len(who.Sites) > 0 && !slices.ContainsFunc(x.Sites, who.Sees) {
 		return missing
 	}
 	if err != nil {
 		return err
-	}
-	defer func() { _ = x.Close() }()
-	if who := Who(c); len(who.Sites) > 0 && !slices.ContainsFunc(x.Sites, who.Sees) {
-		return missing
 	}
 	if err := a.auditBlob(c, sum, x.ContentType); err != nil {
 		return err

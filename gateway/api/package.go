@@ -17,24 +17,31 @@ import (
 )
 
 // filed is one file of an event's evidence under the name that people see.
-type filed struct{ sha, name string }
+type filed struct {
+	sha, name string
+	deleted   *FieldProblem // when and why it was; nil: it is there
+}
 
 // files gives the files of an event's evidence, the manifest first.
 func (e Evident) files() []filed {
 	var list []filed
-	add := func(sha, name string) {
+	add := func(sha, name string, deleted *FieldProblem) {
 		if sha != "" && !slices.ContainsFunc(list, func(f filed) bool { return f.sha == sha }) {
-			list = append(list, filed{sha, name})
+			list = append(list, filed{sha, name, deleted})
 		}
 	}
-	add(e.Manifest, "manifest.json")
+	add(e.Manifest, "manifest.json", nil)
 	for _, p := range e.Pictures {
 		name := p.Camera + "-clip"
 		if p.Kind == "still" {
 			name = p.Camera + "-" + moment(time.Duration(p.Moment))
 		}
-		add(p.Sha256, name+extension(p.ContentType))
-		add(p.Marked, name+"-marked.jpg")
+		var deleted *FieldProblem
+		if !p.DeletedAt.IsZero() {
+			deleted = p.Problem
+		}
+		add(p.Sha256, name+extension(p.ContentType), deleted)
+		add(p.Marked, name+"-marked.jpg", deleted)
 	}
 	return list
 }
@@ -72,6 +79,10 @@ func (a *API) verifyEvidence(c echo.Context) error {
 	ctx := c.Request().Context()
 	check := EvidenceCheck{CheckedAt: time.Now().UTC(), Whole: true, Files: []CheckedFile{}}
 	for _, f := range e.files() {
+		if f.deleted != nil { // as it ought to be
+			check.Files = append(check.Files, CheckedFile{Sha256: f.sha, Problem: f.deleted})
+			continue
+		}
 		file := CheckedFile{Sha256: f.sha, Whole: true}
 		x, err := a.Evidence.OpenBlob(ctx, f.sha)
 		if err == nil {
@@ -103,8 +114,12 @@ func (a *API) getEvidencePackage(c echo.Context) error {
 		return &devices.Problem{Kind: devices.ErrNotFound, Code: "no_evidence", ZH: "该事件没有证据文件", EN: "this event has no evidence file"}
 	}
 	ctx := c.Request().Context()
-	var sums strings.Builder
+	var sums, deleted strings.Builder
 	for _, f := range list {
+		if f.deleted != nil {
+			fmt.Fprintf(&deleted, "%s  %s  %s / %s\n", f.sha, f.name, f.deleted.Zh, f.deleted.En)
+			continue
+		}
 		// Read through before anything is sent: what is damaged gets an answer.
 		x, err := a.Evidence.OpenBlob(ctx, f.sha)
 		if err != nil {
@@ -124,15 +139,27 @@ func (a *API) getEvidencePackage(c echo.Context) error {
 	c.Response().WriteHeader(http.StatusOK)
 	archive := zip.NewWriter(c.Response())
 	for _, f := range list {
+		if f.deleted != nil {
+			continue
+		}
 		if err := a.pack(c, archive, f); err != nil {
 			return err // the archive has no end and opens nowhere
 		}
 	}
-	w, err := archive.Create("SHA256SUMS")
-	if err == nil {
-		_, err = io.WriteString(w, sums.String())
+	err = tell(archive, "SHA256SUMS", sums.String())
+	if deleted.Len() > 0 {
+		err = errors.Join(err, tell(archive, "DELETED.txt", deleted.String()))
 	}
 	return errors.Join(err, archive.Close())
+}
+
+// tell puts a text into the archive.
+func tell(archive *zip.Writer, name, text string) error {
+	w, err := archive.Create(name)
+	if err == nil {
+		_, err = io.WriteString(w, text)
+	}
+	return err
 }
 
 // pack puts one file into the archive; pictures are compressed as they are.

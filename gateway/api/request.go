@@ -25,6 +25,7 @@ var (
 	ErrMediaType = errors.New("unsupported media type")
 	ErrTooLarge  = errors.New("too large")
 	ErrDamaged   = errors.New("damaged")
+	ErrDeleted   = errors.New("deleted")
 )
 
 // MaxBody is the most that a request body may hold.

@@ -12,6 +12,7 @@ import (
 	"offsite/devices/modbus"
 	"offsite/devices/template"
 	"offsite/edge/breach"
+	"offsite/edge/evidence"
 	"offsite/edge/ptz"
 	"offsite/streams"
 	"offsite/streams/onvif"
@@ -762,8 +763,17 @@ type EvidenceCheck struct {
 	CheckedAt time.Time     `json:"checked_at"`
 	Files     []CheckedFile `json:"files"`
 
-	// Whole Every file has its hash
+	// Whole Every file has its hash, or was deleted as its time was over: problem then says so
 	Whole bool `json:"whole"`
+}
+
+// EvidenceHold Who keeps the evidence of an event whatever its age
+type EvidenceHold = evidence.Hold
+
+// EvidenceHolding defines model for EvidenceHolding.
+type EvidenceHolding struct {
+	// Reason Such as a case before a court
+	Reason string `json:"reason"`
 }
 
 // EvidenceState none: there is no picture; the pictures of the event say why
@@ -1247,6 +1257,9 @@ type Picture struct {
 	// Codec Of a clip: h264, h265 or mjpeg
 	Codec       string `json:"codec,omitempty,omitzero"`
 	ContentType string `json:"content_type,omitempty,omitzero"`
+
+	// DeletedAt When its files were deleted, by retention or on a full disk, as problem says; the hash stays
+	DeletedAt time.Time `json:"deleted_at,omitempty,omitzero"`
 
 	// Distance From the breach to the capture; negative before it
 	Distance Duration `json:"distance,omitempty,omitzero"`
@@ -2445,6 +2458,9 @@ type ReplaceEntityJSONRequestBody = Entity
 
 // AcknowledgeEventJSONRequestBody defines body for AcknowledgeEvent for application/json ContentType.
 type AcknowledgeEventJSONRequestBody = Acknowledgement
+
+// HoldEvidenceJSONRequestBody defines body for HoldEvidence for application/json ContentType.
+type HoldEvidenceJSONRequestBody = EvidenceHolding
 
 // CreateLimitJSONRequestBody defines body for CreateLimit for application/json ContentType.
 type CreateLimitJSONRequestBody = Limit
