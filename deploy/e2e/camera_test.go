@@ -113,12 +113,18 @@ type gstCamera struct {
 // startGstCamera skips the test where GStreamer's RTSP server is absent.
 func startGstCamera(t *testing.T, args ...string) *gstCamera {
 	t.Helper()
+	return startGst(t, "gstcamera.py", args...)
+}
+
+// startGst runs a script that serves RTSP with GStreamer and says "ready PORT".
+func startGst(t *testing.T, script string, args ...string) *gstCamera {
+	t.Helper()
 	const python = "/usr/bin/python3" // Debian's own, for which its bindings are made
 	probe := exec.CommandContext(t.Context(), python, "-c", "import gi; gi.require_version('GstRtspServer','1.0'); from gi.repository import GstRtspServer")
 	if said, err := probe.CombinedOutput(); err != nil {
 		t.Skipf("GStreamer's RTSP server is absent: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0: %s", bytes.TrimSpace(said))
 	}
-	cmd := exec.Command(python, append([]string{"gstcamera.py"}, args...)...) //nolint:noctx // ended by stop
+	cmd := exec.Command(python, append([]string{script}, args...)...) //nolint:noctx // ended by stop
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil { // held open: the script ends when it closes
 		t.Fatal(err)
@@ -134,10 +140,10 @@ func startGstCamera(t *testing.T, args ...string) *gstCamera {
 	t.Cleanup(c.kill)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("gstcamera.py did not begin: %v", err)
+		t.Fatalf("%s did not begin: %v", script, err)
 	}
 	if _, err := fmt.Sscanf(line, "ready %s", &c.port); err != nil {
-		t.Fatalf("gstcamera.py said %q", line)
+		t.Fatalf("%s said %q", script, line)
 	}
 	return c
 }

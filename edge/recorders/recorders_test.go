@@ -78,7 +78,7 @@ func open(t *testing.T, tape *rtsptest.Recorder, box onviftest.Config, change fu
 			}
 			return &y.camera
 		},
-		RTSP: rtsp.Config{Stall: time.Second}, Used: func() (float64, error) { return 0.5, nil },
+		RTSP: rtsp.Config{Stall: 2 * time.Second}, Used: func() (float64, error) { return 0.5, nil },
 	}
 	if change != nil {
 		change(&cfg)

@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
@@ -17,6 +18,7 @@ const (
 	CodeReplayOutside     = "replay_outside"     // it sends another time than was asked for
 	CodeReplayLarge       = "replay_large"       // it sends more than is taken
 	CodeReplayBroken      = "replay_broken"      // the connection broke
+	CodeReplayRefused     = "replay_refused"     // it does not play this interval, for whatever reason
 )
 
 // explainReplay makes the Problem of a replay that failed or ended early.
@@ -52,8 +54,10 @@ func (s *Source) sortReplay(err error) *devices.Problem {
 		return nothingReplayed()
 	case base.StatusOptionNotSupported, base.StatusNotImplemented, base.StatusMethodNotAllowed, base.StatusHeaderFieldNotValidForResource:
 		return problem("", CodeReplayUnsupported, "录像机不支持按时间回放，请核对其 ONVIF 设置，或填写厂家的回放地址（replay_url）", "the recorder does not play its past by time; check its ONVIF settings, or give its maker's address for replay (replay_url)")
+	case base.StatusUnauthorized, base.StatusForbidden, base.StatusUnsupportedTransport:
+		return nil
 	}
-	return nil
+	return problem("", CodeReplayRefused, fmt.Sprintf("录像机以状态码 %d 拒绝回放：可能没有该时段的录像，或已达回放路数上限", int(status.Code)), fmt.Sprintf("the recorder refused to play with status %d: it may keep nothing of this interval, or play as many recordings as it can already", int(status.Code)))
 }
 
 // nothingReplayed says that the recorder has nothing to show.

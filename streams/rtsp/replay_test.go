@@ -57,6 +57,7 @@ func TestThePastIsReplayed(t *testing.T) {
 		{"nothing there", &rtsptest.Recorder{}, rtsp.Past{From: at(100), To: at(110), Clock: true}, seen{Code: rtsp.CodeReplayNothing}},
 		{"it refuses the interval", &rtsptest.Recorder{Refuse: "457 Invalid Range"}, rtsp.Past{From: at(0), To: at(10), Clock: true}, seen{Code: rtsp.CodeReplayNothing}},
 		{"it knows no replay", &rtsptest.Recorder{Refuse: "551 Option not supported"}, rtsp.Past{From: at(0), To: at(10), Clock: true}, seen{Code: rtsp.CodeReplayUnsupported}},
+		{"it is busy", &rtsptest.Recorder{Refuse: "503 Service Unavailable"}, rtsp.Past{From: at(0), To: at(10), Clock: true}, seen{Code: rtsp.CodeReplayRefused}},
 		{"wrong password", &rtsptest.Recorder{User: "admin", Password: "x"}, rtsp.Past{From: at(0), To: at(10), Clock: true}, seen{Code: rtsp.CodePassword}},
 		{"too much", &rtsptest.Recorder{}, rtsp.Past{From: at(0), To: at(50), Clock: true, Bytes: 100_000}, seen{-1, 0, 1, "", rtsp.CodeReplayLarge}},
 		{"by address", &rtsptest.Recorder{Plain: true, Held: [][2]time.Time{{at(3), at(13)}}}, rtsp.Past{From: at(3), To: at(13)}, seen{150, 3 * time.Second, 1, "", ""}},
@@ -67,7 +68,11 @@ func TestThePastIsReplayed(t *testing.T) {
 			if tt.recorder.Held == nil {
 				tt.recorder.Held = hour
 			}
-			source, err := rtsp.Open(recorder(t, tt.recorder), rtsp.Config{Stall: time.Second})
+			cfg := rtsp.Config{}
+			if tt.want.Cut == rtsp.CodeReplaySilent {
+				cfg.Stall = 2 * time.Second // a busy machine must not look like a silent recorder
+			}
+			source, err := rtsp.Open(recorder(t, tt.recorder), cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
