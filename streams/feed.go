@@ -199,6 +199,17 @@ func (f *Feed) Ring(from, to time.Time) []*Frame {
 	return out
 }
 
+// Forget drops all frames and what is known by them: what comes next is not of the
+// same camera. Readers stay, and go on with the next key frame.
+func (f *Feed) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.groups, f.bytes = nil, 0
+	f.lastKey = [2]time.Duration{}
+	f.state.Params, f.state.LastFrame, f.state.KeyInterval = nil, time.Time{}, 0
+	f.changed()
+}
+
 // MostBytes is the most that the ring holds, and so the largest group that is
 // kept whole.
 func (f *Feed) MostBytes() int64 { return f.cfg.RingBytes }

@@ -47,6 +47,34 @@ func drain(t *testing.T, r *streams.Reader) []uint64 {
 	}
 }
 
+func TestForgottenFramesComeToNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := streams.NewFeed(streams.FeedConfig{})
+		feed.Connected()
+		live, all, began := feed.Subscribe(), feed.Follow(time.Now()), time.Now()
+		defer live.Close()
+		defer all.Close()
+		play(feed, 2, 3, 10)
+		before := drain(t, live)
+		feed.Forget()
+		if s := feed.State(); feed.Key() != nil || feed.Group() != nil || feed.Ring(began, time.Now()) != nil || s.RingBytes != 0 || !s.LastFrame.IsZero() {
+			t.Errorf("%d bytes are held, state %+v", s.RingBytes, s)
+		}
+		if got := drain(t, all); got != nil {
+			t.Errorf("a reader got %v", got)
+		}
+		feed.Publish(&streams.Frame{NALUs: [][]byte{{1}}, At: time.Now()}) // depends on what is forgotten
+		feed.Connected()
+		play(feed, 1, 2, 10)
+		late := feed.Follow(began)
+		defer late.Close()
+		want := []uint64{7, 8}
+		if diff := cmp.Diff([][]uint64{{1, 2, 3, 4, 5, 6}, want, want, want}, [][]uint64{before, drain(t, live), drain(t, all), drain(t, late)}); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestJoiningReaderGetsTheCurrentGroupWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		feed := streams.NewFeed(streams.FeedConfig{})

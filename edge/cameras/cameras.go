@@ -98,6 +98,7 @@ type camera struct {
 	sub    *stream // another one once its address has been taken away
 	hold   func()  // ends the hold on the main stream that is always pulled; nil: on demand
 	told   string  // what was shown last
+	shows  string  // address that the main stream's frames are of
 }
 
 // stream is a feed and its live picture.

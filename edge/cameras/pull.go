@@ -11,7 +11,15 @@ import (
 )
 
 // run pulls the streams of a camera, small for its sub-stream, and tells how it fares until ctx ends.
+// Frames of another address than it pulls from are forgotten before: they show another
+// place, and may not become evidence of this one.
 func (f *Feeds) run(ctx context.Context, cam *camera, small *stream, thing devices.Camera) error {
+	f.mu.Lock()
+	if cam.shows != "" && cam.shows != thing.URL {
+		cam.feed.Forget()
+	}
+	cam.shows = thing.URL
+	f.mu.Unlock()
 	main, err := rtsp.Open(thing, f.cfg.RTSP)
 	if err != nil {
 		cam.feed.Disconnected(devices.AllProblems(err)[0])

@@ -148,6 +148,78 @@ func TestSubStreamTakenAway(t *testing.T) {
 	}
 }
 
+func TestEditedAddressLeavesNoPictureOfTheFormerOne(t *testing.T) {
+	server, err := rtsptest.Listen(rtsptest.Config{Paths: []string{"gate", "hall"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = server.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	feeds := cameras.New(cameras.Config{RTSP: rtsp.Config{Timeout: 3 * time.Second}, Notes: quiet{}, Show: func(cameras.Status) {}})
+	entry := devices.Camera{ID: "cam-1", Site: "yard", Name: "大门", URL: server.URL("gate")}
+	run := func(entry devices.Camera) (end func()) {
+		task := feeds.Task(entry)
+		own, stop := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		wg.Go(func() {
+			defer close(ended)
+			_ = task(own)
+		})
+		return func() { stop(); <-ended }
+	}
+	end := run(entry)
+	feed, r := first(t, feeds, devices.MainProfile)
+	defer r.Close()
+	end()
+
+	entry.Transport = "tcp" // the same camera, pulled otherwise
+	end = run(entry)
+	_, again := first(t, feeds, devices.MainProfile)
+	again.Close()
+	if frames := feed.Ring(time.Time{}, time.Now()); len(frames) == 0 || frames[0].Connection != 1 {
+		t.Error("the ring was forgotten although the address stayed")
+	}
+	end()
+
+	server.Camera("hall").Stall(true)
+	entry.URL = server.URL("hall")
+	end = run(entry)
+	defer end()
+	wake, stop := feed.Watch()
+	defer stop()
+	for feed.State().Connections < 3 {
+		<-wake
+	}
+	if frames := feed.Ring(time.Time{}, time.Now()); len(frames) > 0 {
+		t.Errorf("%d frames of the former address are held", len(frames))
+	}
+	if _, err := feeds.Moment(t.Context(), "cam-1", time.Now()); err == nil {
+		t.Error("a still of the former address")
+	}
+	server.Camera("hall").Stall(false)
+	if f := next(t, r); !f.Key || f.Connection != 3 {
+		t.Errorf("key %v, connection %d", f.Key, f.Connection)
+	}
+	for _, f := range feed.Ring(time.Time{}, time.Now()) {
+		if f.Connection != 3 {
+			t.Fatalf("a frame of connection %d is held", f.Connection)
+		}
+	}
+}
+
+func next(t *testing.T, r *streams.Reader) *streams.Frame {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	f, err := r.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func TestWrongPasswordWaitsForAPerson(t *testing.T) {
 	feeds, server, s := pulled(t, rtsptest.Config{User: "admin", Password: "right-one"}, func(c *devices.Camera) {
 		c.Username, c.Password = "admin", "wrong"
