@@ -36,7 +36,7 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 		return streams.Still{}, none(CodeMissed, "该时刻的关键帧已不在缓存中", "the key frame of that moment is no longer held", nil)
 	}
 	clock := feed.State().Clock
-	if away(frames[key], at) > max(near, away(frames[wanted], at)) {
+	if step, _ := t.Rung(); step != StepFrame && away(frames[key], at) > max(near, away(frames[wanted], at)) {
 		still, err := t.between(ctx, frames, wanted)
 		if ctx.Err() != nil {
 			return streams.Still{}, context.Cause(ctx)
@@ -70,9 +70,6 @@ func gone(s streams.State, frames []*streams.Frame, at time.Time) bool {
 // between gives the picture of a frame between two key frames, or of one before it
 // that can be had. Groups are decoded one at a time, so that key frames need not wait for them.
 func (t *Taker) between(ctx context.Context, frames []*streams.Frame, wanted int) (streams.Still, error) {
-	if step, why := t.Rung(); step == StepFrame {
-		return streams.Still{}, why
-	}
 	group := groupOf(frames, wanted)
 	if group == nil {
 		return streams.Still{}, errNoKey
@@ -121,7 +118,16 @@ func groupOf(frames []*streams.Frame, i int) []*streams.Frame {
 			break
 		}
 	}
-	return unbroken(group)
+	return slices.DeleteFunc(slices.Clone(unbroken(group)), leading)
+}
+
+// leading says that a frame depends on the group before its own as well: a RASL picture
+// (H.265, 7.4.2.2), which a decoder that begins with this group leaves out.
+func leading(f *streams.Frame) bool {
+	return f.Params.Codec == streams.H265 && slices.ContainsFunc(f.NALUs, func(u []byte) bool {
+		kind := u[0] >> 1 & 0x3f
+		return kind == 8 || kind == 9
+	})
 }
 
 // unbroken gives the group up to a step that is far longer than the others: a

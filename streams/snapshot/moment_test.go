@@ -28,6 +28,7 @@ var codings = []struct {
 	{"h264 reordered", streams.H264, []string{"-c:v", "libx264", "-x264-params", "bframes=3:b-adapt=0:b-pyramid=normal"}},
 	{"h265", streams.H265, []string{"-c:v", "libx265", "-x265-params", "log-level=none:bframes=0"}},
 	{"h265 reordered", streams.H265, []string{"-c:v", "libx265", "-x265-params", "log-level=none:bframes=3:b-adapt=0"}},
+	{"h265 in open groups", streams.H265, []string{"-c:v", "libx265", "-x265-params", "log-level=none:bframes=3:b-adapt=0:keyint=60:min-keyint=60:scenecut=0:open-gop=1"}},
 }
 
 // blinking gives four seconds of 25 pictures a second, one key frame at the
@@ -173,7 +174,7 @@ func TestMomentInEveryCoding(t *testing.T) {
 		for _, with := range decoders[:2] {
 			t.Run(tt.name+" by "+with.name, func(t *testing.T) {
 				taker := snapshot.New(with.cfg)
-				for _, i := range []int{11, 12, 99} {
+				for _, i := range []int{11, 12, 75, 99} {
 					still, err := taker.Moment(t.Context(), feed, frames[i].At)
 					if err != nil || !still.At.Equal(frames[i].At) || still.Step != with.step {
 						t.Fatalf("frame %d: picture of %v by %s: %v", i, still.At.Sub(began), still.Step, err)
