@@ -1127,6 +1127,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/events/{id}:hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Keep the evidence of an event whatever its age, until it is released
+         * @description In place of a hold that stands. Without one the files go when `video.evidence.keep` is over; hashes and manifest stay.
+         */
+        post: operations["holdEvidence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/events/{id}:release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Keep the evidence of an event no longer than any other
+         * @description 404, code `not_held`, where nobody holds it.
+         */
+        post: operations["releaseEvidence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/events/{id}:verify": {
         parameters: {
             query?: never;
@@ -1181,7 +1225,7 @@ export interface paths {
         };
         /**
          * One piece of evidence by its hash
-         * @description 500, code `evidence_damaged`, when the file no longer has its hash. Ranges are served; the parts of one clip are one act in the audit trail.
+         * @description 500, code `evidence_damaged`, when the file no longer has its hash; 410, code `evidence_deleted` or `evidence_deleted_disk`, when it was deleted. Ranges are served; the parts of one clip are one act in the audit trail.
          */
         get: operations["getBlob"];
         put?: never;
@@ -1225,7 +1269,11 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** What was recorded of a camera in an interval, and why some of it is missing */
+        /**
+         * What was recorded of a camera in an interval, and why some of it is missing
+         * @description Beside it stands what the camera's recorder (NVR) keeps, where it has one: by its ONVIF address (Profile G), or by `replay_url`. Times of a recorder are those of its own clock.
+         *     Also of a retired camera (`GET /cameras?retired=true` lists them), as long as its recordings are kept; so are its clips and exports.
+         */
         get: operations["listRecordings"];
         put?: never;
         post?: never;
@@ -1271,7 +1319,10 @@ export interface paths {
          * An interval of a recording as one MP4
          * @description Its index stands first, so that it plays and seeks while it comes; ranges are served. It begins with the key frame at or before `from`, or the first one after it where `from`
          *     was not recorded: X-Recording-From tells when that was. Times are true: where nothing was recorded the last picture stands. Where the codec changes the clip ends. The parts of one
-         *     clip are one act in the audit trail.
+         *     clip are one act in the audit trail. 503, code `busy_yourself`, to who plays 12 at once already, and `busy` while 48 are played in all.
+         *
+         *     What the gateway has not recorded itself may be fetched from the camera's recorder, at most ten minutes at once; the answer then begins when it is there. Its times are the word of the
+         *     recorder: X-Recording-Source, X-Recording-Times and X-Recording-Clock-Offset say so, and X-Recording-Cut why its end is missing.
          */
         get: operations["getClip"];
         put?: never;
@@ -2235,11 +2286,11 @@ export interface components {
             cameras: components["schemas"]["Camera"][];
         };
         CameraReference: {
+            /** @description Token of the preset that it is of; empty: home */
+            place: string;
             /** @description Of the night: a picture without colours */
             night: boolean;
             /**
-            /** @description Token of the preset that it is of; empty: home */
-            place: string;
              * Format: date-time
              * @description When its picture was taken
              */
@@ -2248,9 +2299,6 @@ export interface components {
             set_by: string;
             /** @description Of its picture */
             sha256: string;
-        };
-        CameraReferenceList: {
-            items: components["schemas"]["CameraReference"][];
         };
         /** @description Where a camera looks, as far as the gateway has turned it */
         CameraStance: {
@@ -2266,8 +2314,11 @@ export interface components {
              */
             since?: string;
         };
-        PTZState: {
+        CameraReferenceList: {
             stance: components["schemas"]["CameraStance"];
+            items: components["schemas"]["CameraReference"][];
+        };
+        PTZState: {
             moving: boolean;
             /** @description Who moved it last; absent when it is free */
             holder?: {
@@ -2907,6 +2958,13 @@ export interface components {
             onvif?: string;
             /** @description Its ONVIF video source, the channel of a recorder; absent: the first */
             source?: string;
+            /** @description Address, at the host of `url`, at which its recorder plays the past by RTSP, with the times written as {from:FORM} and {to:FORM}: FORM has YYYY, MM, DD, hh, mm and ss in their places, or is unix. Hikvision: /Streaming/tracks/101?starttime={from:YYYYMMDDThhmmssZ}&endtime={to:YYYYMMDDThhmmssZ}. Dahua: /cam/playback?channel=1&subtype=0&starttime={from:YYYY_MM_DD_hh_mm_ss}&endtime={to:YYYY_MM_DD_hh_mm_ss}. Absent: as `onvif` tells, if it does */
+            replay_url?: string;
+            /**
+             * @description Zone in which these times are written; absent: UTC
+             * @example +08:00
+             */
+            replay_zone?: string;
             /** @description What the camera recognises by itself that becomes an event */
             alerts?: ("smoke" | "fire" | "intrusion" | "line_crossing" | "motion" | "tamper")[];
             patrols?: components["schemas"]["Patrol"][];
@@ -2944,6 +3002,24 @@ export interface components {
              * @description UTC day of the oldest recording; absent where there is none
              */
             oldest?: string;
+            recorder?: components["schemas"]["RecorderTimeline"];
+        };
+        /**
+         * @description own: the gateway's; recorder: of the camera's recorder (NVR)
+         * @enum {string}
+         */
+        RecordingSource: "own" | "recorder";
+        /** @description What the camera's recorder keeps; absent where it has none */
+        RecorderTimeline: {
+            /** @description By the recorder's clock, oldest first; bytes is 0. Where it is not known: all of the interval */
+            held: components["schemas"]["RecordingStretch"][];
+            /** @description false: the recorder does not tell what it keeps, one has to try */
+            known: boolean;
+            /** @description Of the recorder */
+            host: string;
+            /** @description That the recorder's clock is ahead of the gateway's now; absent: not known */
+            clock_offset?: components["schemas"]["Duration"];
+            why?: components["schemas"]["FieldProblem"];
         };
         RecordingStretch: {
             /** Format: date-time */
@@ -2952,6 +3028,7 @@ export interface components {
             to: string;
             /** Format: int64 */
             bytes: number;
+            source: components["schemas"]["RecordingSource"];
         };
         RecordingGap: {
             /** Format: date-time */
@@ -2979,6 +3056,7 @@ export interface components {
             to: string;
             /** @description Why, for the audit trail */
             reason: string;
+            source?: components["schemas"]["RecordingSource"];
         };
         RecordingExport: {
             id: string;
@@ -2998,6 +3076,12 @@ export interface components {
             name: string;
             /** @description Path and query that give the bytes */
             url: string;
+            source: components["schemas"]["RecordingSource"];
+            /** @description Of the recorder; absent where the gateway has recorded it */
+            host?: string;
+            /** @description Of a recorder: that its clock was ahead of the gateway's when this was fetched; absent: not known */
+            clock_offset?: components["schemas"]["Duration"];
+            cut?: components["schemas"]["FieldProblem"];
         };
         /** @description A bound that a point, or every point of a kind of outlet and factor, must keep */
         Limit: {
@@ -3550,12 +3634,14 @@ export interface components {
             pictures: components["schemas"]["Picture"][];
             /** @description SHA-256 of the document that names every piece of evidence, its hash and its times; absent before the evidence is complete, and where there is no file */
             manifest?: string;
+            /** @description Keeps the files whatever their age; absent: nobody holds them */
+            hold?: components["schemas"]["EvidenceHold"];
         };
         /** @description Whether the files of an event still have their hashes */
         EvidenceCheck: {
             /** Format: date-time */
             checked_at: string;
-            /** @description Every file has its hash */
+            /** @description Every file has its hash, or was deleted as its time was over: problem then says so */
             whole: boolean;
             files: components["schemas"]["CheckedFile"][];
         };
@@ -3614,8 +3700,25 @@ export interface components {
             height?: number;
             /** @description Which way the picture was made */
             step?: string;
+            /**
+             * Format: date-time
+             * @description When its files were deleted, by retention or on a full disk, as problem says; the hash stays
+             */
+            deleted_at?: string;
             /** @description Why there is none, or what an attached clip lacks */
             problem?: components["schemas"]["FieldProblem"];
+        };
+        EvidenceHolding: {
+            /** @description Such as a case before a court */
+            reason: string;
+        };
+        /** @description Who keeps the evidence of an event whatever its age */
+        EvidenceHold: {
+            /** @description An id */
+            by: string;
+            /** Format: date-time */
+            at: string;
+            reason: string;
         };
         Acknowledgement: {
             note: string;
@@ -4027,6 +4130,8 @@ export interface components {
             name: string;
             role: components["schemas"]["Role"];
             sites: string[];
+            /** @description All that it reaches; empty: it is not bound to cameras */
+            cameras: string[];
             /** Format: date-time */
             created_at: string;
             created_by: string;
@@ -4042,6 +4147,8 @@ export interface components {
             name: string;
             role: components["schemas"]["Role"];
             sites?: string[];
+            /** @description Ids of the cameras that it is bound to, by the API and by RTSP; it then reaches nothing else. Absent or empty: as role and sites say */
+            cameras?: string[];
             /**
              * Format: date-time
              * @description Absent means a year from now
@@ -4171,6 +4278,14 @@ export interface components {
         RecordingFrom: string;
         /** @description When the last picture ends */
         RecordingTo: string;
+        /** @description own: the gateway has recorded it; recorder: it was fetched from the camera's recorder */
+        RecordingSource: components["schemas"]["RecordingSource"];
+        /** @description Of a recorder. recorder: it told when each picture was taken; asked: it did not, and the first counts as taken at from */
+        RecordingTimes: "recorder" | "asked";
+        /** @description Of a recorder: that its clock was ahead of the gateway's when this was fetched, as -1.5s; absent: not known */
+        RecordingClockOffset: string;
+        /** @description Of a recorder: code of why the end is missing; absent: it is not */
+        RecordingCut: string;
         /** @description The version in quotes, for If-Match */
         ETag: string;
     };
@@ -6228,6 +6343,12 @@ export interface operations {
                 /** @description The `next` of the page before */
                 before?: string;
                 max?: number;
+                /** @description Only of this camera itself and of the outlets that it watches */
+                camera?: string;
+                /** @description Only of points that this device measured when they began */
+                device?: string;
+                /** @description breach: only of points; camera: only faults that the gateway sees in a picture; recognised: only what cameras told; else one rule of an event's limit, such as camera_lost or recognised_smoke */
+                what?: string;
             };
             header?: never;
             path?: never;
@@ -6286,6 +6407,56 @@ export interface operations {
         };
         responses: {
             /** @description Acknowledged */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    holdEvidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EvidenceHolding"];
+            };
+        };
+        responses: {
+            /** @description It is held */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventDetail"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    releaseEvidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathEventId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is not held any more */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6486,6 +6657,8 @@ export interface operations {
                 to: string;
                 /** @description To be saved rather than shown */
                 download?: boolean;
+                /** @description Whose recording; absent: the gateway's, and where it has nothing of the interval the recorder's */
+                source?: components["schemas"]["RecordingSource"];
             };
             header?: never;
             path: {
@@ -6500,6 +6673,10 @@ export interface operations {
                 headers: {
                     "X-Recording-From": components["headers"]["RecordingFrom"];
                     "X-Recording-To": components["headers"]["RecordingTo"];
+                    "X-Recording-Source": components["headers"]["RecordingSource"];
+                    "X-Recording-Times": components["headers"]["RecordingTimes"];
+                    "X-Recording-Clock-Offset": components["headers"]["RecordingClockOffset"];
+                    "X-Recording-Cut": components["headers"]["RecordingCut"];
                     /** @description Another content has another one */
                     ETag?: string;
                     [name: string]: unknown;
@@ -6513,6 +6690,10 @@ export interface operations {
                 headers: {
                     "X-Recording-From": components["headers"]["RecordingFrom"];
                     "X-Recording-To": components["headers"]["RecordingTo"];
+                    "X-Recording-Source": components["headers"]["RecordingSource"];
+                    "X-Recording-Times": components["headers"]["RecordingTimes"];
+                    "X-Recording-Clock-Offset": components["headers"]["RecordingClockOffset"];
+                    "X-Recording-Cut": components["headers"]["RecordingCut"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6548,6 +6729,8 @@ export interface operations {
     getReference: {
         parameters: {
             query?: {
+                /** @description Token of a preset; absent: home */
+                place?: string;
                 /** @description That of the night (infrared); absent: of the day */
                 night?: boolean;
             };
@@ -6561,8 +6744,6 @@ export interface operations {
         responses: {
             /** @description JPEG, 640 pixels wide at most */
             200: {
-                /** @description Token of a preset; absent: home */
-                place?: string;
                 headers: {
                     /** @description Hash of the picture */
                     ETag?: string;

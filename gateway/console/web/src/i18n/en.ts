@@ -1,5 +1,6 @@
 import { discoverEn } from './discover.en'
 import { commandEn } from './command.en'
+import { eventsEn } from './events.en'
 import { fieldEn } from './field.en'
 import { lettersEn } from './letters.en'
 import { steerEn } from './steer.en'
@@ -12,6 +13,7 @@ import type { Key } from './zh-CN'
 export const en: Record<Key, string> = {
   ...discoverEn,
   ...commandEn,
+  ...eventsEn,
   ...fieldEn,
   ...lettersEn,
   ...steerEn,
@@ -131,17 +133,6 @@ export const en: Record<Key, string> = {
   'age.days': '{n} d',
   'age.now': 'just now',
 
-  'events.title': 'Alarms',
-  'events.filter': 'Show',
-  'events.all': 'All',
-  'events.open': 'Active',
-  'events.unacknowledged': 'Unacknowledged',
-  'events.closed': 'Ended',
-  'events.empty': 'There are no alarms',
-  'events.more': 'Earlier alarms',
-  'events.ongoing': 'going on',
-  'events.site': 'Site',
-  'events.allSites': 'All sites',
   'event.title': 'Alarm',
   'event.value': 'Value at alarm',
   'event.valueBefore': '{value} before correction',

@@ -40,6 +40,15 @@ export function word(group: string, code: string | undefined): string {
   return key in all() ? t(key as Key) : code
 }
 
+/** Words in brackets, which Chinese sets in its own. */
+export const aside = (words: string | number): string => (locale.value === 'en' ? ` (${words})` : `（${words}）`)
+
+/** Names one after another. */
+export const listed = (names: string[]): string => names.join(locale.value === 'en' ? ', ' : '、')
+
+/** The codes of a group for which there are words. */
+export const codesOf = (group: string): string[] => Object.keys(zhCN).filter((k) => k.startsWith(group + '.')).map((k) => k.slice(group.length + 1))
+
 /** What the gateway says in both languages, in the reader's. */
 export function said(text: { zh: string; en: string }): string {
   return locale.value === 'en' ? text.en : text.zh

@@ -30,6 +30,7 @@ export const wallEn: Record<keyof typeof wallZh, string> = {
   'wall.paused': 'Picture paused',
   'wall.place': 'Place {n} {name}',
   'wall.placeEmpty': 'Place {n}, empty',
+  'wall.comma': ', ',
   'wall.page': 'Page {n} / {all}',
   'wall.previous': 'Previous page',
   'wall.next': 'Next page',

@@ -28,6 +28,7 @@ export const wallZh = {
   'wall.paused': '画面已暂停',
   'wall.place': '第 {n} 格 {name}',
   'wall.placeEmpty': '第 {n} 格，空',
+  'wall.comma': '，',
   'wall.page': '第 {n} / {all} 页',
   'wall.previous': '上一页',
   'wall.next': '下一页',

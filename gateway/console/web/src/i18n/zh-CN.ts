@@ -1,5 +1,6 @@
 import { discoverZh } from './discover.zh-CN'
 import { commandZh } from './command.zh-CN'
+import { eventsZh } from './events.zh-CN'
 import { fieldZh } from './field.zh-CN'
 import { lettersZh } from './letters.zh-CN'
 import { steerZh } from './steer.zh-CN'
@@ -12,6 +13,7 @@ import { wallZh } from './wall.zh-CN'
 export const zhCN = {
   ...discoverZh,
   ...commandZh,
+  ...eventsZh,
   ...fieldZh,
   ...lettersZh,
   ...steerZh,
@@ -131,17 +133,6 @@ export const zhCN = {
   'age.days': '{n} 天',
   'age.now': '刚刚',
 
-  'events.title': '报警',
-  'events.filter': '显示',
-  'events.all': '全部',
-  'events.open': '正在报警',
-  'events.unacknowledged': '未确认',
-  'events.closed': '已结束',
-  'events.empty': '没有报警记录',
-  'events.more': '更早的报警',
-  'events.ongoing': '持续中',
-  'events.site': '场所',
-  'events.allSites': '全部场所',
   'event.title': '报警详情',
   'event.value': '触发值',
   'event.valueBefore': '更正前为 {value}',

@@ -34,5 +34,6 @@ export const shapes = {
   next: 'M9 5l7 7-7 7',
   seen: 'M2.5 13l4.5 4.5L15 9M11 16l1.5 1.5L21.5 8.5',
   enlarge: 'M14 4h6v6M20 4l-7 7M10 20H4v-6M4 20l7-7',
+  filter: 'M4 5h16l-6 7v6l-4 2v-8z',
   reload: 'M20 11a8 8 0 1 0-2.3 6.5M20 4v7h-7',
 }

@@ -1,0 +1,31 @@
+import type { eventsZh } from './events.zh-CN'
+
+/** Sentences of the list of alarms. */
+export const eventsEn: Record<keyof typeof eventsZh, string> = {
+  'events.title': 'Alarms',
+  'events.filter': 'Show',
+  'events.all': 'All',
+  'events.open': 'Active',
+  'events.unacknowledged': 'Unacknowledged',
+  'events.closed': 'Ended',
+  'events.empty': 'There are no alarms',
+  'events.more': 'Earlier alarms',
+  'events.ongoing': 'going on',
+  'events.site': 'Site',
+  'events.allSites': 'All sites',
+  'events.narrow': 'Filter',
+  'events.narrowed': 'Filter ({n})',
+  'events.clear': 'Clear the filter',
+  'events.source': 'Camera or device',
+  'events.anySource': 'All cameras and devices',
+  'events.camerasGroup': 'Cameras, with the outlets that they watch',
+  'events.devicesGroup': 'Points of devices',
+  'events.what': 'Kind',
+  'events.anyWhat': 'All kinds',
+  'events.breach': 'A value beyond its limit',
+  'events.camera': 'A fault of a picture (any)',
+  'events.recognised': 'Recognised by a camera (any)',
+  'events.from': 'From',
+  'events.to': 'To',
+  'events.noneFits': 'No alarm fits the filter',
+}
