@@ -18,7 +18,7 @@ type note struct {
 // fast a device babbles.
 type waiting struct {
 	gaps   map[string]*gap  // by subject
-	losses map[string]*Loss // others, by kind, subject and code, and detail where that has a row of its own
+	losses map[string]*Loss // others, by kind, subject and code, and what gives each a row of its own
 }
 
 // gap is what became of one subject's gaps meanwhile, in this order.
@@ -40,8 +40,11 @@ func newWaiting() waiting { return waiting{gaps: map[string]*gap{}, losses: map[
 func (w *waiting) add(n note) {
 	if n.Kind != LossGap {
 		key := n.Kind + " " + n.Subject + " " + n.Why.Code
-		if n.Kind == LossUnbound { // it has a row for each detail
+		switch n.Kind {
+		case LossUnbound: // it has a row for each detail
 			key += " " + n.Detail
+		case LossRecording: // what lies between two was never there; in the order of time
+			key += n.From.UTC().Format(" 20060102150405")
 		}
 		if l := w.losses[key]; l != nil {
 			if n.From.Before(l.From) {

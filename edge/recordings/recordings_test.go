@@ -294,7 +294,7 @@ func TestWhatGoesAndWhatStays(t *testing.T) {
 		{name: "what is held stays", ages: []time.Duration{40 * day, 20 * day, day}, held: 40 * day, want: []time.Duration{40 * day, day}},
 		{
 			name: "bound of the camera", change: func(c *Config) { c.PerCamera = 2500 }, ages: []time.Duration{4 * day, 3 * day, 2 * day, day}, held: 4 * day,
-			want: []time.Duration{4 * day, day}, told: "recording_deleted_camera 2",
+			want: []time.Duration{4 * day, day}, told: "recording_deleted_camera 1 recording_deleted_camera 1", // what lies between the two was never there
 		},
 		{name: "bound of all", change: func(c *Config) { c.Total = 1000 }, ages: []time.Duration{2 * day, day}, want: []time.Duration{day}, told: "recording_deleted_total 1"},
 		{name: "disk", used: 0.86, ages: []time.Duration{3 * day, 2 * day, time.Hour}, want: []time.Duration{2 * day, time.Hour}, told: "recording_deleted_disk 1"},
@@ -332,7 +332,7 @@ func TestWhatGoesAndWhatStays(t *testing.T) {
 			}
 			early := ""
 			for _, d := range s.deleted {
-				early = fmt.Sprintf("%s %d", d.Why.Code, d.Segments)
+				early = strings.TrimSpace(fmt.Sprintf("%s %s %d", early, d.Why.Code, d.Segments))
 			}
 			if early != tt.told {
 				t.Errorf("told %q, want %q", early, tt.told)

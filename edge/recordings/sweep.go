@@ -145,16 +145,17 @@ func (r *Recordings) tidy(ctx context.Context, now time.Time, used float64) erro
 	}
 	before := now
 	if used < r.cfg.Stop {
-		before = now.Add(-newest)
+		before = now.Add(-youngest)
 	}
 	// A twentieth of all at a time: then the disk is looked at again.
 	_, err := r.free(ctx, r.archive.Usage(), before, total/20+1, diskFull)
 	return err
 }
 
-// newest is what is left alone until recording has stopped: it may be others who
-// fill the disk.
-const newest = 24 * time.Hour
+const (
+	youngest    = 24 * time.Hour // what is left alone until recording has stopped: it may be others who fill the disk
+	oneDeletion = time.Hour      // segments further apart are deleted one by one, as it is told: what lies between was never there
+)
 
 // Why recordings are deleted before their days are over.
 var (
@@ -187,7 +188,8 @@ func (r *Recordings) expire(camera string, oldest, cutoff time.Time) error {
 // free deletes the oldest segments of these cameras that end before before and
 // that nothing holds until so many bytes are free, and tells what it has deleted.
 func (r *Recordings) free(ctx context.Context, usage map[string]recording.Usage, before time.Time, bytes int64, why *devices.Problem) (freed int64, err error) {
-	told := map[string]*Deletion{}
+	var told []*Deletion
+	newest := map[string]*Deletion{} // of each camera
 	defer func() {
 		if freed > 0 {
 			r.mu.Lock()
@@ -217,10 +219,11 @@ func (r *Recordings) free(ctx context.Context, usage map[string]recording.Usage,
 				return freed, err
 			}
 			freed += s.Bytes
-			d := told[s.Camera]
-			if d == nil {
+			d := newest[s.Camera]
+			if d == nil || s.From.Sub(d.To) > oneDeletion {
 				d = &Deletion{Camera: s.Camera, From: s.From, Why: why}
-				told[s.Camera] = d
+				newest[s.Camera] = d
+				told = append(told, d)
 			}
 			d.To = s.To
 			d.Segments++
