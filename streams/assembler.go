@@ -9,9 +9,6 @@ import (
 
 var errIncomplete = errors.New("first slice missing")
 
-// maxParameterSet bounds one parameter set; real ones have some tens of bytes.
-const maxParameterSet = 4096
-
 // Assembler makes frames of the NAL units of access units. It keeps the
 // parameter sets, told beforehand or found in band, and lets nothing through
 // that cannot be decoded: units before the first parameter sets, before the first
@@ -46,6 +43,9 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 			if kind == unitPPS && a.pps != nil && pictureSet(a.codec, u) != pictureSet(a.codec, a.pps) {
 				break // a further set beside the first: it stays with the pictures
 			}
+			if len(u) > maxParameterSet {
+				return nil, parametersTooLarge(len(u))
+			}
 			a.keep(kind, u)
 			continue
 		case unitDrop:
@@ -70,23 +70,33 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 	if a.begun = a.begun || key; !a.begun {
 		return nil, nil
 	}
-	f := &Frame{Params: params, PTS: pts, At: at, Key: key, NALUs: join(a.kept)}
-	f.DTS = a.order.decoded(f)
-	return f, nil
+	f := &framed{Frame: Frame{Params: params, PTS: pts, At: at, Key: key}}
+	f.NALUs = join(f.units[:0:len(f.units)], a.kept)
+	f.DTS = a.order.decoded(&f.Frame)
+	return &f.Frame, nil
 }
 
-// join copies units into one piece of memory, which holds nothing else.
-func join(units [][]byte) [][]byte {
+// framed is a frame with the list of its units, which mostly are a slice and its
+// supplements: one piece of memory less that the garbage collector has to look at,
+// of the thousands in the rings.
+type framed struct {
+	Frame
+	units [2][]byte
+}
+
+// join copies units into one piece of memory, which holds nothing else, and adds
+// them to list.
+func join(list, units [][]byte) [][]byte {
 	n := 0
 	for _, u := range units {
 		n += len(u)
 	}
-	all, out := make([]byte, 0, n), make([][]byte, len(units))
-	for i, u := range units {
+	all := make([]byte, 0, n)
+	for _, u := range units {
 		all = append(all, u...)
-		out[i] = all[len(all)-len(u) : len(all) : len(all)]
+		list = append(list, all[len(all)-len(u):len(all):len(all)])
 	}
-	return out
+	return list[:len(list):len(list)]
 }
 
 // Gap tells that units before the next one were lost, so that nothing is
@@ -94,9 +104,6 @@ func join(units [][]byte) [][]byte {
 func (a *Assembler) Gap() { a.order.follow = false }
 
 func (a *Assembler) keep(kind unitKind, u []byte) {
-	if len(u) > maxParameterSet {
-		return
-	}
 	set := &a.pps
 	switch kind {
 	case unitVPS:

@@ -2,12 +2,14 @@ package streams_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"offsite/devices"
 	"offsite/streams"
 )
 
@@ -177,4 +179,28 @@ func FuzzAssembler(f *testing.F) {
 			frame.AnnexB()
 		}
 	})
+}
+
+// TestParameterSetsThatAreTooLargeAreRefused has them told beforehand and in band.
+func TestParameterSetsThatAreTooLargeAreRefused(t *testing.T) {
+	sets := clipUnits(t)[:2]
+	slice := []byte{0x65, 0x88, 0x80}
+	large := append(bytes.Clone(sets[0]), make([]byte, 70_000)...)
+	for _, tt := range []struct {
+		name   string
+		before [][]byte // SPS, PPS
+		units  [][]byte
+	}{
+		{"told beforehand", [][]byte{large, sets[1]}, [][]byte{slice}},
+		{"in band", [][]byte{nil, nil}, [][]byte{large, sets[1], slice}},
+		{"in band after good ones", [][]byte{sets[0], sets[1]}, [][]byte{large, slice}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := streams.NewAssembler(streams.H264, nil, tt.before[0], tt.before[1]).Frame(tt.units, 0, time.Time{})
+			var p *devices.Problem
+			if f != nil || !errors.As(err, &p) || p.Code != streams.CodeParameters {
+				t.Errorf("frame %v, error %v", f != nil, err)
+			}
+		})
+	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
+
+	"offsite/devices"
 )
 
 // Codec names how pictures are coded.
@@ -31,12 +33,33 @@ type Parameters struct {
 	Width, Height int // pixels, after cropping
 }
 
+// maxParameterSet bounds one parameter set; real ones have some tens of bytes, and
+// the heads of files have room for 64 KiB of them.
+const maxParameterSet = 4096
+
+// CodeParameters is that of the Problem of a camera whose parameter sets are too
+// large.
+const CodeParameters = "camera_parameters"
+
+func parametersTooLarge(n int) *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: CodeParameters,
+		ZH: fmt.Sprintf("摄像机的编码参数集有 %d 字节，超过 %d 字节，画面无法使用；请检查摄像机或升级其固件", n, maxParameterSet),
+		EN: fmt.Sprintf("the camera sends a parameter set of %d bytes, more than %d: its pictures cannot be used; check the camera or update its firmware", n, maxParameterSet),
+	}
+}
+
 // NewParameters reads the parameter sets; vps is nil for H.264. It returns an
-// error when one is missing or cannot be read.
+// error when one is missing, too large (a Problem) or cannot be read.
 func NewParameters(codec Codec, vps, sps, pps []byte) (*Parameters, error) {
 	p := &Parameters{Codec: codec, VPS: vps, SPS: sps, PPS: pps}
 	if len(sps) == 0 || len(pps) == 0 || (codec == H265 && len(vps) == 0) {
 		return nil, errors.New("parameter set missing")
+	}
+	for _, set := range [][]byte{vps, sps, pps} {
+		if len(set) > maxParameterSet {
+			return nil, parametersTooLarge(len(set))
+		}
 	}
 	var err error
 	switch codec {

@@ -144,6 +144,9 @@ func (p *puller) capture(f *streams.Frame, stamp uint32) {
 func (p *puller) damaged(err error) {
 	p.feed.Damaged(1)
 	p.log.Debug("access unit dropped", "err", err)
+	if w, ok := errors.AsType[*devices.Problem](err); ok {
+		p.warn(w)
+	}
 }
 
 // control takes an RTCP packet.
