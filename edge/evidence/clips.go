@@ -91,17 +91,19 @@ func (t *taking) record(ctx context.Context, list []wanted, from, to time.Time) 
 
 // lacking says what a clip lacks; nil where it is whole.
 func lacking(c clip.Clip, to time.Time) *devices.Problem {
-	at := hour(c.End)
+	zh, en := hour(c.End)
 	switch {
 	case c.Broken:
-		return unavailable("clip_stopped", "录像不完整：网关在 "+at+" 停止", "the clip is not whole: the gateway stopped at "+at)
+		return unavailable("clip_stopped", "录像不完整：网关在"+zh+" 停止", "the clip is not whole: the gateway stopped at "+en)
 	case c.Full:
-		return unavailable("clip_full", "录像不完整：文件在 "+at+" 达到大小上限；请降低摄像机码率", "the clip is not whole: its file was full at "+at+"; lower the camera's bit rate")
+		return unavailable("clip_full", "录像不完整：文件在"+zh+" 达到大小上限；请降低摄像机码率", "the clip is not whole: its file was full at "+en+"; lower the camera's bit rate")
 	case c.Crowded:
-		return unavailable("clip_crowded", "录像不完整：摄像机在 "+at+" 又更改了编码参数，文件头已容纳不下；请检查摄像机是否反复切换编码设置", "the clip is not whole: at "+at+" the camera changed its parameter sets once more than the file has room for; check whether it keeps changing its coding")
+		return unavailable("clip_crowded", "录像不完整：摄像机在"+zh+" 又更改了编码参数，文件头已容纳不下；请检查摄像机是否反复切换编码设置", "the clip is not whole: at "+en+" the camera changed its parameter sets once more than the file has room for; check whether it keeps changing its coding")
 	case len(c.Gaps) > 0:
 		g := c.Gaps[0]
-		zh, en := fmt.Sprintf("录像不完整：%s 至 %s 没有画面", hour(g.From), hour(g.To)), fmt.Sprintf("the clip is not whole: no pictures from %s to %s", hour(g.From), hour(g.To))
+		fromZH, fromEN := hour(g.From)
+		toZH, toEN := hour(g.To)
+		zh, en = fmt.Sprintf("录像不完整：%s 至%s 没有画面", fromZH, toZH), fmt.Sprintf("the clip is not whole: no pictures from %s to %s", fromEN, toEN)
 		if n := len(c.Gaps) - 1; n > 0 {
 			zh, en = fmt.Sprintf("%s，另有 %d 处", zh, n), fmt.Sprintf("%s, and %d gaps more", en, n)
 		}
@@ -113,7 +115,11 @@ func lacking(c clip.Clip, to time.Time) *devices.Problem {
 // beijing is the zone of every time that people read.
 var beijing = time.FixedZone("", 8*60*60)
 
-func hour(t time.Time) string { return t.In(beijing).Format("15:04:05") }
+// hour names the time of day and its zone.
+func hour(t time.Time) (zh, en string) {
+	at := t.In(beijing).Format("15:04:05")
+	return "北京时间 " + at, at + " (Beijing time)"
+}
 
 // caption gives the words over a clip: site, camera, time, events.
 func (t *taking) caption(ctx context.Context, list []wanted) func(time.Time) string {

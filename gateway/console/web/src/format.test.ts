@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import { bytes, distance, figure, milliseconds, reading, span, unitText } from './format'
+import { beijingClock, beijingMoment, bytes, distance, figure, milliseconds, reading, span, unitText } from './format'
 import { locale, spoken } from './i18n'
 
 beforeEach(() => {
@@ -59,4 +59,14 @@ test('units and sizes are printed as people read them', () => {
   expect(unitText('dB(A)')).toBe('dB(A)')
   expect(unitText(undefined)).toBe('')
   expect(bytes(5314)).toBe('5.2 KiB')
+})
+
+test.each([
+  ['2026-03-01T15:59:59Z', '2026-03-01 23:59:59'],
+  ['2026-03-01T16:00:00.7Z', '2026-03-02 00:00:00'],
+  ['2026-03-01T12:00:00+09:00', '2026-03-01 11:00:00'],
+  [undefined, ''],
+])('%s in Beijing, in whatever zone it is read', (iso, want) => {
+  expect(beijingMoment(iso)).toBe(want)
+  if (iso) expect(beijingClock(iso)).toBe(want.slice(11))
 })

@@ -29,6 +29,16 @@ export function clock(iso: string): string {
   return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`
 }
 
+const beijing = 8 * 3600e3 // has known no summer time since 1991
+
+/** Date and time in Beijing, to the second: what the gateway writes of an event, in whatever zone it is read. */
+export function beijingMoment(iso: string | undefined): string {
+  return iso ? new Date(Date.parse(iso) + beijing).toISOString().slice(0, 19).replace('T', ' ') : ''
+}
+
+/** The time of day in Beijing. */
+export const beijingClock = (iso: string) => beijingMoment(iso).slice(11)
+
 /** The time alone if it is of today, else day and time. */
 export function shortly(iso: string, now: number): string {
   const d = new Date(iso)
