@@ -228,9 +228,9 @@ export const en: Record<Key, string> = {
   'end.camera_retired': 'the camera was retired',
   'end.not_listened': 'the camera is no longer listened to',
   'step.camera': 'the camera’s own snapshot',
-  'step.ffmpeg': 'key frame of the stream',
+  'step.ffmpeg': 'picture of the stream, decoded by ffmpeg',
   'step.mjpeg': 'picture of the stream',
-  'step.sandbox': 'key frame of the stream',
+  'step.sandbox': 'picture of the stream, decoded in the sandbox',
   'step.frame': 'key frame as one-frame MP4',
 
   'cameras.title': 'Video',

@@ -228,9 +228,9 @@ export const zhCN = {
   'end.camera_retired': '摄像机已停用',
   'end.not_listened': '已不再接收该摄像机的此类事件',
   'step.camera': '摄像机抓拍',
-  'step.ffmpeg': '视频关键帧解码',
+  'step.ffmpeg': '视频画面（ffmpeg 解码）',
   'step.mjpeg': '视频图片',
-  'step.sandbox': '视频关键帧解码',
+  'step.sandbox': '视频画面（沙箱解码）',
   'step.frame': '视频关键帧（单帧 MP4）',
 
   'cameras.title': '视频',
