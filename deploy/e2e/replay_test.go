@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"offsite/deploy/peers"
 	"offsite/devices"
 	"offsite/gateway/api"
 	"offsite/streams/onvif"
@@ -143,5 +144,40 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 	resp, film = p.fetch("/api/v1/cameras/ch1/clip?source=recorder&from="+url.QueryEscape(begin.Add(-time.Minute).Format(time.RFC3339))+"&to="+url.QueryEscape(begin.Add(-50*time.Second).Format(time.RFC3339)), "")
 	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(film), "replay_refused") { // as GStreamer answers it
 		t.Errorf("before it began: %d %s", resp.StatusCode, film)
+	}
+}
+
+// TestTheConsolePlaysARecordersPast taps into what a recorder has kept yesterday.
+func TestTheConsolePlaysARecordersPast(t *testing.T) {
+	t.Parallel()
+	chromium := needBrowser(t)
+	noon := time.Now().In(time.FixedZone("Asia/Shanghai", 8*3600)).AddDate(0, 0, -1)
+	noon = time.Date(noon.Year(), noon.Month(), noon.Day(), 12, 0, 0, 0, noon.Location())
+	box := recorderOf(t, noon)
+	d := startDemo(t)
+	gateway := peers.Offsite{API: d.API, Token: d.Token}
+	camera := thing{
+		"id": "nvr-1", "site": "hengyuan-plot-7", "name": "录像机通道 1", "url": "rtsp://127.0.0.1:9/ch1", "onvif": box.URL(), "source": "Channel1", "username": "admin", "password": "secret", "pull": devices.PullOnDemand,
+	}
+	if err := gateway.Do(t.Context(), http.MethodPost, "/cameras", camera, nil); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Told, When, Wide string
+		Colours          []string
+		Seen             []struct {
+			Width int
+			Sum   int64
+		}
+	}
+	browse(t, "replay.mjs", map[string]any{"chromium": chromium, "url": d.Console, "base": strings.TrimSuffix(d.API, "/api/v1")}, &got)
+	if !strings.Contains(got.Told, "录像机（127.0.0.1）上的录像") || !strings.Contains(got.When, "录像机") || !strings.Contains(got.When, noon.Format("2006-01-02")+" 12:3") {
+		t.Errorf("it says %q and %q", got.Told, got.When)
+	}
+	if len(got.Seen) != 2 || got.Seen[0].Width != 640 || got.Seen[0].Sum == got.Seen[1].Sum || got.Wide != "" {
+		t.Errorf("%+v", got)
+	}
+	if len(got.Colours) < 2 || got.Colours[0] == got.Colours[1] {
+		t.Errorf("ours and the recorder's have the colours %v", got.Colours)
 	}
 }

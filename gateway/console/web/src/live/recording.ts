@@ -3,23 +3,43 @@ import type { Schemas } from '../api/client'
 export type Timeline = Schemas['RecordingTimeline']
 
 const longest = 10 * 60_000 // of what is asked for at once, ms: its index comes before the picture
+const fetched = 60_000 // of what is fetched from a recorder at once: it is shown when it is there
 
 /** One piece of a recording to play: from where, and up to where it plays without a gap. */
 export interface Piece {
   from: number // Unix ms
   to: number
+  source: Schemas['RecordingSource']
 }
 
-/** The piece that holds a time, or the first one after it; nothing where the recording ends before. */
+/**
+ * The piece that holds a time, or the first one after it; nothing where the recording ends before. What the camera's
+ * recorder keeps is taken where the gateway has nothing.
+ */
 export function pieceAt(timeline: Timeline, at: number): Piece | undefined {
-  for (const s of timeline.recorded) {
+  const own = first(timeline.recorded, at, longest)
+  const theirs = first(timeline.recorder?.held ?? [], at, fetched)
+  if (!own || !theirs) return own ?? theirs
+  if (own.from <= theirs.from) return own
+  return { ...theirs, to: Math.min(theirs.to, own.from) }
+}
+
+function first(list: Timeline['recorded'], at: number, most: number): Piece | undefined {
+  for (const s of list) {
     const begin = Date.parse(s.from)
     const end = Date.parse(s.to)
     if (end - at < 500) continue // what is left of it is no picture
     const from = Math.max(begin, at)
-    return { from, to: Math.min(end, from + longest) }
+    return { from, to: Math.min(end, from + most), source: s.source }
   }
   return undefined
+}
+
+/** How far a clock is ahead, in seconds: of -1h2m3.5s. Nothing for what is no duration. */
+export function seconds(duration: string): number | undefined {
+  const m = /^(-?)(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+)s)?$/.exec(duration)
+  if (!duration || !m) return /^-?[\d.]+ms$/.test(duration) ? parseFloat(duration) / 1000 : undefined
+  return (m[1] ? -1 : 1) * (Number(m[2] ?? 0) * 3600 + Number(m[3] ?? 0) * 60 + Number(m[4] ?? 0))
 }
 
 /** A bar's part in percent, clipped to the bar; nothing where it lies outside. */
@@ -42,6 +62,6 @@ export function size(bytes: number): string {
 
 /** The address of a piece below /api/v1. */
 export function clipPath(camera: string, p: Piece): string {
-  const q = new URLSearchParams({ from: new Date(p.from).toISOString(), to: new Date(p.to).toISOString() })
+  const q = new URLSearchParams({ from: new Date(p.from).toISOString(), to: new Date(p.to).toISOString(), source: p.source })
   return `/cameras/${camera}/clip?${q}`
 }

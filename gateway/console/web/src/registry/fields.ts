@@ -165,6 +165,8 @@ export const fields: Record<Kind, Field[]> = {
     { path: 'pull', label: 'field.pull', hint: 'field.pullHint', kind: 'select', choices: ['always', 'demand'], empty: 'option.usual', more: true },
     { path: 'still_url', label: 'field.still_url', hint: 'field.still_urlHint', kind: 'text', more: true },
     { path: 'onvif', label: 'field.onvif', hint: 'field.onvifHint', kind: 'text', more: true },
+    { path: 'replay_url', label: 'field.replay_url', hint: 'field.replay_urlHint', kind: 'text', more: true },
+    { path: 'replay_zone', label: 'field.replay_zone', hint: 'field.replay_zoneHint', kind: 'text', more: true },
     { path: 'alerts', label: 'field.alerts', hint: 'field.alertsHint', kind: 'marks', more: true },
   ],
   limits: [
