@@ -171,6 +171,7 @@ func TestEveryCodecIsTrueToTheFrame(t *testing.T) {
 		{"H.264 with B-frames", streams.H264, append(slices.Clone(x264), "-bf", "3", "-b_strategy", "0")},
 		{"H.265", streams.H265, append(slices.Clone(x265), "-x265-params", "log-level=none:bframes=0:scenecut=0:open-gop=0:pools=1")},
 		{"H.265 with B-frames", streams.H265, append(slices.Clone(x265), "-x265-params", "log-level=none:bframes=3:b-adapt=0:scenecut=0:open-gop=0:pools=1")},
+		{"H.265 with open groups", streams.H265, append(slices.Clone(x265), "-x265-params", "log-level=none:bframes=3:b-adapt=0:scenecut=0:open-gop=1:pools=1")},
 		{"MJPEG", streams.MJPEG, []string{"-c:v", "mjpeg", "-q:v", "4", "-pix_fmt", "yuvj420p", "-huffman", "default"}},
 	}
 	for _, tt := range tests {
