@@ -97,7 +97,7 @@ func (c *Client) sendChanges(ctx context.Context, site Site) (more bool, a Answe
 
 // withheld are the fields of a thing that stay at the gateway: where and how it
 // reaches its devices.
-var withheld = []string{"endpoint", "username", "password", "url", "still_url", "transport", "modbus", "mqtt", "hj212", "period", "timeout"}
+var withheld = []string{"endpoint", "username", "password", "url", "sub_url", "still_url", "onvif", "replay_url", "replay_zone", "transport", "modbus", "mqtt", "hj212", "period", "timeout"}
 
 // DataOf gives a registered thing as the platform's directory holds it: its API
 // form without addresses and secrets, times in Beijing time. Its error is nil

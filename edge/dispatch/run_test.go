@@ -165,7 +165,10 @@ func TestDirectoryTellsNoAddresses(t *testing.T) {
 	made := time.Date(2026, 2, 28, 16, 0, 0, 0, time.UTC)
 	life := devices.Meta{Version: 3, Created: made, Updated: made}
 	for _, thing := range []devices.Thing{
-		&devices.Camera{ID: "cam-1", Site: "yard", Name: "大门", URL: "rtsp://10.0.0.7/s", StillURL: "http://10.0.0.7/still", Username: "admin", Password: "canary-1", Outlets: []string{"gate"}, Meta: life},
+		&devices.Camera{
+			ID: "cam-1", Site: "yard", Name: "大门", URL: "rtsp://10.0.0.7/s", SubURL: "rtsp://10.0.0.7/sub", StillURL: "http://10.0.0.7/still", ONVIF: "http://10.0.0.7/onvif",
+			ReplayURL: "rtsp://10.0.0.7/tracks/101?starttime={from:unix}", Username: "admin", Password: "canary-1", Outlets: []string{"gate"}, Meta: life,
+		},
 		&devices.Device{ID: "plc-1", Site: "yard", Name: "PLC", Driver: "modbus", Endpoint: "modbus://10.0.0.8:502", Username: "admin", Password: "canary-1", Modbus: &devices.ModbusSettings{Unit: 1}, Meta: life},
 	} {
 		raw, err := DataOf(thing)

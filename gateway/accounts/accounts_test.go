@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -393,3 +394,37 @@ var errNoTrail = errors.New("no trail")
 type noTrail struct{}
 
 func (noTrail) Append(context.Context, *sql.Tx, audit.Entry) error { return errNoTrail }
+
+func TestATokenStaysBoundToItsCameras(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir, accounts.Config{})
+	by := accounts.By{Who: "wang", From: here}
+	cameras := []string{"cam-a", "cam-b"}
+	_, bound, err := h.IssueToken(t.Context(), by, accounts.NewToken{Name: "nvr", Role: accounts.Integrator, Cameras: cameras})
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := make([]string, 257)
+	for i := range many {
+		many[i] = fmt.Sprintf("cam-%d", i)
+	}
+	for _, wrong := range [][]string{many, {"Cam A"}} {
+		if _, _, err := h.IssueToken(t.Context(), by, accounts.NewToken{Name: "nvr", Role: accounts.Integrator, Cameras: wrong}); err == nil {
+			t.Errorf("%d cameras, the first %q, were taken", len(wrong), wrong[0])
+		}
+	}
+	h.close(t)
+	h = open(t, dir, accounts.Config{})
+	defer h.close(t)
+	who, err := h.ByBearer(bound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(cameras, who.Cameras); diff != "" || !h.Holds(who) {
+		t.Errorf("after a start it holds %v: %s", h.Holds(who), diff)
+	}
+	who.Cameras = []string{"cam-a"}
+	if h.Holds(who) {
+		t.Error("other rights hold as well")
+	}
+}
