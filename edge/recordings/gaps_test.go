@@ -3,6 +3,7 @@ package recordings
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,10 +92,56 @@ func TestPicturesThatTheDiskWasTooSlowForAreTold(t *testing.T) {
 		})
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if diff := cmp.Diff([]string{"recording/cam recording_late"}, s.missed); diff != "" {
+		if diff := cmp.Diff([]string{"recording/cam recording_late"}, slices.Compact(s.missed)); diff != "" {
 			t.Error(diff)
 		}
 	})
+}
+
+// TestAStopIsToldOfEveryCameraThatItConcerns has cameras become recorded and
+// retired while the disk is full.
+func TestAStopIsToldOfEveryCameraThatItConcerns(t *testing.T) {
+	r, s := open(t, devices.Camera{Record: devices.RecordEvents}, nil)
+	now := time.Now()
+	step := func(used float64) (told []string) {
+		s.missed, s.over = nil, nil
+		r.judge(now, used)
+		for _, m := range s.missed {
+			told = append(told, "+"+m)
+		}
+		for _, o := range s.over {
+			told = append(told, "-"+o)
+		}
+		return told
+	}
+	edit := func(do func(e *registry.Edit) error) {
+		t.Helper()
+		if err := r.cfg.Registry.Update(t.Context(), do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later := devices.Camera{ID: "later", Site: "k", Name: "L", URL: "rtsp://127.0.0.1/later", Record: devices.RecordAlways}
+	for _, tt := range []struct {
+		name string
+		do   func()
+		used float64
+		want []string
+	}{
+		{"room", nil, 0.5, nil},
+		{"full", nil, 0.91, []string{"+recording/cam recording_stopped"}},
+		{"still full", nil, 0.95, nil},
+		{"another camera", func() { edit(func(e *registry.Edit) error { return e.Create(&later) }) }, 0.89, []string{"+recording/later recording_stopped"}},
+		{"one is retired", func() { edit(func(e *registry.Edit) error { return e.Retire(devices.KindCamera, "later") }) }, 0.89, []string{"-recording/later"}},
+		{"room again", nil, 0.5, []string{"-recording/cam"}},
+		{"still room", nil, 0.5, nil},
+	} {
+		if tt.do != nil {
+			tt.do()
+		}
+		if diff := cmp.Diff(tt.want, step(tt.used)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
 }
 
 // burst shows many pictures at once.

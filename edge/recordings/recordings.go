@@ -106,6 +106,8 @@ type Recordings struct {
 	ready   chan struct{} // closed when the archive is loaded
 	stopped atomic.Bool   // the disk is too full to record
 
+	paused map[string]bool // cameras of which that is told; of the sweep alone
+
 	mu    sync.Mutex
 	holds map[string][]hold // by camera
 	early concern           // recordings were deleted before their days were over
@@ -128,7 +130,7 @@ func Open(ctx context.Context, db *state.DB, cfg Config) (*Recordings, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recordings{cfg: cfg, db: db, archive: archive, ready: make(chan struct{}), holds: map[string][]hold{}}
+	r := &Recordings{cfg: cfg, db: db, archive: archive, ready: make(chan struct{}), holds: map[string][]hold{}, paused: map[string]bool{}}
 	if err := r.openHolds(ctx); err != nil {
 		_ = archive.Close() // the first error is the one to tell
 		return nil, err

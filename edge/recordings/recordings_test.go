@@ -34,6 +34,7 @@ type site struct {
 	reasons []Reason
 	deleted []Deletion
 	missed  []string
+	over    []string // subjects whose gaps ended
 	notice  *devices.Problem
 	used    float64
 }
@@ -46,7 +47,11 @@ func (s *site) Miss(subject string, _ time.Time, why *devices.Problem) {
 	s.missed = append(s.missed, subject+" "+why.Code)
 }
 
-func (s *site) End(string, time.Time) {}
+func (s *site) End(subject string, _ time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = append(s.over, subject)
+}
 
 func (s *site) set(change func()) {
 	s.mu.Lock()

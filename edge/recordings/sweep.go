@@ -71,17 +71,35 @@ func (r *Recordings) judge(now time.Time, used float64) {
 	case used >= r.cfg.Stop && !stopped:
 		r.stopped.Store(true)
 		r.cfg.Log.Warn("recording stopped: the disk is too full", "used", used)
-		p := tooFull(used)
-		for id, cam := range r.cfg.Registry.Snapshot().Cameras {
-			if cam.Record != "" {
-				r.cfg.Notes.Miss(subject(id), now, p)
-			}
-		}
 	case used < r.cfg.Resume && stopped:
 		r.stopped.Store(false)
 		r.cfg.Log.Info("recording goes on", "used", used)
 	}
+	r.pause(now, used)
 	r.cfg.Notice(r.worst(now, used))
+}
+
+// pause tells of which cameras nothing can be recorded while recording is stopped,
+// also of those that are to be recorded only since, and of none for longer than that.
+func (r *Recordings) pause(now time.Time, used float64) {
+	wants := map[string]bool{}
+	if r.stopped.Load() {
+		for id, cam := range r.cfg.Registry.Snapshot().Cameras {
+			wants[id] = cam.Record != ""
+		}
+	}
+	for id := range r.paused {
+		if !wants[id] {
+			r.cfg.Notes.End(subject(id), now)
+			delete(r.paused, id)
+		}
+	}
+	for id, wanted := range wants {
+		if wanted && !r.paused[id] {
+			r.cfg.Notes.Miss(subject(id), now, tooFull(used))
+			r.paused[id] = true
+		}
+	}
 }
 
 // worst gives what people must know most of all, nil if there is nothing.
