@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/streams"
 	"offsite/streams/snapshot"
 )
 
@@ -68,15 +69,22 @@ func TestStillAddressServesScreensForAWhile(t *testing.T) {
 		c.StillURL = "http://10.0.0.1/snap"
 		screens := func(n, width int) {
 			var all sync.WaitGroup
-			for range n {
+			stills := make([]streams.Still, n)
+			for i := range stills {
 				all.Go(func() {
-					still, err := taker.TakeSized(t.Context(), c, nil, width)
-					if err != nil || still.Width != width || still.Step != snapshot.StepCamera {
-						t.Errorf("%d wide by %s: %v", still.Width, still.Step, err)
+					var err error
+					stills[i], err = taker.TakeSized(t.Context(), c, nil, width)
+					if err != nil || stills[i].Width != width || stills[i].Step != snapshot.StepCamera {
+						t.Errorf("%d wide by %s: %v", stills[i].Width, stills[i].Step, err)
 					}
 				})
 			}
 			all.Wait()
+			for _, s := range stills {
+				if &s.JPEG[0] != &stills[0].JPEG[0] {
+					t.Errorf("%d wide was made twice", width)
+				}
+			}
 		}
 		want := func(n int) {
 			t.Helper()

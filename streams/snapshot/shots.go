@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"offsite/streams"
@@ -21,7 +22,9 @@ type shot struct {
 	still streams.Still
 	err   error
 	made  time.Time // zero: given up, or not made yet
-	sized map[int]streams.Still
+
+	fitting sync.Mutex
+	sized   map[int]streams.Still // by width
 }
 
 // shoot gives the picture of the key frame, made once however many ask.
@@ -73,17 +76,14 @@ func (t *Taker) result(ctx context.Context, s *shot, width int) (streams.Still, 
 	if width == 0 || s.still.JPEG == nil {
 		return s.still, nil
 	}
-	t.mu.Lock()
-	still, ok := s.sized[width]
-	t.mu.Unlock()
-	if ok {
+	s.fitting.Lock()
+	defer s.fitting.Unlock()
+	if still, ok := s.sized[width]; ok {
 		return still, nil
 	}
 	still, err := t.Fit(ctx, s.still, width)
 	if err == nil {
-		t.mu.Lock()
 		s.sized[width] = still
-		t.mu.Unlock()
 	}
 	return still, err
 }

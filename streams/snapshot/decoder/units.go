@@ -48,7 +48,7 @@ func (u *units) open() bool {
 		return false
 	}
 	u.begun, u.data = true, data
-	u.head = binary.LittleEndian.AppendUint32(u.head[:0], uint32(min(len(data), 1<<31))) //nolint:gosec // bounded
-	u.head = binary.LittleEndian.AppendUint64(u.head, uint64(at))                        //nolint:gosec // signed on the other side as well
+	u.head = binary.LittleEndian.AppendUint32(u.head[:0], uint32(len(data))) //nolint:gosec // an access unit has at most 8 MiB
+	u.head = binary.LittleEndian.AppendUint64(u.head, uint64(at))            //nolint:gosec // signed on the other side as well
 	return true
 }
