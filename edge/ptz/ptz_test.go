@@ -90,7 +90,7 @@ type place struct {
 	*Room
 	t     *testing.T
 	dome  *dome
-	thing *devices.Camera
+	thing atomic.Pointer[devices.Camera]
 	gone  atomic.Bool // it is retired
 	db    *state.DB
 	end   func()
@@ -102,10 +102,11 @@ type place struct {
 func inRoom(t *testing.T, test func(p *place)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := &place{t: t, dome: &dome{began: time.Now()}, thing: &devices.Camera{
+		p := &place{t: t, dome: &dome{began: time.Now()}}
+		p.thing.Store(&devices.Camera{
 			ID: "cam", ONVIF: "http://cam/", Meta: devices.Meta{Version: 1},
 			Patrols: []devices.Patrol{{Name: "夜巡", Stops: []devices.PatrolStop{{Preset: "1", Dwell: devices.Duration(10 * time.Second)}, {Preset: "2", Dwell: devices.Duration(5 * time.Second)}}}},
-		}}
+		})
 		p.db = yardtest.OpenDB(t, t.TempDir())
 		p.begin()
 		defer func() { p.end() }()
@@ -121,7 +122,7 @@ func (p *place) begin() {
 		DB: p.db,
 		Camera: func(id string) *devices.Camera {
 			if id == "cam" && !p.gone.Load() {
-				return p.thing
+				return p.thing.Load()
 			}
 			return nil
 		},
@@ -288,10 +289,10 @@ func TestPatrolsEndWhereNothingFollows(t *testing.T) {
 	inRoom(t, func(p *place) {
 		p.good(p.Patrol(p.t.Context(), "cam", wang, "夜巡"))
 		p.dome.set(func(d *dome) { d.broken = true })
-		time.Sleep(30 * time.Minute)
+		time.Sleep(30*time.Minute + 5*time.Second)
 		p.dome.set(func(d *dome) { d.broken = false })
-		time.Sleep(10 * time.Second)
-		p.want("0s go 1", "30m0s go 1", "30m10s go 2") // it was without power
+		time.Sleep(12 * time.Second)
+		p.want("0s go 1", "30m10s go 2", "30m15s go 1") // it was without power
 		p.dome.set(func(d *dome) { d.broken = true })
 		time.Sleep(2 * time.Hour)
 		p.dome.set(func(d *dome) { d.broken = false })
@@ -301,7 +302,7 @@ func TestPatrolsEndWhereNothingFollows(t *testing.T) {
 		if st.Patrol != "" {
 			p.t.Errorf("%+v", st)
 		}
-		p.want("0s go 1", "30m0s go 1", "30m10s go 2")
+		p.want("0s go 1", "30m10s go 2", "30m15s go 1")
 	})
 }
 
@@ -310,13 +311,14 @@ func TestChangedCamerasAreOpenedAnew(t *testing.T) {
 	inRoom(t, func(p *place) {
 		p.good(p.Move(p.t.Context(), "cam", wang, onvif.Vector{Pan: 1}))
 		old := p.dome
-		renamed := *p.thing
+		renamed := *p.thing.Load()
 		renamed.Version, renamed.Name = renamed.Version+1, "新名"
-		p.thing = &renamed
+		p.thing.Store(&renamed)
 		p.good(p.Move(p.t.Context(), "cam", wang, onvif.Vector{Pan: 1})) // as before
-		fresh := *p.thing
+		fresh := *p.thing.Load()
 		fresh.Version, fresh.Password = fresh.Version+1, "new"
-		p.thing, p.dome = &fresh, &dome{began: old.began}
+		p.dome = &dome{began: old.began}
+		p.thing.Store(&fresh)
 		p.good(p.GoTo(p.t.Context(), "cam", wang, "2"))
 		p.want("0s go 2")
 		p.dome, old = old, p.dome

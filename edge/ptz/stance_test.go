@@ -121,14 +121,15 @@ func TestPatrolsFollowTheirEntry(t *testing.T) {
 	inRoom(t, func(p *place) {
 		p.good(p.Patrol(p.t.Context(), "cam", wang, "夜巡"))
 		time.Sleep(time.Second)
-		p.thing = &devices.Camera{ID: "cam", ONVIF: "http://cam/", Name: "新名", Meta: devices.Meta{Version: 2}, Patrols: []devices.Patrol{{
+		changed := &devices.Camera{ID: "cam", ONVIF: "http://cam/", Name: "新名", Meta: devices.Meta{Version: 2}, Patrols: []devices.Patrol{{
 			Name: "夜巡", Stops: []devices.PatrolStop{{Preset: "1", Dwell: devices.Duration(time.Minute)}, {Preset: "8", Dwell: devices.Duration(time.Minute)}},
 		}}}
+		p.thing.Store(changed)
 		time.Sleep(30 * time.Second)
 		p.want("0s go 1", "10s go 8")
-		gone := *p.thing
+		gone := *changed
 		gone.Patrols = nil
-		p.thing = &gone
+		p.thing.Store(&gone)
 		time.Sleep(time.Hour)
 		p.want("0s go 1", "10s go 8")
 		if st, err := p.State(p.t.Context(), "cam"); err != nil || st.Patrol != "" {
