@@ -231,6 +231,16 @@ func TestAWrongPasswordIsNotTriedAgain(t *testing.T) {
 		t.Errorf("the recorder has refused the password %d times", n)
 	}
 	y.camera.Password, y.camera.Version = "x", 2 // a person has mended it
+	y.tape.User, y.tape.Password = "admin", "z"  // RTSP has another one
+	for range 5 {
+		if _, err := y.Clip(t.Context(), "ch1", at(0), at(10)); codeOf(err) != rtsp.CodePassword {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(strings.Join(y.tape.Asked(), "\n"), "DESCRIBE"); n > 2 { // without a password, and with it
+		t.Errorf("it was described %d times", n)
+	}
+	y.camera.Version = 3
 	if _, err := y.Holding(t.Context(), "ch1", at(0), at(60)); err != nil {
 		t.Error(err)
 	}
