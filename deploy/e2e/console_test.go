@@ -151,10 +151,10 @@ func browse(t *testing.T, script string, task map[string]any, report any) {
 	t.Logf("%s", out)
 }
 
-// TestInChromium tries in a browser what people see. Each test has a gateway of its
+// TestInBrowsers tries in Chromium what people see, and the pictures in others too. Each test has a gateway of its
 // own and mostly waits, as for a phone's slow line, so that they run beside each
 // other; what measures time is no part of them.
-func TestInChromium(t *testing.T) {
+func TestInBrowsers(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		run  func(*testing.T)
@@ -169,6 +169,12 @@ func TestInChromium(t *testing.T) {
 		{"Measured", testConsoleMeasured},
 		{"WebRTC", testWebRTC},
 		{"CameraPlays", testCameraPlays},
+		{"Events", testEvents},
+		{"Reference", testReference},
+		{"WallByHand", testWallByHand},
+		{"HLSByTicket", testHLSByTicket},
+		{"Firefox", testFirefox},
+		{"WebKit", testWebKit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -48,6 +48,38 @@ func testWall(t *testing.T) {
 	}
 }
 
+// testWallByHand rearranges walls by dragging and turns them by a finger.
+func testWallByHand(t *testing.T) {
+	chromium := needBrowser(t)
+	d := startDemo(t)
+	base, _, _ := strings.Cut(d.Console, "/#")
+	var got struct {
+		Before, Changed, Dragged, Kept, Front, Afterwards, Swiped, Enlarged []string
+		Covered                                                             int
+	}
+	browse(t, "byhand.mjs", map[string]any{"chromium": chromium, "url": d.Console, "base": base}, &got)
+	for _, x := range []struct {
+		what      string
+		got, want []string
+	}{
+		{"before", got.Before, []string{"cam-1", "cam-2", "", ""}},
+		{"changed", got.Changed, []string{"cam-2", "cam-1", "", ""}},
+		{"dragged", got.Dragged, []string{"", "", "cam-1", "cam-2"}},
+		{"kept", got.Kept, []string{"", "", "cam-1", "cam-2"}},
+		{"an alarm", got.Front, []string{"cam-2", "第 1 / 2 页"}},
+		{"after it", got.Afterwards, []string{"cam-1", "第 1 / 2 页"}},
+		{"swiped", got.Swiped, []string{"第 1 / 2 页", "第 2 / 2 页", "第 1 / 2 页", "第 1 / 2 页"}},
+		{"enlarged", got.Enlarged, []string{"cam-1", "cam-2", "cam-1"}},
+	} {
+		if !slices.Equal(x.got, x.want) {
+			t.Errorf("%s: %q, want %q", x.what, x.got, x.want)
+		}
+	}
+	if got.Covered > 0 {
+		t.Errorf("%d buttons of the enlarged picture lie over it or are too small", got.Covered)
+	}
+}
+
 // TestWallKeepsPlaying watches 16 cameras on the console's wall for 20 seconds,
 // as `go run ./deploy/bench wall` does for ten minutes: the measurement itself
 // fails where a picture stands still or the page grows.

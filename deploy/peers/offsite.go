@@ -36,6 +36,7 @@ type Offsite struct {
 	State  string
 
 	binary, http, config string
+	encrypted            bool // the configuration names where HTTP and HTTPS are served
 }
 
 // StartOffsite starts `offsite serve` on the state directory with the YAML
@@ -65,7 +66,11 @@ func StartOffsite(ctx context.Context, binary, dir, state, yaml string) (*Offsit
 
 // Start starts the gateway again on its old ports and state.
 func (o *Offsite) Start(ctx context.Context) (err error) {
-	o.Process, err = start(o.Out, nil, o.binary, "serve", "--config", o.config, "--http", o.http)
+	args := []string{"serve", "--config", o.config}
+	if !o.encrypted {
+		args = append(args, "--http", o.http)
+	}
+	o.Process, err = start(o.Out, nil, o.binary, args...)
 	if err != nil {
 		return err
 	}
@@ -84,6 +89,20 @@ func (o *Offsite) Start(ctx context.Context) (err error) {
 		return fmt.Errorf("offsite is not ready: %w\n%s", err, o.Out)
 	}
 	return nil
+}
+
+// Encrypt has the gateway serve HTTPS beside HTTP, at an address of its own, from its
+// next start on. Its configuration must not have a section gateway yet.
+func (o *Offsite) Encrypt() (address string, err error) {
+	if address, err = FreeAddr(); err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(o.config)
+	if err != nil {
+		return "", err
+	}
+	o.encrypted = true
+	return address, os.WriteFile(o.config, fmt.Appendf(text, "\ngateway:\n  listen: %s\n  http: %s\n", address, o.http), 0o600)
 }
 
 var setupToken = regexp.MustCompile(`(?m)^setup token[^:]*: *([A-Za-z0-9_-]{16,})`)

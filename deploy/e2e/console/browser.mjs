@@ -17,7 +17,7 @@ export async function run(viewport, expected, steps) {
   const browser = await chromium.launch({ executablePath: task.chromium, args: flags })
   const report = { complaints: [] }
   try {
-    const context = await browser.newContext({ viewport, locale: 'zh-CN', timezoneId: 'Asia/Shanghai', hasTouch: viewport.width < 500 })
+    const context = await browser.newContext({ viewport, locale: 'zh-CN', timezoneId: 'Asia/Shanghai', hasTouch: viewport.width < 500, ignoreHTTPSErrors: !!task.selfSigned })
     context.setDefaultTimeout(30_000)
     await context.addInitScript(() => {
       document.addEventListener('securitypolicyviolation', (e) => console.error('content security policy: ' + e.violatedDirective + ' ' + e.blockedURI))

@@ -27,5 +27,7 @@ export const eventsEn: Record<keyof typeof eventsZh, string> = {
   'events.recognised': 'Recognised by a camera (any)',
   'events.from': 'From',
   'events.to': 'To',
+  'events.endPicture': 'the picture is back',
+  'events.endTold': 'the camera told that it is over',
   'events.noneFits': 'No alarm fits the filter',
 }

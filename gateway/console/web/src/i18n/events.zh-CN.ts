@@ -25,5 +25,7 @@ export const eventsZh = {
   'events.recognised': '摄像机识别（全部）',
   'events.from': '从',
   'events.to': '到',
+  'events.endPicture': '画面已恢复',
+  'events.endTold': '摄像机告知已结束',
   'events.noneFits': '没有符合条件的报警',
 }

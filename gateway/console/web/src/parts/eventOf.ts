@@ -1,5 +1,5 @@
 import { figure, unitText } from '../format'
-import { word } from '../i18n'
+import { t, word } from '../i18n'
 import type { Condition } from '../live/condition'
 import type { Event } from '../live/reduce'
 import { useRegistry } from '../stores/registry'
@@ -17,4 +17,10 @@ export const titleOf = (e: Event): string => `${placeOf(e)} · ${e.camera ? word
 export function briefOf(e: Event): string {
   if (e.camera) return `${word('level', e.kind)} · ${word('fault', e.limit)}`
   return `${word('level', e.level)} · ${useRegistry().nameOf('points', e.point)} ${figure(e.value)} ${unitText(e.unit)}`
+}
+
+/** endOf says why an event is over; a camera has no value that recovers. */
+export function endOf(e: Event): string {
+  if (!e.camera || e.end_reason !== 'recovered') return word('end', e.end_reason)
+  return t(e.factor ? 'events.endTold' : 'events.endPicture')
 }
