@@ -30,6 +30,7 @@ const (
 	clipsAtAll   = 48               // under way at once; a player that is paused holds one
 	clipsEach    = 12               // of one person or token
 	exportsAtAll = 2                // hashed at once
+	exportsEach  = 1                // of one person or token
 	exportTime   = 10 * time.Minute // that hashing may take
 	sameViewing  = 10 * time.Minute // within which the same person's asking for the same video is one act
 )
@@ -37,55 +38,53 @@ const (
 // clips bounds the clips that are under way and remembers who has been written
 // into the trail: a player asks for a clip in many parts.
 type clips struct {
-	under, exports chan struct{}
+	under, exports *places
 
-	mu    sync.Mutex
-	told  map[string]time.Time
-	holds map[string]int // places of under, by person or token
+	mu   sync.Mutex
+	told map[string]time.Time
 }
 
 func newClips() *clips {
-	return &clips{
-		under: make(chan struct{}, clipsAtAll), exports: make(chan struct{}, exportsAtAll), told: map[string]time.Time{}, holds: map[string]int{},
-	}
+	return &clips{under: newPlaces(clipsAtAll, clipsEach), exports: newPlaces(exportsAtAll, exportsEach), told: map[string]time.Time{}}
 }
 
-// play takes a place for a clip; leave gives it back. Nobody can take them all.
-func (c *clips) play(who string) (leave func(), err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.holds[who] >= clipsEach {
+// places are had by some at once, and never all of them by one.
+type places struct {
+	all, each int
+
+	mu    sync.Mutex
+	taken int
+	by    map[string]int // person or token
+}
+
+func newPlaces(all, each int) *places { return &places{all: all, each: each, by: map[string]int{}} }
+
+// enter takes a place; leave gives it back.
+func (p *places) enter(who string) (leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.by[who] >= p.each:
 		return nil, &devices.Problem{
 			Kind: devices.ErrUnavailable, Code: "busy_yourself",
-			ZH: fmt.Sprintf("您同时播放的录像已达 %d 个，请先关闭一些播放页面", clipsEach),
-			EN: fmt.Sprintf("you are playing %d recordings, which is the most; close some of them first", clipsEach),
+			ZH: fmt.Sprintf("您同时播放或导出的录像已达 %d 个，请先关闭一些播放页面或等导出结束", p.each),
+			EN: fmt.Sprintf("you are playing or exporting %d recordings, which is the most; close some of them, or wait for the export", p.each),
 		}
-	}
-	back, err := enter(c.under)
-	if err != nil {
-		return nil, err
-	}
-	c.holds[who]++
-	return func() {
-		back()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.holds[who]--; c.holds[who] == 0 {
-			delete(c.holds, who)
-		}
-	}, nil
-}
-
-// enter takes a place in line; leave gives it back.
-func enter(line chan struct{}) (leave func(), err error) {
-	select {
-	case line <- struct{}{}:
-		return func() { <-line }, nil
-	default:
+	case p.taken >= p.all:
 		return nil, &devices.Problem{
 			Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在播放或导出的录像过多，请稍后再试", EN: "too many recordings are being played or exported; try again in a while",
 		}
 	}
+	p.taken++
+	p.by[who]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.taken--
+		if p.by[who]--; p.by[who] == 0 {
+			delete(p.by, who)
+		}
+	}, nil
 }
 
 // fresh says whether this viewing is not one act with an earlier one.
@@ -186,7 +185,7 @@ func (a *API) getClip(c echo.Context) error {
 	if err := q.ps.Err(); err != nil {
 		return err
 	}
-	leave, err := a.clips.play(Who(c).ID)
+	leave, err := a.clips.under.enter(Who(c).ID)
 	if err != nil {
 		return err
 	}
@@ -253,7 +252,7 @@ func (a *API) exportRecording(c echo.Context) error {
 	if body.Reason == "" || utf8.RuneCountInString(body.Reason) > longestReason {
 		return devices.Invalid("reason", "missing", "请写明导出原因，最长 500 个字", "say why it is exported, in at most 500 characters")
 	}
-	leave, err := enter(a.clips.exports)
+	leave, err := a.clips.exports.enter(Who(c).ID)
 	if err != nil {
 		return err
 	}

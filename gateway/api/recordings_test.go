@@ -1,49 +1,53 @@
 package api
 
 import (
+	"strconv"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
 )
 
-func TestNobodyTakesAllPlacesOfClips(t *testing.T) {
-	c := newClips()
-	var mine []func()
-	for {
-		leave, err := c.play("li")
+// TestNobodyTakesAllPlaces lets people come and go.
+func TestNobodyTakesAllPlaces(t *testing.T) {
+	p := newPlaces(5, 2)
+	leaves := map[string][]func(){}
+	var got []string
+	come := func(who string) {
+		leave, err := p.enter(who)
 		if err != nil {
-			if p := devices.AllProblems(err)[0]; p.Code != "busy_yourself" {
-				t.Errorf("refused with %s", p.Code)
-			}
-			break
+			got = append(got, who+" "+devices.AllProblems(err)[0].Code)
+			return
 		}
-		mine = append(mine, leave)
+		leaves[who] = append(leaves[who], leave)
+		got = append(got, who+" "+strconv.Itoa(p.taken))
 	}
-	if len(mine) != clipsEach {
-		t.Fatalf("one person has %d places", len(mine))
+	goes := func(who string) {
+		leaves[who][0]()
+		leaves[who] = leaves[who][1:]
 	}
-	leave, err := c.play("token:wang")
-	if err != nil {
-		t.Fatalf("another one is refused: %v", err)
+	come("li")
+	come("li")
+	come("li")
+	come("token:wang")
+	goes("li")
+	come("li")
+	come("token:wang")
+	come("zhao")
+	come("sun")
+	goes("token:wang")
+	come("sun")
+	want := []string{"li 1", "li 2", "li busy_yourself", "token:wang 3", "li 3", "token:wang 4", "zhao 5", "sun busy", "sun 5"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
-	leave()
-	mine[0]()
-	if leave, err = c.play("li"); err != nil {
-		t.Fatalf("a place that was given back is not given again: %v", err)
-	}
-	leave()
-	for range clipsAtAll {
-		if _, err := c.play(string(rune('a' + len(c.under)))); err != nil {
-			if p := devices.AllProblems(err)[0]; p.Code != "busy" || len(c.under) != clipsAtAll {
-				t.Errorf("refused with %s at %d", p.Code, len(c.under))
-			}
-			break
+	for _, list := range leaves {
+		for _, leave := range list {
+			leave()
 		}
 	}
-	for _, leave := range mine[1:] {
-		leave()
-	}
-	if _, here := c.holds["li"]; here {
-		t.Error("who has none is remembered")
+	if p.taken != 0 || len(p.by) != 0 {
+		t.Errorf("%d taken, by %v", p.taken, p.by)
 	}
 }
