@@ -2,12 +2,9 @@ package recorders
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"offsite/devices"
 	"offsite/devices/state"
@@ -51,21 +48,11 @@ func (c *Config) setDefaults() {
 		c.Stop = 0.90
 	}
 	if c.Used == nil {
-		c.Used = func() (float64, error) { return usedOf(c.Dir) }
+		c.Used = func() (float64, error) { return recording.DiskUsed(c.Dir) }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-}
-
-// usedOf is which part of the disk of dir is in use, by what a service may use.
-func usedOf(dir string) (float64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("size of the disk of %s: %w", dir, err)
-	}
-	used := st.Blocks - st.Bfree
-	return float64(used) / float64(max(used+st.Bavail, 1)), nil
 }
 
 // Recorders shows what recorders keep. Its methods may be called from many

@@ -298,7 +298,7 @@ func TestExportsStayAndTheRestGoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sum, err := hashOf(t.Context(), again); err != nil || sum != e.SHA256 || y.plays() != 3 {
+	if sum, err := again.SHA256(t.Context()); err != nil || sum != e.SHA256 || y.plays() != 3 {
 		t.Errorf("%s is not %s: %v, %d plays", sum, e.SHA256, err, y.plays())
 	}
 	if err := y.tidy(t.Context(), time.Now().Add(keepExports+time.Hour)); err != nil || len(y.archive.Usage()) != 0 {

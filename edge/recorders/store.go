@@ -2,14 +2,11 @@ package recorders
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"embed"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"time"
@@ -131,7 +128,7 @@ func (r *Recorders) Export(ctx context.Context, camera string, from, to time.Tim
 		return Export{}, err
 	}
 	e := Export{Clip: clip, ID: newID()}
-	if e.SHA256, err = hashOf(ctx, clip); err != nil {
+	if e.SHA256, err = clip.SHA256(ctx); err != nil {
 		return Export{}, fmt.Errorf("export of %s: %w", camera, err)
 	}
 	until := time.Now().Add(keepExports)
@@ -148,26 +145,6 @@ func (r *Recorders) Export(ctx context.Context, camera string, from, to time.Tim
 	defer r.mu.Unlock()
 	clip.fetch.keep = until.UTC()
 	return e, nil
-}
-
-// hashOf reads a clip through.
-func hashOf(ctx context.Context, c *Clip) (string, error) {
-	in := c.Open()
-	defer func() { _ = in.Close() }() // only read
-	sum, room := sha256.New(), make([]byte, 256<<10)
-	for {
-		n, err := in.Read(room)
-		sum.Write(room[:n])
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(sum.Sum(nil)), nil
-		}
-		if err != nil {
-			return "", err
-		}
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-	}
 }
 
 // Run deletes what is over until ctx ends.

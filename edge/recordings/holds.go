@@ -3,13 +3,9 @@ package recordings
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
 	"embed"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"time"
@@ -137,7 +133,7 @@ func (r *Recordings) Export(ctx context.Context, camera string, from, to time.Ti
 		return Export{}, err
 	}
 	e := Export{Clip: clip, ID: rand.Text()}
-	if e.SHA256, err = hashOf(ctx, clip); err != nil {
+	if e.SHA256, err = clip.SHA256(ctx); err != nil {
 		return Export{}, fmt.Errorf("export of %s: %w", camera, err)
 	}
 	h := hold{
@@ -163,24 +159,4 @@ func (r *Recordings) Exported(ctx context.Context, sha256 string) (*recording.Cl
 	}
 	// The hold begins up to a millisecond before the clip's key frame.
 	return r.Clip(ctx, camera, found.from.Add(time.Millisecond), found.to)
-}
-
-// hashOf reads a clip through.
-func hashOf(ctx context.Context, c *recording.Clip) (string, error) {
-	in := c.Open()
-	defer func() { _ = in.Close() }() // only read
-	sum, room := sha256.New(), make([]byte, 256<<10)
-	for {
-		n, err := in.Read(room)
-		sum.Write(room[:n])
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(sum.Sum(nil)), nil
-		}
-		if err != nil {
-			return "", err
-		}
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-	}
 }

@@ -89,7 +89,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	if c.Used == nil {
-		c.Used = func() (float64, error) { return usedOf(c.Dir) }
+		c.Used = func() (float64, error) { return recording.DiskUsed(c.Dir) }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

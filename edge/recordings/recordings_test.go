@@ -365,7 +365,7 @@ func TestExportIsHashedHeldAndWrittenIntoTheTrail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, err := hashOf(t.Context(), again)
+		sum, err := again.SHA256(t.Context())
 		if err != nil || sum != e.SHA256 {
 			t.Errorf("%s is not %s: %v", sum, e.SHA256, err)
 		}
@@ -406,7 +406,7 @@ func TestAnExportOfWhatIsNotOverStaysTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if sum, err := hashOf(t.Context(), again); err != nil || sum != e.SHA256 {
+			if sum, err := again.SHA256(t.Context()); err != nil || sum != e.SHA256 {
 				t.Errorf("%s to %s of %d bytes became %s to %s of %d: %v", e.From, e.To, e.Size, again.From, again.To, again.Size, err)
 			}
 		})

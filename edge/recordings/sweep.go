@@ -7,21 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"offsite/devices"
 	"offsite/streams/recording"
 )
-
-// usedOf is which part of the disk of dir is in use, by what a service may use.
-func usedOf(dir string) (float64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("size of the disk of %s: %w", dir, err)
-	}
-	used := st.Blocks - st.Bfree
-	return float64(used) / float64(max(used+st.Bavail, 1)), nil
-}
 
 // sweep watches the disk and deletes what is over until ctx ends.
 func (r *Recordings) sweep(ctx context.Context) error {

@@ -1,6 +1,9 @@
 package recording
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -83,4 +86,24 @@ func (r *Reader) Close() error {
 	f := r.file
 	r.file = nil
 	return f.Close()
+}
+
+// SHA256 reads the clip through and gives its hash in lower-case hexadecimal.
+func (c *Clip) SHA256(ctx context.Context) (string, error) {
+	in := c.Open()
+	defer func() { _ = in.Close() }() // only read
+	sum, room := sha256.New(), make([]byte, 256<<10)
+	for {
+		n, err := in.Read(room)
+		sum.Write(room[:n])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(sum.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+	}
 }
