@@ -44,7 +44,7 @@ func (s *lookout) watch(ctx context.Context, camera string, set time.Time, stand
 		w.kept[aspect{ref.Place, ref.Night}] = ref
 	}
 	for _, ev := range standing {
-		if f, of := strings.CutPrefix(ev.Limit, ruleOf("")); of && old == nil && ev.Camera == camera && ev.Limit != breach.CameraLost {
+		if f, of := strings.CutPrefix(ev.Limit, rulePrefix); of && old == nil && ev.Camera == camera && ev.Limit != breach.CameraLost {
 			w.Resume(scene.Finding(f))
 		}
 	}

@@ -150,8 +150,8 @@ func (s *lookout) round(ctx context.Context) error {
 }
 
 // look says which rule the camera breaks, empty for none, and whether that is sure
-// enough to end what stood before. set is when a person has set its reference. Nothing is
-// found out while the gateway turns the camera.
+// enough to end what stood before. set is when a person has set its reference. While the
+// gateway turns the camera only that it is black is found out.
 func (s *lookout) look(ctx context.Context, c cameras.Status, set time.Time, standing []breach.Event) (rule string, sure bool, err error) {
 	now := time.Now()
 	switch {
@@ -165,7 +165,7 @@ func (s *lookout) look(ctx context.Context, c cameras.Status, set time.Time, sta
 	}
 	w, err := s.watch(ctx, c.Camera, set, standing)
 	stance := s.PTZ.Stance(c.Camera)
-	if err != nil || stance.Moves {
+	if err != nil {
 		return "", false, err
 	}
 	feed, err := s.Cameras.Feed(c.Camera, devices.MainProfile)
@@ -183,20 +183,29 @@ func (s *lookout) look(ctx context.Context, c cameras.Status, set time.Time, sta
 			return "", false, nil
 		}
 	}
-	if s.PTZ.Stance(c.Camera) != stance { // it has turned meanwhile
-		return "", false, nil
-	}
 	w.last = sum
 	w.looks++
-	s.stand(ctx, c.Camera, w, stance)
-	if f := w.Look(now, w.view, same); f != "" {
+	turns := stance.Moves || s.PTZ.Stance(c.Camera) != stance // or has meanwhile
+	if turns {
+		w.Turn()
+	} else {
+		s.stand(ctx, c.Camera, w, stance)
+	}
+	if f := w.Look(now, w.view, same); f != "" || turns {
 		return ruleOf(f), true, nil
 	}
 	return "", true, s.keep(ctx, c.Camera, w)
 }
 
 // ruleOf is the rule of a fault that a finding is of.
-func ruleOf(f scene.Finding) string { return "camera_" + string(f) }
+func ruleOf(f scene.Finding) string {
+	if f == "" {
+		return ""
+	}
+	return rulePrefix + string(f)
+}
+
+const rulePrefix = "camera_"
 
 // sameKeys gives the hash of the newest key frame, and whether the others, at least
 // one, are bit by bit the same.

@@ -76,9 +76,8 @@ func TestACameraThatTheGatewayTurns(t *testing.T) {
 	if err := b.PTZ.GoTo(ctx, "eye", who, "1"); err != nil {
 		t.Fatal(err)
 	}
-	looks := s.watches["eye"].looks
-	if rule := s.looks(t); rule != "" || s.watches["eye"].looks != looks {
-		t.Errorf("found %q while it turns", rule)
+	if rule := s.looks(t); rule != "" || s.watches["eye"].place != "" {
+		t.Errorf("found %q at %q while it turns", rule, s.watches["eye"].place)
 	}
 	if _, err := b.SetReference(ctx, "eye", "li", nil); devices.AllProblems(err)[0].Code != "camera_moves" {
 		t.Errorf("a reference is taken while it turns: %v", err)

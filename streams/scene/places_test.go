@@ -35,6 +35,9 @@ func TestACameraThatTurns(t *testing.T) {
 		{"black wherever it looks", "home:yard astray:black home:yard", " black "},
 		{"a cloth wherever it looks", "home:yard astray:cloth astray:gate home:yard", " covered covered "},
 		{"covered by what a reference tells", "home:yard home:spray astray:spray home:yard", " covered covered "},
+		{"black while it is turned", "home:yard turns:black turns:gate home:yard", " black  "},
+		{"nothing else is found while it is turned", "home:yard turns:gate turns:cloth turns:yard:frozen home:yard", "    "},
+		{"what was found stays while it is turned", "home:yard home:gate turns:yard home:yard", " moved moved "},
 		{"frozen wherever it looks", "home:yard astray:yard:frozen home:gate:frozen home:yard", " frozen frozen "},
 	}
 	for _, tt := range tests {
@@ -47,6 +50,8 @@ func TestACameraThatTurns(t *testing.T) {
 				switch said[0] {
 				case astray:
 					w.Stray()
+				case "turns":
+					w.Turn()
 				case "home":
 					w.Stand(Home)
 				default:

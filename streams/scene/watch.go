@@ -58,6 +58,7 @@ type Watch struct {
 
 	places map[string]*place // by name
 	here   *place            // where it stands; nil: at none of them
+	turns  bool              // it is being turned
 
 	suspect Finding // what the last look found
 	since   time.Time
@@ -86,12 +87,16 @@ func NewWatch(cfg Config) *Watch {
 
 // Stand says where the camera stands now. What it shows there is compared to the
 // references of that place, and learnt for it.
-func (w *Watch) Stand(at string) { w.here = w.at(at) }
+func (w *Watch) Stand(at string) { w.here, w.turns = w.at(at), false }
 
 // Stray says that the camera was turned to no known place: until it stands somewhere
 // again nothing is learnt, and what takes a reference to judge, that it was moved or
 // covered, stays as it was found.
-func (w *Watch) Stray() { w.here = nil }
+func (w *Watch) Stray() { w.here, w.turns = nil, false }
+
+// Turn says that the camera is being turned: until it stands, or has strayed, only whether
+// it is black is judged, and all else stays as it was found.
+func (w *Watch) Turn() { w.turns = true }
 
 func (w *Watch) at(name string) *place {
 	p := w.places[name]
@@ -187,6 +192,10 @@ func (w *Watch) judge(v View, same bool) Finding {
 	switch {
 	case mean < w.cfg.Dark && deviation < w.cfg.Flat:
 		return Black
+	case w.turns && w.found == Black:
+		return ""
+	case w.turns:
+		return w.found
 	case deviation < w.cfg.Flat, known && faint >= w.cfg.Faint:
 		return Covered
 	case same:
