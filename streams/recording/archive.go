@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"offsite/devices"
 )
 
@@ -330,4 +332,14 @@ func storageProblem(err error) *devices.Problem {
 		Kind: devices.ErrUnavailable, Code: "recording_disk_error",
 		ZH: "录像目录读写出错，请检查磁盘和权限", EN: "the directory of recordings cannot be read or written; check disk and permissions", Cause: err,
 	}
+}
+
+// DiskUsed is which part of the disk of dir is in use, by what a service may use.
+func DiskUsed(dir string) (float64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("size of the disk of %s: %w", dir, err)
+	}
+	used := st.Blocks - st.Bfree
+	return float64(used) / float64(max(used+st.Bavail, 1)), nil
 }
