@@ -50,9 +50,11 @@ func open(t testing.TB, cfg decoder.Config) *decoder.Decoder {
 	return d
 }
 
-var one = sync.OnceValue(func() *decoder.Decoder { return decoder.New(decoder.Config{Cache: compiled}) })
+var one = sync.OnceValue(func() *decoder.Decoder { 
+	return decoder.New(decoder.Config{Cache: compiled, Budget: time.Minute, Time: 2 * time.Minute})
+})
 
-// shared is a decoder with the default bounds.
+// shared is a decoder with the default bounds of memory, and more time than a busy machine needs.
 func shared(t testing.TB) *decoder.Decoder {
 	t.Helper()
 	if err := one().Usable(); err != nil {
@@ -109,11 +111,11 @@ func encode(t testing.TB, codec streams.Codec, size, format string, args ...stri
 	return unit(t, codec, out)
 }
 
-// native decodes with the machine's own ffmpeg to full-range planes.
+// native decodes with the machine's own ffmpeg to full-range planes, one picture after the other.
 func native(t *testing.T, codec streams.Codec, data []byte, format string) []byte {
 	t.Helper()
 	demuxer := map[streams.Codec]string{streams.H264: "h264", streams.H265: "hevc"}[codec]
-	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", demuxer, "-i", "pipe:0", "-frames:v", "1",
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", demuxer, "-i", "pipe:0",
 		"-vf", "scale=out_range=full,format="+format, "-f", "rawvideo", "pipe:1")
 	cmd.Stdin = bytes.NewReader(data)
 	out, err := cmd.Output()
