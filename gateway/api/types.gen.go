@@ -2183,11 +2183,6 @@ type ListEventsParams struct {
 	// Point Only of this point
 	Point FilterPoint `form:"point,omitempty" json:"point,omitempty,omitzero"`
 
-	// State Only those
-	State ListEventsParamsState `form:"state,omitempty" json:"state,omitempty,omitzero"`
-
-	// From Begun at or after
-	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
 	// Camera Only of this camera itself and of the outlets that it watches
 	Camera string `form:"camera,omitempty" json:"camera,omitempty,omitzero"`
 
@@ -2197,6 +2192,11 @@ type ListEventsParams struct {
 	// What breach: only of points; camera: only faults that the gateway sees in a picture; recognised: only what cameras told; else one rule of an event's limit, such as camera_lost or recognised_smoke
 	What string `form:"what,omitempty" json:"what,omitempty,omitzero"`
 
+	// State Only those
+	State ListEventsParamsState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// From Begun at or after
+	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
 
 	// To Begun before
 	To time.Time `form:"to,omitempty" json:"to,omitempty,omitzero"`

@@ -1297,7 +1297,7 @@ export interface paths {
         /**
          * Take an interval of a recording out, with its hash in the trail
          * @description The bytes that the answer's address gives are hashed, the recording of the interval is held for 90 days, and who, why and the hash stand in the audit trail.
-         *     The address then gives the same bytes, in ranges if wanted.
+         *     The address then gives the same bytes, in ranges if wanted. 503, code `busy_yourself`, to who exports already, and `busy` while two are exported in all.
          */
         post: operations["exportRecording"];
         delete?: never;
@@ -1319,7 +1319,8 @@ export interface paths {
          * An interval of a recording as one MP4
          * @description Its index stands first, so that it plays and seeks while it comes; ranges are served. It begins with the key frame at or before `from`, or the first one after it where `from`
          *     was not recorded: X-Recording-From tells when that was. Times are true: where nothing was recorded the last picture stands. Where the codec changes the clip ends. The parts of one
-         *     clip are one act in the audit trail. 503, code `busy_yourself`, to who plays 12 at once already, and `busy` while 48 are played in all.
+         *     clip are one act in the audit trail. 503, code `busy_yourself`, to who plays 12 at once already, and `busy` while 48 are played in all. MJPEG is kept as it
+         *     comes: its clips play in players such as VLC, not in browsers.
          *
          *     What the gateway has not recorded itself may be fetched from the camera's recorder, at most ten minutes at once; the answer then begins when it is there. Its times are the word of the
          *     recorder: X-Recording-Source, X-Recording-Times and X-Recording-Clock-Offset say so, and X-Recording-Cut why its end is missing.
@@ -1345,7 +1346,7 @@ export interface paths {
         /**
          * What a camera ought to show, by which it is found out that it was moved
          * @description One for the day and one for the night (infrared) at most, of home and of each preset that the gateway has turned it to. They are learnt from the first good pictures, unless a person
-         *     sets one. `stance` tells where it stands: while it `moves` nothing is judged of its picture, while it is `astray` not whether it was moved or covered.
+         *     sets one. `stance` tells where it stands: while it `moves` only whether its picture is black is judged, while it is `astray` not whether it was moved or covered.
          */
         get: operations["listReferences"];
         put?: never;
@@ -6334,6 +6335,12 @@ export interface operations {
                 site?: components["parameters"]["FilterSite"];
                 /** @description Only of this point */
                 point?: components["parameters"]["FilterPoint"];
+                /** @description Only of this camera itself and of the outlets that it watches */
+                camera?: string;
+                /** @description Only of points that this device measured when they began */
+                device?: string;
+                /** @description breach: only of points; camera: only faults that the gateway sees in a picture; recognised: only what cameras told; else one rule of an event's limit, such as camera_lost or recognised_smoke */
+                what?: string;
                 /** @description Only those */
                 state?: "open" | "closed" | "unacknowledged";
                 /** @description Begun at or after */
@@ -6343,12 +6350,6 @@ export interface operations {
                 /** @description The `next` of the page before */
                 before?: string;
                 max?: number;
-                /** @description Only of this camera itself and of the outlets that it watches */
-                camera?: string;
-                /** @description Only of points that this device measured when they began */
-                device?: string;
-                /** @description breach: only of points; camera: only faults that the gateway sees in a picture; recognised: only what cameras told; else one rule of an event's limit, such as camera_lost or recognised_smoke */
-                what?: string;
             };
             header?: never;
             path?: never;
