@@ -50,7 +50,7 @@ func open(t testing.TB, cfg decoder.Config) *decoder.Decoder {
 	return d
 }
 
-var one = sync.OnceValue(func() *decoder.Decoder { 
+var one = sync.OnceValue(func() *decoder.Decoder {
 	return decoder.New(decoder.Config{Cache: compiled, Budget: time.Minute, Time: 2 * time.Minute})
 })
 
