@@ -9,6 +9,9 @@
 // [Client.PutBlob], [Client.PostAct] and [Client.PostStreamEnd]; an [Answer] says what becomes of the
 // message.
 //
+// Results whose files take long hold up no others: those with files are sent a few
+// at a time, beside those without.
+//
 // # Commands
 //
 // A command comes by the long poll or by [Client.Receive]. It must be signed by
