@@ -13,6 +13,9 @@
 // packets that come over TCP are taken off before it, out of the buffer they were
 // read into (see wire), and cut by package payload like those over UDP.
 //
+// [Source.Replay] fetches an interval of the past from a recorder (ONVIF Streaming
+// Specification, 6, or an address that names the times).
+//
 // [Server] hands the pictures of feeds on to other video systems, H.264 and H.265,
 // as rtsp://host/{camera} and rtsp://host/{camera}/sub.
 //
