@@ -59,6 +59,11 @@ func (c *Camera) checkReplay(ps *Problems) {
 	if c.ReplayURL == "" {
 		return
 	}
+	_, rest, _ := strings.Cut(c.ReplayURL, "://")
+	if i := strings.IndexAny(rest, "/?#"); strings.Contains(rest[:max(i, 0)], "{") { // else a time would choose the host
+		ps.Add(Invalid("replay_url", "bad_place", "主机名中不能含时间", "a time cannot stand in the host"))
+		return
+	}
 	said := map[string]bool{}
 	for _, m := range replayPlace.FindAllStringSubmatch(c.ReplayURL, -1) {
 		rest := strings.NewReplacer("YYYY", "", "MM", "", "DD", "", "hh", "", "mm", "", "ss", "").Replace(m[2])

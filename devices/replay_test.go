@@ -17,6 +17,7 @@ func TestReplayAddresses(t *testing.T) {
 		{"a form that is none", host + "/playback?b={from:tomorrow}", "", "", "bad_place"},
 		{"no form", host + "/playback?b={from:}", "", "", "bad_place"},
 		{"another host", "rtsp://10.0.0.8/playback?b={from:unix}", "", "", "other_host"},
+		{"a time in the host", "rtsp://10.0.0.{from:ss}/playback?b={from:unix}", "", "", "bad_place"},
 		{"a page", "http://10.0.0.9/playback?b={from:unix}", "", "", "bad_address"},
 		{"a user", "rtsp://u:p@10.0.0.9/playback?b={from:unix}", "", "", "password_in_url"},
 		{"a zone by name", host + "/?b={from:unix}", "Asia/Shanghai", "", "bad_zone"},
@@ -36,4 +37,21 @@ func TestReplayAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzReplayAddress holds what Check accepts to the camera's own host, whatever the times.
+func FuzzReplayAddress(f *testing.F) {
+	f.Add("rtsp://10.0.0.9:554/Streaming/tracks/101?starttime={from:YYYYMMDDThhmmssZ}&endtime={to:YYYYMMDDThhmmssZ}", "+08:00", int64(1767285000))
+	f.Add("rtsp://10.0.0.{from:ss}/playback?b={from:unix}", "", int64(9))
+	f.Add("rtsp://10.0.0.9{from:unix}@x/", "", int64(0))
+	f.Fuzz(func(t *testing.T, template, zone string, unix int64) {
+		c := &Camera{ID: "ch1", Site: "a", Name: "n", URL: "rtsp://10.0.0.9/live", ReplayURL: template, ReplayZone: zone}
+		if c.Check() != nil || template == "" {
+			return
+		}
+		from := time.Unix(unix%4_000_000_000, 0)
+		if address := c.ReplayAddress(from, from.Add(time.Minute)); !sameHost(address, c.URL) {
+			t.Errorf("%s leads to %s", template, address)
+		}
+	})
 }
