@@ -164,6 +164,7 @@ func TestMoment(t *testing.T) {
 // that are shown in another order than they are sent in is not the last one out.
 func TestMomentInEveryCoding(t *testing.T) {
 	began := time.Now().Add(-10 * time.Second)
+	takers := []*snapshot.Taker{snapshot.New(decoders[0].cfg), snapshot.New(decoders[1].cfg)} // the module is loaded once
 	for _, tt := range codings {
 		frames := blinking(t, began, tt.codec, tt.args...)
 		feed := streams.NewFeed(streams.FeedConfig{Ring: time.Minute})
@@ -171,9 +172,9 @@ func TestMomentInEveryCoding(t *testing.T) {
 		for _, f := range frames {
 			feed.Publish(f)
 		}
-		for _, with := range decoders[:2] {
+		for i, with := range decoders[:2] {
 			t.Run(tt.name+" by "+with.name, func(t *testing.T) {
-				taker := snapshot.New(with.cfg)
+				taker := takers[i]
 				for _, i := range []int{11, 12, 75, 99} {
 					still, err := taker.Moment(t.Context(), feed, frames[i].At)
 					if err != nil || !still.At.Equal(frames[i].At) || still.Step != with.step {
@@ -266,6 +267,7 @@ func TestMomentOfADamagedGroup(t *testing.T) {
 			return frames
 		}, 0},
 	}
+	takers := []*snapshot.Taker{snapshot.New(decoders[0].cfg), snapshot.New(decoders[1].cfg)}
 	for _, coding := range []int{0, 2} {
 		for _, tt := range tests {
 			feed := streams.NewFeed(streams.FeedConfig{Ring: time.Minute})
@@ -273,9 +275,9 @@ func TestMomentOfADamagedGroup(t *testing.T) {
 			for _, f := range tt.damage(blinking(t, began, codings[coding].codec, codings[coding].args...)) {
 				feed.Publish(f)
 			}
-			for _, with := range decoders[:2] {
+			for i, with := range decoders[:2] {
 				t.Run(codings[coding].name+", "+tt.name+" by "+with.name, func(t *testing.T) {
-					still, err := snapshot.New(with.cfg).Moment(t.Context(), feed, began.Add(2*time.Second))
+					still, err := takers[i].Moment(t.Context(), feed, began.Add(2*time.Second))
 					if err != nil || !still.At.Equal(began.Add(time.Duration(tt.want)*frameTime)) {
 						t.Fatalf("picture of %v: %v", still.At.Sub(began), err)
 					}
