@@ -22,7 +22,7 @@ await run({ width: 1280, height: 720 }, closed, async (page, report) => {
   await playing(2)
 
   // An alarm: frame, icon, word and sound, on whatever page.
-  await page.mouse.click(700, 80) // lets the page be heard
+  await page.locator('.tile').last().click() // lets the page be heard
   const tile = page.locator('.tile[data-alarm=new]').first()
   await tile.waitFor({ timeout: 75_000 }) // the demo's alarms come once a minute
   report.label = await tile.getAttribute('aria-label')
