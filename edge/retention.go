@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/edge/evidence"
 	"offsite/edge/ledger"
+	"offsite/streams/recording"
 )
 
 // retainEvidence deletes what is over of the vault until ctx ends.
@@ -19,18 +18,8 @@ func (b *Box) retainEvidence(ctx context.Context) error {
 	c := b.cfg.Video.Evidence
 	return b.Evidence.Retain(ctx, evidence.Retention{
 		Keep: c.Keep.D(), Loose: c.Loose.D(), Events: evidenceEvents{b},
-		Used: func() (float64, error) { return diskUsed(b.cfg.State) },
+		Used: func() (float64, error) { return recording.DiskUsed(b.cfg.State) },
 	})
-}
-
-// diskUsed is which part of the disk of dir is in use, by what a service may use.
-func diskUsed(dir string) (float64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("size of the disk of %s: %w", dir, err)
-	}
-	used := st.Blocks - st.Bfree
-	return float64(used) / float64(max(used+st.Bavail, 1)), nil
 }
 
 // evidenceEvents tells what evidence may be deleted.

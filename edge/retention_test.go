@@ -17,16 +17,8 @@ import (
 // TestWhatOfEventsMayBeDeleted asks of an event that goes on, that is over and of which a
 // person has taken notice, and writes what was deleted.
 func TestWhatOfEventsMayBeDeleted(t *testing.T) {
-	cfg := Defaults()
-	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = t.TempDir(), "127.0.0.1:0", "none"
-	box, err := Open(t.Context(), cfg, Parts{Version: "1.2.3"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = box.Close() }()
-	yardtest.Register(t, box.Registry, yardtest.Yard()...)
-	yardtest.Register(t, box.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: "rtsp://127.0.0.1:1/x"})
-	s := lookout{Box: box, watches: map[string]*watched{}}
+	s := idleLookout(t)
+	box := s.Box
 	if err := s.tell(t.Context(), "eye", breach.CameraBlack, true, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -18,16 +18,8 @@ import (
 
 // TestFaultsOfACameraBecomeEvents finds a camera black, well, and retired.
 func TestFaultsOfACameraBecomeEvents(t *testing.T) {
-	cfg := Defaults()
-	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = t.TempDir(), "127.0.0.1:0", "none"
-	box, err := Open(t.Context(), cfg, Parts{Version: "1.2.3"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = box.Close() }()
-	yardtest.Register(t, box.Registry, yardtest.Yard()...)
-	yardtest.Register(t, box.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: "rtsp://127.0.0.1:1/x", Outlets: []string{"stack"}})
-	s := lookout{Box: box, watches: map[string]*watched{}}
+	s := idleLookout(t)
+	box := s.Box
 	find := func(rule string, sure bool) {
 		t.Helper()
 		standing, err := box.Events.Faults(t.Context())
@@ -92,6 +84,21 @@ func TestFaultsOfACameraBecomeEvents(t *testing.T) {
 	if depth, err := box.Outbox.Depth(t.Context()); err != nil || depth.Waiting != 6 {
 		t.Errorf("%d messages wait: %v", depth.Waiting, err)
 	}
+}
+
+// idleLookout is that of a box that does not run, with a camera that watches the stack.
+func idleLookout(t *testing.T) *lookout {
+	t.Helper()
+	cfg := Defaults()
+	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = t.TempDir(), "127.0.0.1:0", "none"
+	box, err := Open(t.Context(), cfg, Parts{Version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = box.Close() })
+	yardtest.Register(t, box.Registry, yardtest.Yard()...)
+	yardtest.Register(t, box.Registry, &devices.Camera{ID: "eye", Site: "plant", Name: "眼", URL: "rtsp://127.0.0.1:1/x", Outlets: []string{"stack"}})
+	return &lookout{Box: box, watches: map[string]*watched{}}
 }
 
 // TestARealCameraIsLookedAt pulls a camera that plays and looks at it.
