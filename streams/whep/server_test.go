@@ -379,6 +379,7 @@ func TestLostPacketsAreSentAgain(t *testing.T) {
 	_, own, _ := net.SplitHostPort(at.UDP)
 	v := newViewer(t, webrtc.NetworkTypeUDP4)
 	v.watch(s, whep.NewTrack(cam.feed), " "+own+" typ", " "+port+" typ")
+	v.until(webrtc.PeerConnectionStateConnected) // before the next group, however slow the machine
 	cam.play(t, 40*time.Millisecond)
 	for i := range 40 {
 		if diff := cmp.Diff(cam.sent(i), v.next().units); diff != "" {
