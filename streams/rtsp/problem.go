@@ -14,6 +14,7 @@ import (
 
 	"offsite/devices"
 	"offsite/streams"
+	"offsite/streams/rtsp/wire"
 )
 
 // Codes of the Problems that Run returns.
@@ -59,7 +60,7 @@ func (s *Source) sort(err error) *devices.Problem {
 		return problem("url", refused.Code, refused.ZH, refused.EN)
 	case errors.As(err, &untrusted):
 		return untrustedProblem(untrusted)
-	case errors.Is(err, errEndless), errors.As(err, new(liberrors.ErrClientSDPInvalid)), errors.As(err, new(liberrors.ErrClientTransportHeaderInvalid)):
+	case errors.Is(err, wire.ErrEndless), errors.As(err, new(liberrors.ErrClientSDPInvalid)), errors.As(err, new(liberrors.ErrClientTransportHeaderInvalid)):
 		return problem("url", CodeGarbled, host+" 的应答无法识别，请核对地址是否为摄像机的 RTSP 地址", "the answer of "+host+" cannot be read; check that the address is the camera's RTSP address")
 	case errors.Is(err, errNoVideo):
 		return problem("url", CodeNoVideo, "摄像机的码流中没有 H.264、H.265 或 MJPEG 视频，请在摄像机上改编码或换一路码流", "the camera sends no H.264, H.265 or MJPEG video; change its encoding or choose another stream")

@@ -19,6 +19,7 @@ import (
 
 	"offsite/devices"
 	"offsite/streams"
+	"offsite/streams/rtsp/wire"
 )
 
 // Codes of the Problems of a publication.
@@ -156,7 +157,7 @@ func (p *publisher) dial(to *url.URL) func(context.Context, string, string) (net
 			}
 			conn = encrypted
 		}
-		return newWire(conn, to.Hostname(), pushHeard), nil
+		return wire.New(conn, to.Hostname(), pushHeard), nil
 	}
 }
 

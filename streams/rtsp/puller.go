@@ -15,6 +15,7 @@ import (
 	"offsite/devices"
 	"offsite/streams"
 	"offsite/streams/rtsp/payload"
+	"offsite/streams/rtsp/wire"
 )
 
 var (
@@ -30,7 +31,7 @@ const clockRate = 90000
 // only last, lastKey and report are shared.
 type puller struct {
 	client *gortsplib.Client
-	wire   *wire
+	wire   *wire.Conn
 	feed   *streams.Feed
 	cfg    Config
 	log    *slog.Logger

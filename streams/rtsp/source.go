@@ -5,7 +5,7 @@
 // basic authentication, and digest with MD5 and SHA-256.
 //
 // What a camera says is mended before it is read, because the standards are kept
-// loosely (see mend and mendSDP); its time stamps are mended where they leap. All
+// loosely (see package wire); its time stamps are mended where they leap. All
 // that it sends is bounded: heads and bodies of messages, parameter sets, access
 // units (8 MiB), pictures (16384 pixels a side), bytes a second.
 //
@@ -40,6 +40,7 @@ import (
 
 	"offsite/devices"
 	"offsite/streams"
+	"offsite/streams/rtsp/wire"
 )
 
 // Config is what all cameras share.
@@ -191,7 +192,7 @@ func (p *puller) divert(setup *base.Response) error {
 	if err := transport.Unmarshal(setup.Header["Transport"]); err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
-	p.wire.divert(transport.InterleavedIDs[0], p.interleaved)
+	p.wire.Divert(transport.InterleavedIDs[0], p.interleaved)
 	return nil
 }
 
@@ -239,7 +240,7 @@ func hostPort(u *url.URL) string {
 }
 
 // dial connects to the camera; braked is called whenever it sends too much.
-func (s *Source) dial(ctx context.Context, network, address string, braked func()) (*wire, error) {
+func (s *Source) dial(ctx context.Context, network, address string, braked func()) (*wire.Conn, error) {
 	conn, err := s.cfg.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -249,8 +250,8 @@ func (s *Source) dial(ctx context.Context, network, address string, braked func(
 			return nil, err
 		}
 	}
-	w := newWire(conn, s.url.Hostname(), s.cfg.Rate)
-	w.braked = braked
+	w := wire.New(conn, s.url.Hostname(), s.cfg.Rate)
+	w.Braked = braked
 	return w, nil
 }
 

@@ -1,4 +1,4 @@
-package rtsp
+package wire
 
 import (
 	"bufio"
@@ -29,9 +29,9 @@ func FuzzWire(f *testing.F) {
 	f.Add([]byte("$\x01\x00\x04abcdRTSP/1.0 200 OK\nTransport: RTP/AVP/TCP\n\n"))
 	f.Add([]byte("$\x04\x00\x02ab$\x00\x00\x01x$\x04\x00\x00$\x04\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		w := newWire(script{r: bytes.NewReader(data)}, "host", 1<<30)
+		w := New(script{r: bytes.NewReader(data)}, "host", 1<<30)
 		taken := 0
-		w.divert(4, func(packet []byte, _ time.Time) { taken += 4 + len(packet) })
+		w.Divert(4, func(packet []byte, _ time.Time) { taken += 4 + len(packet) })
 		got, err := io.ReadAll(bufio.NewReader(w))
 		if taken > len(data) || (err == nil && len(got) > 4*len(data)+4096) {
 			t.Errorf("%d bytes and %d of packets of %d", len(got), taken, len(data))
@@ -45,7 +45,7 @@ func TestFramesPassTheWireUnchanged(t *testing.T) {
 		body := bytes.Repeat([]byte{byte(i)}, i%1400)
 		sent = append(append(sent, '$', 0, byte(len(body)>>8), byte(len(body))), body...)
 	}
-	got, err := io.ReadAll(newWire(script{r: bytes.NewReader(sent)}, "host", 1<<30))
+	got, err := io.ReadAll(New(script{r: bytes.NewReader(sent)}, "host", 1<<30))
 	if err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("%d of %d bytes, %v", len(got), len(sent), err)
 	}
@@ -55,8 +55,8 @@ func TestFramesPassTheWireUnchanged(t *testing.T) {
 // the reports that keep it from timing out, and the packets of channel 4.
 func wired(t *testing.T, r io.Reader) (passed string, taken []string) {
 	t.Helper()
-	w := newWire(script{r: r}, "host", 1<<30)
-	w.divert(4, func(packet []byte, _ time.Time) { taken = append(taken, string(packet)) })
+	w := New(script{r: r}, "host", 1<<30)
+	w.Divert(4, func(packet []byte, _ time.Time) { taken = append(taken, string(packet)) })
 	got, err := io.ReadAll(w)
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +110,8 @@ func TestGortsplibIsShownThatPacketsCome(t *testing.T) {
 			}
 			_ = camera.Close()
 		}()
-		w := newWire(ours, "host", 1<<30)
-		w.divert(4, func([]byte, time.Time) {})
+		w := New(ours, "host", 1<<30)
+		w.Divert(4, func([]byte, time.Time) {})
 		got, err := io.ReadAll(w)
 		if want := bytes.Repeat([]byte(alive), 5); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%v; %s", err, cmp.Diff(want, got))

@@ -1,4 +1,4 @@
-package rtsp
+package wire
 
 import (
 	"net/url"
@@ -64,7 +64,7 @@ func (m *message) length() (int, error) {
 		return 0, nil // as if none were there: what follows is rubbish and left out
 	}
 	if n > mostBody {
-		return 0, errEndless
+		return 0, ErrEndless
 	}
 	return n, nil
 }

@@ -1,4 +1,8 @@
-package rtsp
+// Package wire is the connection to an RTSP peer as gortsplib reads it. What cameras
+// say is mended on the way, because the standards are kept loosely: status lines,
+// heads, transports and session descriptions. All that they send is bounded, and
+// the packets of the pictures are taken out before gortsplib sees them.
+package wire
 
 import (
 	"bufio"
@@ -13,18 +17,17 @@ import (
 )
 
 const (
-	wireBuffer = 4 + 1<<16 // the largest interleaved frame, whole
+	readAtOnce = 4 + 1<<16 // the largest interleaved frame, whole
 	mostText   = 64 << 10  // bytes of a message's head, and of a line of it
 	mostBody   = 128 << 10 // bytes of a message's body; a real description has two thousand
 )
 
-// errEndless ends a connection whose camera sends a head or a body without end.
-var errEndless = errors.New("message without end")
+// ErrEndless ends a connection whose camera sends a head or a body without end.
+var ErrEndless = errors.New("message without end")
 
-// wire is the connection to a camera as gortsplib reads it: its messages are
-// mended on the way (see mend), and its pictures' packets taken out. It reads a
-// camera's burst with one system call and not more of it than rate.
-type wire struct {
+// Conn is a connection of which gortsplib reads. It reads a camera's burst with one
+// system call and not more of it than its rate.
+type Conn struct {
 	net.Conn
 	r    *bufio.Reader
 	host string // that was dialled, for redirections
@@ -35,7 +38,7 @@ type wire struct {
 	passed    time.Time // when gortsplib last saw that packets come
 
 	rate   int64  // bytes a second
-	braked func() // called whenever the camera has sent more than rate
+	Braked func() // called whenever the camera has sent more than rate
 	second time.Time
 	read   int64     // bytes in this second
 	at     time.Time // of the newest
@@ -50,20 +53,34 @@ type diversion struct {
 // passEvery is how often gortsplib is shown that packets come, for its time-out.
 const passEvery = time.Second
 
-func newWire(c net.Conn, host string, rate int64) *wire {
-	w := &wire{Conn: c, host: host, rate: rate, braked: func() {}}
-	w.r = bufio.NewReaderSize(readerFunc(w.fill), wireBuffer)
+// parting is how long a peer may take to close its side.
+const parting = 300 * time.Millisecond
+
+// New mends what c says. host is the one that was dialled, to which redirections
+// are held; rate is the most that is read, in bytes a second.
+func New(c net.Conn, host string, rate int64) *Conn {
+	w := &Conn{Conn: c, host: host, rate: rate, Braked: func() {}}
+	w.r = bufio.NewReaderSize(readerFunc(w.fill), readAtOnce)
 	return w
 }
 
-// divert gives the RTP packets of a channel to take instead of gortsplib, with the
+// Close lets the peer read what was written last, such as TEARDOWN: a connection that
+// is closed while bytes wait on it is reset, and a reset takes that away.
+func (w *Conn) Close() error {
+	if half, ok := w.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil && w.SetReadDeadline(time.Now().Add(parting)) == nil {
+		_, _ = io.Copy(io.Discard, w.Conn) // until the peer closes, too
+	}
+	return w.Conn.Close()
+}
+
+// Divert gives the RTP packets of a channel to take instead of gortsplib, with the
 // time at which they came. They are valid while it runs, on the goroutine that reads.
-func (w *wire) divert(channel int, take func(packet []byte, at time.Time)) {
+func (w *Conn) Divert(channel int, take func(packet []byte, at time.Time)) {
 	w.diversion.Store(&diversion{channel, take})
 }
 
 // Read gives what is meant for gortsplib.
-func (w *wire) Read(b []byte) (int, error) {
+func (w *Conn) Read(b []byte) (int, error) {
 	for {
 		switch {
 		case len(w.text) > 0:
@@ -83,7 +100,7 @@ func (w *wire) Read(b []byte) (int, error) {
 
 // next finds what begins at the reader's place: an interleaved frame (RFC 2326,
 // 10.12), a message or rubbish, of which it leaves out one byte.
-func (w *wire) next() error {
+func (w *Conn) next() error {
 	head, err := w.r.Peek(4)
 	if err != nil {
 		return err
@@ -101,7 +118,7 @@ func (w *wire) next() error {
 }
 
 // frame takes an interleaved frame or lets it pass.
-func (w *wire) frame(channel, size int) error {
+func (w *Conn) frame(channel, size int) error {
 	d := w.diversion.Load()
 	switch {
 	case d != nil && channel == d.channel:
@@ -128,7 +145,7 @@ func upper(c byte) bool { return c >= 'A' && c <= 'Z' }
 
 // report passes an RTCP packet. Where its later parts cannot be read (some
 // Hanwha cameras) the sender report that it begins with is kept alone.
-func (w *wire) report(size int) error {
+func (w *Conn) report(size int) error {
 	frame := make([]byte, 4+size)
 	if _, err := io.ReadFull(w.r, frame); err != nil {
 		return err
@@ -146,7 +163,7 @@ func (w *wire) report(size int) error {
 
 // message reads a message whole and mends it. Requests other than OPTIONS, which
 // gortsplib would end the connection for, are left out.
-func (w *wire) message(response bool) error {
+func (w *Conn) message(response bool) error {
 	lines, err := w.head()
 	if err != nil {
 		return err
@@ -171,19 +188,19 @@ func (w *wire) message(response bool) error {
 
 // head reads lines up to the empty one, which end in a line feed with or without
 // a carriage return.
-func (w *wire) head() ([]string, error) {
+func (w *Conn) head() ([]string, error) {
 	var lines []string
 	total := 0
 	for {
 		line, err := w.r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return nil, errEndless
+			return nil, ErrEndless
 		}
 		if err != nil {
 			return nil, err
 		}
 		if total += len(line); total > mostText {
-			return nil, errEndless
+			return nil, ErrEndless
 		}
 		text := string(bytes.TrimRight(line, "\r\n"))
 		if text == "" {
@@ -200,9 +217,9 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 // fill reads from the camera. It waits where the camera has sent all that it may
 // in this second: its own buffers fill up then and it has to leave out pictures
 // itself.
-func (w *wire) fill(b []byte) (int, error) {
+func (w *Conn) fill(b []byte) (int, error) {
 	if w.read >= w.rate {
-		w.braked()
+		w.Braked()
 		time.Sleep(time.Second - time.Since(w.second))
 		w.second, w.read = time.Now(), 0
 	}
