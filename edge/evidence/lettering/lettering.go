@@ -6,7 +6,7 @@
 //
 // glyphs/glyphs.gz holds a dot pattern for each character of GB 2312-80, Latin, Greek, Cyrillic,
 // units and punctuation, 8,401 in all, 16 dots high and 8 or 16 wide, of GNU Unifont under the SIL
-// Open Font License (glyphs/NOTICE). Unpacked: the bytes "OSL1"; the count as an unsigned
+// Open Font License (glyphs/NOTICE); glyphs/build makes it. Unpacked: the bytes "OSL1"; the count as an unsigned
 // varint (as of encoding/binary); of each, in the order of code points, a varint of twice the
 // distance from the code point before it, plus one where it is wide; then the patterns in the same
 // order, rows from the top, 8 dots a byte, the highest bit on the left. A character without
@@ -20,8 +20,6 @@ import (
 	"strings"
 	"unicode"
 )
-
-//go:generate bash glyphs/build
 
 const (
 	height  = 16  // of a glyph, dots
