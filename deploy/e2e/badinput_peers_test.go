@@ -407,9 +407,8 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 		}
 	})
 	p := startProgramIn(t, filepath.Join(mount, "state"), "")
-	publish := p.sensor(t, "full")
-	client := connectPaho(t, p.Broker, "full", "full-password-1")
-	publish("offsite/full/v", at(-time.Second, 1))
+	client := p.instrument(t, "full")
+	publishOnce(t, client, "offsite/full/v", at(-time.Second, 1))
 
 	filler := filepath.Join(mount, "filler")
 	f, err := os.Create(filler)

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/gateway/api"
@@ -286,17 +287,29 @@ func (p *program) badRegisters(t *testing.T) {
 // embedded broker and sends objects with the paths v and t.
 func (p *program) sensor(t *testing.T, id string) (publish func(topic, payload string)) {
 	t.Helper()
+	client := p.instrument(t, id)
+	return func(topic, payload string) {
+		t.Helper()
+		publishOnce(t, client, topic, payload)
+	}
+}
+
+// instrument registers what sensor says and gives its one connection.
+func (p *program) instrument(t *testing.T, id string) mqtt.Client {
+	t.Helper()
 	password := id + "-password-1"
 	p.outlet(id, thing{"id": id, "driver": "broker", "password": password}, []string{"v"}, 100,
 		func(string) thing {
 			return thing{"topic": thing{"topic": "offsite/" + id + "/v", "path": "deep.v", "time_path": "t"}}
 		})
-	client := connectPaho(t, p.Broker, id, password)
-	return func(topic, payload string) {
-		t.Helper()
-		if token := client.Publish(topic, 1, false, payload); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
-			t.Fatalf("publish to %s: %v", topic, token.Error())
-		}
+	return connectPaho(t, p.Broker, id, password)
+}
+
+// publishOnce publishes and waits for the acknowledgement.
+func publishOnce(t *testing.T, client mqtt.Client, topic, payload string) {
+	t.Helper()
+	if token := client.Publish(topic, 1, false, payload); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
+		t.Fatalf("publish to %s: %v", topic, token.Error())
 	}
 }
 

@@ -82,8 +82,8 @@ func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
 	gst := startGstCamera(t, cameraClip(t, "h264", 20))
 	p := startProgramIn(t, filepath.Join(disk, "state"), "recording:\n  segment: 4s\n")
 	began := time.Now()
-	publish := p.sensor(t, "gate")
-	say := func(v float64) { t.Helper(); publish("offsite/gate/v", at(0, v)) }
+	client := p.instrument(t, "gate")
+	say := func(v float64) { t.Helper(); publishOnce(t, client, "offsite/gate/v", at(0, v)) }
 	p.post("/cameras", thing{"id": "yard", "site": "plant", "name": "yard", "url": gst.camera().URL, "record": "continuous"})
 	p.await("the camera is recorded", func() error { return p.newest("yard", began) })
 	say(1)
@@ -106,10 +106,9 @@ func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	client := connectPaho(t, p.Broker, "gate", "gate-password-1")
-	if token := client.Publish("offsite/gate/v", 1, false, at(0, 3)); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
-		t.Fatal(token.Error())
-	}
+	client.Disconnect(0)
+	client = connectPaho(t, p.Broker, "gate", "gate-password-1")
+	say(3)
 	p.holds("gate.v", 1, 2, 150, 3)
 	p.await("it does not record after the start either", func() error {
 		_, err := p.notice("recording_stopped")
