@@ -31,6 +31,9 @@ const consoleWeb = "gateway/console/web"
 // the time code of each picture that is shown, and tells.
 const glassPage = `<!doctype html><video muted autoplay playsinline width=640 height=360></video><script type="module">
 import { Ladder, inBrowser } from '/live/player';
+const tell = (told) => fetch('/tell', { method: 'POST', body: JSON.stringify(told) });
+addEventListener('error', (e) => tell({ failure: e.message }));
+addEventListener('unhandledrejection', (e) => tell({ failure: String(e.reason) }));
 const asked = new URLSearchParams(location.search), base = '/api/v1/cameras/gate', video = document.querySelector('video');
 const strip = new OffscreenCanvas(640, 32).getContext('2d', { willReadFrequently: true });
 const behind = () => {
@@ -43,7 +46,7 @@ const behind = () => {
 const play = (seconds) => new Promise((done) => {
   const began = performance.now(), lags = [];
   let first = 0, way = '';
-  const ladder = new Ladder({ base, profile: 'main', lowLatency: asked.get('way') === 'webrtc', sub: false }, inBrowser(video, base), (s) => { way = s.rung.way; });
+  const ladder = new Ladder({ base, profile: 'main', lowLatency: asked.get('way') === 'webrtc', sub: false }, inBrowser(video, base, () => undefined), (s) => { way = s.rung.way; });
   const look = () => {
     const now = performance.now() - began;
     first ||= now;
@@ -59,7 +62,7 @@ for (let i = 0; i < Number(asked.get('plays')); i++) {
   plays.push(await play(Number(asked.get('seconds'))));
   await new Promise((r) => setTimeout(r, 300 + 137 * i % 700)); // another place in the group
 }
-await fetch('/tell', { method: 'POST', body: JSON.stringify(plays) });
+await tell({ plays });
 </script>`
 
 // played is what one play saw, in milliseconds.
@@ -67,6 +70,12 @@ type played struct {
 	First float64
 	Lags  []float64
 	Way   string
+}
+
+// telling is what the page says when it is done.
+type telling struct {
+	Plays   []played
+	Failure string // instead
 }
 
 // firstPicture measures how long the console's player in Chromium takes to show
@@ -124,7 +133,7 @@ func inChromium(ctx context.Context, plays int, seconds float64, report func(way
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return codedCamera(ctx, feed) })
 	g.Go(func() error { return server.Run(ctx, nil) })
-	told := make(chan []played, 1)
+	told := make(chan telling, 1)
 	web := httptest.NewServer(glassServer(ctx, feed, server, modules, told))
 	defer web.Close()
 	g.Go(func() error {
@@ -174,7 +183,7 @@ for (const f of [...fs.readdirSync('src/live').map((f) => 'live/' + f), 'api/cli
 }
 
 // glassServer serves the page, the player and the camera.
-func glassServer(ctx context.Context, feed *streams.Feed, server *whep.Server, modules string, told chan<- []played) http.Handler {
+func glassServer(ctx context.Context, feed *streams.Feed, server *whep.Server, modules string, told chan<- telling) http.Handler {
 	muxer, track := fmp4.New(feed, fmp4.Config{}), whep.NewTrack(feed)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -208,16 +217,19 @@ func glassServer(ctx context.Context, feed *streams.Feed, server *whep.Server, m
 		_ = server.Close(r.PathValue("session"))
 	})
 	mux.HandleFunc("POST /tell", func(_ http.ResponseWriter, r *http.Request) {
-		var list []played
-		if json.NewDecoder(r.Body).Decode(&list) == nil {
-			told <- list
+		var what telling
+		if json.NewDecoder(r.Body).Decode(&what) == nil {
+			select {
+			case told <- what:
+			default: // it has failed before
+			}
 		}
 	})
 	return mux
 }
 
 // browse opens the page in Chromium until it has told.
-func browse(ctx context.Context, url string, told <-chan []played) ([]played, error) {
+func browse(ctx context.Context, url string, told <-chan telling) ([]played, error) {
 	profile, err := os.MkdirTemp("", "offsite-chromium-")
 	if err != nil {
 		return nil, err
@@ -234,8 +246,11 @@ func browse(ctx context.Context, url string, told <-chan []played) ([]played, er
 	}
 	defer func() { cancel(); _ = browser.Wait() }()
 	select {
-	case list := <-told:
-		return list, nil
+	case what := <-told:
+		if what.Failure != "" {
+			return nil, fmt.Errorf("the page failed: %s", what.Failure)
+		}
+		return what.Plays, nil
 	case <-ctx.Done():
 		return nil, errors.New("nothing told by Chromium in time")
 	}
