@@ -134,9 +134,14 @@ func (p *probe) connect(ctx context.Context, feed *streams.Feed, dials <-chan di
 	var d dialled
 	select {
 	case d = <-dials:
-	case err := <-ended: // before it dialled
-		p.add(failed("connect", time.Since(began), devices.AllProblems(err)[0]))
-		return false
+	case err := <-ended:
+		select {
+		case d = <-dials: // both came since this was looked at
+			ended <- err
+		default: // before it dialled
+			p.add(failed("connect", time.Since(began), devices.AllProblems(err)[0]))
+			return false
+		}
 	}
 	at := hostPort(p.camera.URL)
 	if d.err == nil {
