@@ -122,15 +122,6 @@ func (q *queue) next(now time.Time) time.Duration {
 	return rest
 }
 
-// ReadingOf gives r in the contract's form.
-func ReadingOf(r devices.Reading, p *devices.Point) Reading {
-	out := Reading{Site: r.Site, Point: r.Point, At: At(r.At), Value: r.Value, Quality: ReadingQuality(r.Quality.String()), Mark: r.Mark}
-	if p != nil {
-		out.Factor, out.Unit = p.Factor, p.Unit
-	}
-	return out
-}
-
 // subscribe carries out subscription.set.
 func (c *Client) subscribe(ctx context.Context, cmd Command) (Result, error) {
 	var sub Subscription

@@ -21,9 +21,6 @@ const (
 	LineCrossing Type = "line_crossing"
 )
 
-// Types are all of them.
-func Types() []Type { return []Type{Motion, Tamper, Smoke, Fire, Intrusion, LineCrossing} }
-
 // Event is what a camera tells of something that it recognises.
 type Event struct {
 	Type   Type

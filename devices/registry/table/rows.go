@@ -148,9 +148,6 @@ func clip(text string) string {
 	return text
 }
 
-// Len is the number of rows that hold anything.
-func (t *Rows) Len() int { return len(t.rows) }
-
 func (t *Rows) idOf(r record) string {
 	for i, c := range t.header {
 		if c != nil && c.name == "id" && i < len(r.cells) {

@@ -216,14 +216,6 @@ func (d *Device) settle() {
 	}
 }
 
-// Forget drops every subscription, as a device does that restarts.
-func (d *Device) Forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	clear(d.subs)
-	d.rouse()
-}
-
 // Subscribed is how many subscriptions it keeps.
 func (d *Device) Subscribed() int {
 	d.mu.Lock()
