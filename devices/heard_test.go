@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
-	"offsite/devices/senml"
+	"offsite/devices/mqtt/senml"
 )
 
 func TestOffers(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/hj212"
+	"offsite/devices/mqtt/broker"
 	"offsite/devices/networks"
 	"offsite/devices/registry"
 	"offsite/devices/state"

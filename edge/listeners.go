@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/hj212"
+	"offsite/devices/mqtt/broker"
 	"offsite/edge/notice"
 	"offsite/streams/whep"
 )

@@ -13,7 +13,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
-	"offsite/devices/senml"
+	"offsite/devices/mqtt/senml"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
 )

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 
 	"offsite/devices"
-	"offsite/devices/senml"
-	"offsite/devices/sparkplug"
+	"offsite/devices/mqtt/senml"
+	"offsite/devices/mqtt/sparkplug"
 )
 
 // maxLine bounds a line of a payload in hexadecimal, and a raw payload.

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
+	"offsite/devices/mqtt/broker"
 	"offsite/gateway/api"
 )
 

@@ -2,8 +2,8 @@ package main
 
 import (
 	"offsite/devices"
-	"offsite/devices/senml"
-	"offsite/devices/sparkplug"
+	"offsite/devices/mqtt/senml"
+	"offsite/devices/mqtt/sparkplug"
 )
 
 // formats are the payloads of MQTT that are read besides JSON.

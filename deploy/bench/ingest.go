@@ -22,8 +22,8 @@ import (
 
 	"offsite/deploy/peers"
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/mqtt"
+	"offsite/devices/mqtt/broker"
 	"offsite/timeseries/spool"
 )
 

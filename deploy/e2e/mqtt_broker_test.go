@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
-	"offsite/devices/broker"
+	"offsite/devices/mqtt/broker"
 )
 
 // mqttBroker runs the embedded broker with device dev-1, point tank.level on

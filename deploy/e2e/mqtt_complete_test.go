@@ -25,8 +25,8 @@ import (
 	"offsite/deploy/peers"
 	"offsite/devices"
 	"offsite/devices/mqtt"
-	"offsite/devices/senml"
-	"offsite/devices/sparkplug"
+	"offsite/devices/mqtt/senml"
+	"offsite/devices/mqtt/sparkplug"
 )
 
 var mqttFormats = devices.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
-	"offsite/devices/broker"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/broker"
+	"offsite/devices/mqtt/mqtttest"
 )
 
 // asPEM writes a certificate and its key.

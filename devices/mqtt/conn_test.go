@@ -8,7 +8,7 @@ import (
 	wire "github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/mqtttest"
 )
 
 func TestPlaceFindsPingrespInAnyCutOfTheStream(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/devices"
-	"offsite/devices/broker"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/broker"
+	"offsite/devices/mqtt/mqtttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -9,7 +9,7 @@ import (
 	wire "github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/mqtttest"
 )
 
 func bound(point string, topic *devices.Topic) devices.Bound {

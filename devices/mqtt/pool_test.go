@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
-	"offsite/devices/sparkplug"
+	"offsite/devices/mqtt/mqtttest"
+	"offsite/devices/mqtt/sparkplug"
 )
 
 // yard is a pool with a hub that its devices use.

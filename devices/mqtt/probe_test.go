@@ -14,7 +14,7 @@ import (
 	wire "github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
-	"offsite/devices/broker"
+	"offsite/devices/mqtt/broker"
 	"offsite/devices/probetest"
 )
 

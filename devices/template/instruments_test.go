@@ -20,15 +20,15 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/hj212"
 	"offsite/devices/hj212/wire"
 	"offsite/devices/modbus"
 	"offsite/devices/modbus/modbustest"
 	"offsite/devices/mqtt"
+	"offsite/devices/mqtt/broker"
+	"offsite/devices/mqtt/senml"
+	"offsite/devices/mqtt/sparkplug"
 	"offsite/devices/registry"
-	"offsite/devices/senml"
-	"offsite/devices/sparkplug"
 	"offsite/devices/state"
 	"offsite/devices/template"
 )

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/hj212"
+	"offsite/devices/mqtt/broker"
 	"offsite/devices/registry"
 )
 
-// signIns is the embedded broker as the Agent needs it; see devices/broker.
+// signIns is the embedded broker as the Agent needs it; see devices/mqtt/broker.
 type signIns interface {
 	Update(clients []broker.Client) error
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
-	"offsite/devices/broker"
+	"offsite/devices/mqtt/broker"
 	"offsite/devices/registry"
 	"offsite/edge/ledger"
 	"offsite/edge/yardtest"

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/hj212"
+	"offsite/devices/mqtt/broker"
 )
 
 // straysEvery is how often the listeners are asked for what nothing is bound to.
@@ -20,7 +20,7 @@ const (
 	otherDetails = "…"
 )
 
-// topics is the embedded broker as Strays asks it; see devices/broker.
+// topics is the embedded broker as Strays asks it; see devices/mqtt/broker.
 type topics interface {
 	Unbound() []broker.Unbound
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
-	"offsite/devices/broker"
 	"offsite/devices/hj212"
+	"offsite/devices/mqtt/broker"
 	"offsite/edge/yardtest"
 )
 

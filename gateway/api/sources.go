@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/hass"
+	"offsite/devices/mqtt/hass"
 	"offsite/devices/registry"
 )
 

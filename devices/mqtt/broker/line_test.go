@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/mqtttest"
 )
 
 // pipeLine gives a line over a pipe, whose writer runs, and the device's end.

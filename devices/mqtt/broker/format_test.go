@@ -7,8 +7,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
-	"offsite/devices/sparkplug"
+	"offsite/devices/mqtt/mqtttest"
+	"offsite/devices/mqtt/sparkplug"
 )
 
 func TestEdgeNodeIsAskedForItsBirth(t *testing.T) {

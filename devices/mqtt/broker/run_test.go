@@ -13,7 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/mqtttest"
 )
 
 func TestRunAgainKeepsThePort(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/mqtttest"
 )
 
 // selfSigned makes a certificate for 127.0.0.1 that signs itself, and its fingerprint.

@@ -10,7 +10,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
-	"offsite/devices/mqtttest"
+	"offsite/devices/mqtt/mqtttest"
 	"offsite/devices/probetest"
 )
 
