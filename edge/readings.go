@@ -57,7 +57,7 @@ func (b *Box) openReadings() (*openReadings, error) {
 	}
 	r.log, err = spool.Open(db, prefixLog, spool.Config{
 		Followers: []string{followHistory, followJudging}, Backlog: backlog(b.cfg, dir), Remote: remote, Lost: b.lost,
-		Above: b.Events.Cursor(), Log: b.logger,
+		Above: b.Events.Cursor(), Room: spool.DiskRoom(dir, 0), Log: b.logger,
 	})
 	if err == nil {
 		r.history, err = b.cfg.History.OpenStore(db, prefixLocal, r.log.Commit, b.logger)
@@ -82,7 +82,8 @@ func (r *openReadings) prove() error {
 }
 
 // backlog is what may wait for a remote store: as configured, else half of
-// what the disk has free now.
+// what the disk has free besides the log, so that a start in the middle of an
+// outage does not cut off what waits already.
 func backlog(cfg Config, dir string) int64 {
 	if cfg.Log.Backlog > 0 {
 		return int64(cfg.Log.Backlog)
@@ -91,7 +92,14 @@ func backlog(cfg Config, dir string) int64 {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 1 << 30
 	}
-	return max(64<<20, int64(st.Bavail)*st.Bsize/2)
+	room := int64(st.Bavail) * st.Bsize
+	files, _ := os.ReadDir(dir) // what cannot be read counts as nothing
+	for _, f := range files {
+		if info, err := f.Info(); err == nil {
+			room += info.Size()
+		}
+	}
+	return max(64<<20, room/2)
 }
 
 func (r *openReadings) close() error {

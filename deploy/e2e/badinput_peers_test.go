@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -393,98 +388,4 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 	})
 	said(t, row.Why, "backlog_full", "readings_log.backlog", "InfluxDB", "readings_log.backlog")
 	t.Logf("lost %d of %d: %s to %s", row.Count, sent, row.From, row.To)
-}
-
-func TestFullDiskRefusesAndRecovers(t *testing.T) {
-	t.Parallel()
-	mount := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=200m", "offsite-e2e", mount).CombinedOutput(); err != nil {
-		t.Skipf("mounts are not allowed here: %v: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", mount).CombinedOutput(); err != nil { //nolint:noctx // ends at once
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-	p := startProgramIn(t, filepath.Join(mount, "state"), "")
-	client := p.instrument(t, "full")
-	publishOnce(t, client, "offsite/full/v", at(-time.Second, 1))
-
-	filler := filepath.Join(mount, "filler")
-	f, err := os.Create(filler)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for block := make([]byte, 64<<10); err == nil; {
-		_, err = f.Write(block)
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	_ = f.Close()
-	acked, start := 1, time.Now()
-	ballast := strings.Repeat(" ", 60<<10)
-	var refused interface{ Done() <-chan struct{} }
-	for refused == nil && acked < 2000 {
-		token := client.Publish("offsite/full/v", 1, false, ballast[:60<<10]+fmt.Sprintf(`{"t":%d,"deep":{"v":%d}}`, start.UnixMilli()+int64(acked), acked+1))
-		if token.WaitTimeout(2 * time.Second) {
-			acked++
-			continue
-		}
-		refused = token
-	}
-	if refused == nil {
-		t.Fatalf("%d messages were acknowledged on a full disk", acked)
-	}
-	t.Logf("refused after %d acknowledgements", acked)
-	ready := func() (int, string) {
-		answer, err := http.Get(strings.TrimSuffix(p.API, "/api/v1") + "/readyz") //nolint:noctx // loopback
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		return answer.StatusCode, fmt.Sprintf("%s %v", text, err)
-	}
-	p.await("readyz says so", func() error {
-		code, text := ready()
-		if code != http.StatusServiceUnavailable || !strings.Contains(text, "磁盘已满") || !strings.Contains(text, "disk is full") {
-			return fmt.Errorf("readyz: %d %s", code, text)
-		}
-		return nil
-	})
-	var n api.FieldProblem
-	p.await("notice", func() (err error) {
-		n, err = p.notice("disk_full")
-		return err
-	})
-	said(t, n, "disk_full", "", "空间", "space")
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-refused.Done():
-		acked++
-	case <-time.After(time.Minute):
-		t.Fatal("not taken although there is space again")
-	}
-	p.await("ready again", func() error {
-		if code, text := ready(); code != http.StatusOK {
-			return fmt.Errorf("readyz: %d %s", code, text)
-		}
-		return nil
-	})
-	complete := func() error {
-		got, err := p.values("full.v")
-		if err == nil && len(got) < acked {
-			err = fmt.Errorf("%d of %d acknowledged readings", len(got), acked)
-		}
-		return err
-	}
-	p.await("history", complete)
-	p.Kill()
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	p.await("history after a start", complete)
 }

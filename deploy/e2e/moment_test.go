@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"errors"
-	"io"
-	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
@@ -30,7 +28,7 @@ func TestStillsAreOfTheirMomentsWithoutFFmpeg(t *testing.T) {
 	}
 	t.Setenv("PATH", t.TempDir())
 	p := startProgram(t, "")
-	if ready := p.readyz(); !strings.Contains(ready, "stills: "+snapshot.StepSandbox+"\n") {
+	if _, ready := p.ready(); !strings.Contains(ready, "stills: "+snapshot.StepSandbox+"\n") {
 		t.Fatalf("readyz: %s", ready)
 	}
 	yard := p.watched(t, "yard", thing{"url": rtspCameras(t, rtsptest.Config{Clip: clip}).URL("cam")})
@@ -80,19 +78,4 @@ func slowKeys(t *testing.T) []byte {
 		t.Fatal(errors.Join(errors.New("ffmpeg"), err))
 	}
 	return out
-}
-
-// readyz gives what the gateway says of itself.
-func (p *program) readyz() string {
-	p.t.Helper()
-	answer, err := http.Get(strings.TrimSuffix(p.API, "/api/v1") + "/readyz") //nolint:noctx // loopback
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return string(text)
 }

@@ -1,69 +1,14 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"offsite/edge/dispatch"
-	"offsite/gateway/api"
 	"offsite/streams/recording"
 )
-
-// smallDisk mounts an ext4 of its own. It skips the test where that is not allowed.
-func smallDisk(t *testing.T, size int64) (dir string) {
-	t.Helper()
-	image, dir := filepath.Join(t.TempDir(), "disk.img"), t.TempDir()
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, size); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range [][]string{{"mkfs.ext4", "-q", "-F", image}, {"mount", "-o", "loop", image, dir}} {
-		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil { //nolint:noctx,gosec // ends at once
-			t.Skipf("no disk of our own here: %s: %v: %s", c[0], err, out)
-		}
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil { //nolint:noctx // ends at once
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-	return dir
-}
-
-// fill lays a file that leaves this part of the disk in use, and gives what takes it
-// away.
-func fill(t *testing.T, dir string, part float64) (empty func()) {
-	t.Helper()
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		t.Fatal(err)
-	}
-	used := float64(st.Blocks - st.Bfree)
-	path := filepath.Join(dir, "filler")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64((part*(used+float64(st.Bavail))-used)*float64(st.Bsize))); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := os.Remove(path); err != nil {
-			t.Error(err)
-		}
-	}
-}
 
 // newest says whether something was recorded since, in the last seconds.
 func (p *program) newest(camera string, since time.Time) error {
@@ -72,64 +17,6 @@ func (p *program) newest(camera string, since time.Time) error {
 		err = fmt.Errorf("recorded %+v", tl.Recorded)
 	}
 	return err
-}
-
-// TestReadingsGoOnWhileTheDiskIsFull fills the disk of a gateway that records, ends
-// it hard meanwhile, and gives the room back.
-func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
-	t.Parallel()
-	disk := smallDisk(t, 1<<30)
-	gst := startGstCamera(t, cameraClip(t, "h264", 20))
-	p := startProgramIn(t, filepath.Join(disk, "state"), "recording:\n  segment: 4s\n")
-	began := time.Now()
-	client := p.instrument(t, "gate")
-	say := func(v float64) { t.Helper(); publishOnce(t, client, "offsite/gate/v", at(0, v)) }
-	p.post("/cameras", thing{"id": "yard", "site": "plant", "name": "yard", "url": gst.camera().URL, "record": "continuous"})
-	p.await("the camera is recorded", func() error { return p.newest("yard", began) })
-	say(1)
-	full := time.Now()
-	empty := fill(t, disk, 0.93)
-	p.await("recording stops and says so", func() error {
-		_, err := p.notice("recording_stopped")
-		return err
-	})
-	told, err := p.notice("recording_stopped")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("after %v: %s / %s", time.Since(full), told.Zh, told.En)
-	say(2)
-	say(150)
-	p.await("the event at the platform", func() error { return wantCount(p.told("gate.v", dispatch.EventStepOpened), 1) })
-	p.holds("gate.v", 1, 2, 150)
-	p.Kill()
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	client.Disconnect(0)
-	client = connectPaho(t, p.Broker, "gate", "gate-password-1")
-	say(3)
-	p.holds("gate.v", 1, 2, 150, 3)
-	p.await("it does not record after the start either", func() error {
-		_, err := p.notice("recording_stopped")
-		return err
-	})
-	empty()
-	room := time.Now()
-	p.await("recording goes on", func() error { return p.newest("yard", room) })
-	p.await("nothing is wrong any more", func() error {
-		if _, err := p.notice("recording_stopped"); err == nil {
-			return errors.New("it still says so")
-		}
-		return nil
-	})
-	tl, err := p.timeline("yard", began)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.ContainsFunc(tl.Gaps, func(g api.RecordingGap) bool { return g.Why.Code == "recording_stopped" }) {
-		t.Errorf("gaps %+v", tl.Gaps)
-	}
 }
 
 // TestTheOldestRecordingsGo starts on recordings that are too many, and then on some

@@ -30,8 +30,11 @@ func TestFullDisk(t *testing.T) {
 		}
 	}()
 	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 32<<20), 0o600); err != nil {
-		t.Fatal(err)
+	little := filepath.Join(dir, "little")
+	for name, size := range map[string]int{ballast: 31 << 20, little: 1 << 20} {
+		if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Chdir(dir)
 	cfg := Config{Room: DiskRoom(dir, 16<<20)}
@@ -47,10 +50,17 @@ func TestFullDisk(t *testing.T) {
 	if !errors.As(err, &p) || p.Code != "disk_full" || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the end was %v, want disk_full", err)
 	}
-	if err := os.Remove(ballast); err != nil {
+	if err := os.Remove(little); err != nil {
 		t.Fatal(err)
 	}
 	r.checkRoom() // what Run does once a second
+	if err := r.put(delivery(n)); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("with a little more than the reserve: %v, it would be refused again at once", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	r.checkRoom()
 	if err := r.put(delivery(n)); err != nil {
 		t.Errorf("with room again: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,9 +20,11 @@ const patience = 5 * time.Second
 
 // DiskRoom gives a Config.Room for the file system of dir: there is room as
 // long as reserve bytes are left, so that neither the log nor what shares its
-// disk ever meets its end. A reserve of 0 means a twentieth of the disk, at
-// least 64 MiB and at most 1 GiB.
+// disk ever meets its end. After that there is room again once an eighth more
+// is free, so that devices are not let in and sent away by turns. A reserve of
+// 0 means a twentieth of the disk, at least 64 MiB and at most 1 GiB.
 func DiskRoom(dir string, reserve int64) func() error {
+	var short atomic.Bool
 	return func() error {
 		var st unix.Statfs_t
 		if err := unix.Statfs(dir, &st); err != nil {
@@ -31,7 +34,12 @@ func DiskRoom(dir string, reserve int64) func() error {
 		if least == 0 {
 			least = min(max(int64(st.Blocks)*st.Bsize/20, 64<<20), 1<<30)
 		}
-		if left := int64(st.Bavail) * st.Bsize; left < least {
+		if short.Load() {
+			least += least / 8
+		}
+		left := int64(st.Bavail) * st.Bsize
+		short.Store(left < least)
+		if left < least {
 			return storageFailed(fmt.Errorf("%d MiB left in %s, %d are kept in reserve: %w", left>>20, dir, least>>20, syscall.ENOSPC))
 		}
 		return nil

@@ -1,0 +1,264 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"offsite/edge/dispatch"
+	"offsite/gateway/api"
+)
+
+// smallDisk mounts an ext4 of its own. It skips the test where that is not allowed.
+func smallDisk(t *testing.T, size int64) (dir string) {
+	t.Helper()
+	image, dir := filepath.Join(t.TempDir(), "disk.img"), t.TempDir()
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, size); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][]string{{"mkfs.ext4", "-q", "-F", image}, {"mount", "-o", "loop", image, dir}} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil { //nolint:noctx,gosec // ends at once
+			t.Skipf("no disk of our own here: %s: %v: %s", c[0], err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil { //nolint:noctx // ends at once
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	return dir
+}
+
+// fill lays a file that leaves this part of the disk in use, and gives what takes it
+// away.
+func fill(t *testing.T, dir string, part float64) (empty func()) {
+	t.Helper()
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	used := float64(st.Blocks - st.Bfree)
+	path := filepath.Join(dir, "filler")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64((part*(used+float64(st.Bavail))-used)*float64(st.Bsize))); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// ready gives the status and the text of /readyz.
+func (p *program) ready() (int, string) {
+	answer, err := http.Get(strings.TrimSuffix(p.API, "/api/v1") + "/readyz") //nolint:noctx // loopback
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, fmt.Sprintf("%s %v", text, err)
+}
+
+// refuses waits until the gateway says on all ways that it takes no readings.
+func (p *program) refuses(t *testing.T) {
+	t.Helper()
+	p.await("readyz says so", func() error {
+		code, text := p.ready()
+		if code != http.StatusServiceUnavailable || !strings.Contains(text, "磁盘已满") || !strings.Contains(text, "disk is full") {
+			return fmt.Errorf("readyz: %d %s", code, text)
+		}
+		return nil
+	})
+	var n api.FieldProblem
+	p.await("notice", func() (err error) {
+		n, err = p.notice("disk_full")
+		return err
+	})
+	said(t, n, "disk_full", "", "空间", "space")
+}
+
+// TestReadingsGoOnWhileTheDiskIsFull fills the disk of a gateway that records, ends
+// it hard meanwhile, and gives the room back.
+func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 2<<30) // so that 91 % of it leave more than the reserve
+	gst := startGstCamera(t, cameraClip(t, "h264", 20))
+	p := startProgramIn(t, filepath.Join(disk, "state"), "recording:\n  segment: 4s\n")
+	began := time.Now()
+	client := p.instrument(t, "gate")
+	say := func(v float64) { t.Helper(); publishOnce(t, client, "offsite/gate/v", at(0, v)) }
+	p.post("/cameras", thing{"id": "yard", "site": "plant", "name": "yard", "url": gst.camera().URL, "record": "continuous"})
+	p.await("the camera is recorded", func() error { return p.newest("yard", began) })
+	say(1)
+	full := time.Now()
+	empty := fill(t, disk, 0.91)
+	p.await("recording stops and says so", func() error {
+		_, err := p.notice("recording_stopped")
+		return err
+	})
+	told, err := p.notice("recording_stopped")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("after %v: %s / %s", time.Since(full), told.Zh, told.En)
+	say(2)
+	say(150)
+	p.await("the event at the platform", func() error { return wantCount(p.told("gate.v", dispatch.EventStepOpened), 1) })
+	p.holds("gate.v", 1, 2, 150)
+	p.Kill()
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	client.Disconnect(0)
+	client = connectPaho(t, p.Broker, "gate", "gate-password-1")
+	say(3)
+	p.holds("gate.v", 1, 2, 150, 3)
+	p.await("it does not record after the start either", func() error {
+		_, err := p.notice("recording_stopped")
+		return err
+	})
+	empty()
+	room := time.Now()
+	p.await("recording goes on", func() error { return p.newest("yard", room) })
+	p.await("nothing is wrong any more", func() error {
+		if _, err := p.notice("recording_stopped"); err == nil {
+			return errors.New("it still says so")
+		}
+		return nil
+	})
+	tl, err := p.timeline("yard", began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(tl.Gaps, func(g api.RecordingGap) bool { return g.Why.Code == "recording_stopped" }) {
+		t.Errorf("gaps %+v", tl.Gaps)
+	}
+}
+
+// TestReadingsAreRefusedBeforeTheDiskIsFull leaves less of the disk than the reserve:
+// devices keep their data, and people and the platform are served from what is left.
+func TestReadingsAreRefusedBeforeTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 1<<30)
+	p := startProgramIn(t, filepath.Join(disk, "state"), "")
+	client := p.instrument(t, "kept")
+	publishOnce(t, client, "offsite/kept/v", at(-time.Second, 150))
+	p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepOpened), 1) })
+	empty := fill(t, disk, 0.955)
+	p.refuses(t)
+	waits := client.Publish("offsite/kept/v", 1, false, at(0, 2))
+	if waits.WaitTimeout(3 * time.Second) {
+		t.Error("acknowledged although the reserve is touched")
+	}
+	for i := range 20 {
+		p.post("/sites", thing{"id": fmt.Sprint("site-", i), "name": strings.Repeat("试验厂", 40), "kind": "plant"})
+	}
+	event := p.told("kept.v", dispatch.EventStepOpened)[0].ID
+	p.post("/events/"+event+":acknowledge", thing{"note": "看到了"})
+	p.await("the acknowledgement at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepUpdated), 1) })
+	empty()
+	if !waits.WaitTimeout(time.Minute) {
+		t.Fatal("not taken although there is space again")
+	}
+	p.await("ready again", func() error {
+		if code, text := p.ready(); code != http.StatusOK {
+			return fmt.Errorf("readyz: %d %s", code, text)
+		}
+		return nil
+	})
+	p.holds("kept.v", 150, 2)
+	p.await("its end at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepClosed), 1) })
+}
+
+func TestFullDiskRefusesAndRecovers(t *testing.T) {
+	t.Parallel()
+	mount := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=200m", "offsite-e2e", mount).CombinedOutput(); err != nil {
+		t.Skipf("mounts are not allowed here: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", mount).CombinedOutput(); err != nil { //nolint:noctx // ends at once
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	p := startProgramIn(t, filepath.Join(mount, "state"), "")
+	client := p.instrument(t, "full")
+	publishOnce(t, client, "offsite/full/v", at(-time.Second, 1))
+
+	filler := filepath.Join(mount, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 64<<10); err == nil; {
+		_, err = f.Write(block)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	acked, start := 1, time.Now()
+	ballast := strings.Repeat(" ", 60<<10)
+	var refused interface{ Done() <-chan struct{} }
+	for refused == nil && acked < 2000 {
+		token := client.Publish("offsite/full/v", 1, false, ballast[:60<<10]+fmt.Sprintf(`{"t":%d,"deep":{"v":%d}}`, start.UnixMilli()+int64(acked), acked+1))
+		if token.WaitTimeout(2 * time.Second) {
+			acked++
+			continue
+		}
+		refused = token
+	}
+	if refused == nil {
+		t.Fatalf("%d messages were acknowledged on a full disk", acked)
+	}
+	t.Logf("refused after %d acknowledgements", acked)
+	p.refuses(t)
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-refused.Done():
+		acked++
+	case <-time.After(time.Minute):
+		t.Fatal("not taken although there is space again")
+	}
+	p.await("ready again", func() error {
+		if code, text := p.ready(); code != http.StatusOK {
+			return fmt.Errorf("readyz: %d %s", code, text)
+		}
+		return nil
+	})
+	complete := func() error {
+		got, err := p.values("full.v")
+		if err == nil && len(got) < acked {
+			err = fmt.Errorf("%d of %d acknowledged readings", len(got), acked)
+		}
+		return err
+	}
+	p.await("history", complete)
+	p.Kill()
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.await("history after a start", complete)
+}
