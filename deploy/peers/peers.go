@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -18,12 +19,18 @@ import (
 
 // FreeAddr gives a loopback address that nothing listens on just now. Programs
 // that cannot say which port they chose, or must keep it over a restart, use it.
+// It lies below the ports that the kernel gives to outgoing connections, so
+// that none of them takes it meanwhile.
 func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends at once
-	if err != nil {
-		return "", err
+	var last error
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))) //nolint:noctx // ends at once
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+		last = err
 	}
-	return l.Addr().String(), l.Close()
+	return "", last
 }
 
 // Await asks ready every few milliseconds until it is nil or ctx ends.

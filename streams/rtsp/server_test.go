@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/textproto"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+
 	"offsite/devices"
 	"offsite/streams"
 	"offsite/streams/rtsp"
@@ -67,7 +69,11 @@ func handOnFeed(t *testing.T, feed *streams.Feed, cfg rtsp.ServerConfig) (p *por
 	if err != nil {
 		t.Fatal(err)
 	}
-	background(t, func(ctx context.Context) { _ = rtsp.NewServer(cfg).Serve(ctx, listener) })
+	background(t, func(ctx context.Context) {
+		if err := rtsp.NewServer(cfg).Serve(ctx, listener); ctx.Err() == nil {
+			t.Errorf("the server ends: %v", err)
+		}
+	})
 	return p, listener.Addr().String()
 }
 
@@ -113,18 +119,21 @@ func settle(t *testing.T, what string, ok func() bool) {
 func udpPair(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		a, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		_ = a.Close()
-		if port%2 == 0 {
+		port := 20000 + 2*rand.IntN(6000) // below what the kernel gives to those who ask for any port
+		if bindable(port) && bindable(port+1) {
 			return "127.0.0.1:" + strconv.Itoa(port)
 		}
 	}
-	t.Fatal("no even port")
+	t.Fatal("no two free ports, even and odd")
 	return ""
+}
+
+func bindable(port int) bool {
+	c, err := net.ListenPacket("udp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	return c.Close() == nil
 }
 
 func TestHandsOnToOurOwnPuller(t *testing.T) {
