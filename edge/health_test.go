@@ -33,7 +33,7 @@ func TestMaintenanceKeepsReadingsAndEndsAlarms(t *testing.T) {
 	if stale, held := b.PointState("stack.gate", time.Now()); stale || held == nil || held.Reason != "换滤芯" {
 		t.Errorf("stale %v, maintenance %+v", stale, held)
 	}
-	beat := platformSite{b.Box}.Status()
+	beat, _ := platformSite{b.Box}.Status()
 	if len(beat.Maintenance) != 1 || beat.Maintenance[0].ID != "gate" || beat.Maintenance[0].Site != "plant" || beat.Maintenance[0].Reason != "换滤芯" || len(beat.Stale) != 0 {
 		t.Errorf("the heartbeat tells %+v, stale %v", beat.Maintenance, beat.Stale)
 	}

@@ -269,7 +269,7 @@ func (b *Box) outboxPaused(s outbox.Status) {
 
 // buried writes a message that the platform refused for good among the losses.
 func (b *Box) buried(ctx context.Context, tx *sql.Tx, m outbox.Message, why *devices.Problem) error {
-	b.Ledger.Count(ledger.LossRefused, 1)
+	b.DB.AfterCommit(tx, func() { b.Ledger.Count(ledger.LossRefused, 1) })
 	return ledger.Put(ctx, tx, ledger.Loss{
 		Kind: ledger.LossRefused, Subject: "platform", Why: why, From: m.Created, To: time.Now(), Count: 1, Detail: m.Key,
 	})

@@ -64,6 +64,7 @@ func (e evidenceEvents) Deleted(ctx context.Context, tx *sql.Tx, d evidence.Dele
 		if err := ledger.Put(ctx, tx, loss); err != nil {
 			return err
 		}
+		e.DB.AfterCommit(tx, func() { e.Ledger.Count(loss.Kind, loss.Count) })
 	}
 	return e.Audit.Append(ctx, tx, audit.Entry{At: time.Now().UTC(), Who: audit.Gateway, Act: "evidence.deleted", What: "evidence", Result: "ok", Detail: detail})
 }

@@ -10,7 +10,10 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/breach"
+	"offsite/edge/dispatch"
 	"offsite/edge/evidence"
+	"offsite/edge/ledger"
+	"offsite/edge/notice"
 	"offsite/edge/yardtest"
 )
 
@@ -66,5 +69,22 @@ func TestWhatOfEventsMayBeDeleted(t *testing.T) {
 	losses, err := box.Ledger.Losses(t.Context(), 1)
 	if err != nil || len(losses) != 1 || losses[0].Subject != "evidence" || losses[0].Count != 7 {
 		t.Errorf("losses: %+v, %v", losses, err)
+	}
+	if n := box.Ledger.LossCounts()[ledger.LossRecording]; n != 7 {
+		t.Errorf("/metrics counts %d of 7 files", n)
+	}
+	box.notices.Set(notice.Storage, yardtest.Trouble("disk_full"))
+	beat, taken := platformSite{box}.Status()
+	if len(beat.Notices) != 1 || beat.Notices[0].Code != "disk_full" || beat.State != dispatch.HeartbeatStateFault {
+		t.Errorf("the platform hears %v %+v", beat.State, beat.Notices)
+	}
+	if len(beat.Losses) != 1 || beat.Losses[0].What != "recording evidence" || beat.Losses[0].Count != 7 || beat.Losses[0].ID != losses[0].ID {
+		t.Errorf("the platform hears of losses %+v", beat.Losses)
+	}
+	if err := taken(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if beat, _ := (platformSite{box}).Status(); len(beat.Losses) != 0 {
+		t.Errorf("and again %+v", beat.Losses)
 	}
 }

@@ -22,9 +22,9 @@ type platformSite struct{ *Box }
 
 var _ dispatch.Site = platformSite{}
 
-// Status gives the heartbeat.
-func (s platformSite) Status() dispatch.Heartbeat {
-	h := dispatch.Heartbeat{State: dispatch.HeartbeatStateOK, StartedAt: dispatch.At(s.started)}
+// Status gives the heartbeat, and what notes that its losses are told.
+func (s platformSite) Status() (h dispatch.Heartbeat, taken func(context.Context) error) {
+	h = dispatch.Heartbeat{State: dispatch.HeartbeatStateOK, StartedAt: dispatch.At(s.started)}
 	registered := s.Registry.Snapshot()
 	h.Devices.Total, h.Cameras.Total = len(registered.Devices), len(registered.Cameras)
 	for _, d := range s.Board.Devices() {
@@ -41,6 +41,7 @@ func (s platformSite) Status() dispatch.Heartbeat {
 		h.State = dispatch.HeartbeatStateDegraded
 	}
 	for _, n := range s.notices.List() {
+		h.Notices = append(h.Notices, dispatch.Notice{Code: n.Problem.Code, Since: dispatch.At(n.Since), Why: n.Problem.Bilingual()})
 		if n.Name == notice.Storage || n.Name == notice.Judging {
 			h.State = dispatch.HeartbeatStateFault
 		}
@@ -54,14 +55,16 @@ func (s platformSite) Status() dispatch.Heartbeat {
 	if depth, err := s.Outbox.Depth(ctx); err == nil {
 		h.Buffer = bufferOf(depth)
 	}
-	if losses, err := s.Ledger.Losses(ctx, lossesTold); err == nil {
-		for _, l := range losses {
-			h.Losses = append(h.Losses, dispatch.Loss{
-				What: l.Kind + " " + l.Subject, Count: l.Count, From: dispatch.At(l.From), To: dispatch.At(l.To), Why: l.Why.ZH + " / " + l.Why.EN,
-			})
-		}
+	losses, err := s.Ledger.Untold(ctx, lossesTold)
+	if err != nil {
+		s.logger.WarnContext(ctx, "losses not told to the platform", "err", err)
 	}
-	return h
+	for _, l := range losses {
+		h.Losses = append(h.Losses, dispatch.Loss{
+			ID: l.ID, What: l.Kind + " " + l.Subject, Count: l.Count, From: dispatch.At(l.From), To: dispatch.At(l.To), Open: l.Open, Why: l.Why.Bilingual(),
+		})
+	}
+	return h, func(ctx context.Context) error { return s.Ledger.Told(ctx, losses, time.Now()) }
 }
 
 // What one heartbeat bears at most of maintenance and of stale points.
@@ -98,8 +101,8 @@ func (s platformSite) stale() []string {
 	return list[:min(len(list), staleTold)]
 }
 
-// lossesTold is how many of the newest losses each heartbeat bears.
-const lossesTold = 20
+// lossesTold is how many losses each heartbeat bears.
+const lossesTold = 100
 
 func bufferOf(d outbox.Depth) dispatch.Buffer {
 	b := dispatch.Buffer{Waiting: d.Waiting, Dead: d.Dead}

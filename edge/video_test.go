@@ -143,7 +143,7 @@ func TestWhoWatchesIsShownAndTheEndIsTold(t *testing.T) {
 	if p := b.notices.Why(notice.Watched); p == nil || !strings.Contains(p.ZH, "cam-1（李明 (320100-17)，夜间施工检查") {
 		t.Errorf("shown: %v", p)
 	}
-	if h := (platformSite{b}).Status(); len(h.Streams) != 1 || h.Streams[0] != "c-1" {
+	if h, _ := (platformSite{b}).Status(); len(h.Streams) != 1 || h.Streams[0] != "c-1" {
 		t.Errorf("heartbeat: %q", h.Streams)
 	}
 	r, err := platformSite{b}.Execute(ctx, videoCommand(dispatch.CommandTypeStreamClose, `{"stream":"c-1"}`))

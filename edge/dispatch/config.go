@@ -110,8 +110,8 @@ type Report struct {
 // called from several goroutines.
 type Site interface {
 	// Status gives the heartbeat; version, times, clock and revision are
-	// filled in by the client.
-	Status() Heartbeat
+	// filled in by the client. taken is called once the platform has it.
+	Status() (h Heartbeat, taken func(context.Context) error)
 	// Watch gives a channel that wakes after the registry has changed.
 	Watch() (wake <-chan struct{}, stop func())
 	// Changes gives at most max changes after revision since, in order. Kinds

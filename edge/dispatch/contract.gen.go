@@ -600,11 +600,14 @@ type Heartbeat struct {
 	Clock   Clock       `json:"clock"`
 	Devices OnlineCount `json:"devices,omitempty,omitzero"`
 
-	// Losses 最近的丢弃记录，同一条可能重复 / what had to be dropped lately; the same row may be told again
+	// Losses 丢弃记录：上次被接受的心跳之后新增或变化的，先报未报过的 / what had to be dropped: rows that are new or have changed since a heartbeat with them was taken, those that were never told first
 	Losses []Loss `json:"losses,omitempty,omitzero"`
 
 	// Maintenance 正在维护的设备与测点 / devices and points that are under maintenance now
 	Maintenance []Maintenance `json:"maintenance,omitempty,omitzero"`
+
+	// Notices 网关自身正存在的问题 / what is wrong with the gateway itself now
+	Notices []Notice `json:"notices,omitempty,omitzero"`
 
 	// ResourcesRevision 已报送的登记版本 / registry revision that was sent
 	ResourcesRevision int64 `json:"resources_revision,omitempty,omitzero"`
@@ -676,6 +679,12 @@ type Loss struct {
 	// From 时间，RFC 3339，+08:00 / time
 	From Time `json:"from"`
 
+	// ID 记录编号；再次上报时以后者为准 / of the row; told again it takes the place of the former
+	ID int64 `json:"id"`
+
+	// Open 仍在继续 / it goes on
+	Open bool `json:"open,omitempty,omitzero"`
+
 	// To 时间，RFC 3339，+08:00 / time
 	To   Time   `json:"to"`
 	What string `json:"what"`
@@ -707,6 +716,15 @@ type MessageID = string
 
 // NoArgs 无参数 / no arguments
 type NoArgs = struct{}
+
+// Notice defines model for Notice.
+type Notice struct {
+	Code string `json:"code"`
+
+	// Since 时间，RFC 3339，+08:00 / time
+	Since Time   `json:"since"`
+	Why   string `json:"why"`
+}
 
 // Officer 执法人员 / officer
 type Officer struct {

@@ -328,3 +328,22 @@ func BenchmarkPostEvent(b *testing.B) {
 		}
 	}
 }
+
+// TestLossesAreToldUntilTheyArrive checks that a heartbeat which may not have arrived
+// does not count as told.
+func TestLossesAreToldUntilTheyArrive(t *testing.T) {
+	p, url, _ := serve(t, platformtest.Config{Codes: []string{"code-1"}})
+	g, s := open(t, t.TempDir(), url, "code-1"), newSite()
+	heal := p.Inject(platformtest.Fault{Kind: platformtest.CommitReset, Route: "heartbeat"})
+	g.run(t, s)
+	eventually(t, "the first row at the platform", func() bool { return len(p.Losses()) == 1 })
+	if n := s.told.Load(); n != 0 {
+		t.Errorf("%d heartbeats count as taken, whose answers were lost", n)
+	}
+	heal()
+	eventually(t, "the next row", func() bool { return len(p.Losses()) > 1 })
+	if l := p.Losses()[0]; l.ID != 1 || l.What != "gap device/pm-1" || l.Count != 3 || l.Gateway == "" {
+		t.Errorf("%+v", l)
+	}
+	noViolations(t, p)
+}

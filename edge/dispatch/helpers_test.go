@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type site struct {
 	readings map[string]dispatch.Reading
 	blobs    map[string][]byte
 	slow     map[string]chan struct{} // blobs that are sent once it is closed
+	told     atomic.Int64             // heartbeats that were taken
 	executed []string
 	execute  func(ctx context.Context, c dispatch.Command) (dispatch.Result, error)
 }
@@ -93,11 +95,12 @@ func (s *site) read(point string, v float64) {
 	s.readings[point] = dispatch.Reading{Site: "yard", Point: point, Unit: "ug/m3", At: dispatch.At(time.Now()), Value: v, Quality: dispatch.ReadingQualityGood}
 }
 
-func (s *site) Status() dispatch.Heartbeat {
+func (s *site) Status() (dispatch.Heartbeat, func(context.Context) error) {
 	return dispatch.Heartbeat{
+		Losses: []dispatch.Loss{{ID: s.told.Load() + 1, What: "gap device/pm-1", Count: 3, From: dispatch.At(time.Now()), To: dispatch.At(time.Now()), Why: "断电 / power"}},
 		Buffer: dispatch.Buffer{Waiting: 3}, Devices: dispatch.OnlineCount{Total: 2, Online: 1}, Stale: []string{"gate.pm10"},
 		Maintenance: []dispatch.Maintenance{{Kind: dispatch.MaintenanceKindDevice, ID: "pm-1", Site: "yard", Reason: "换滤芯", From: dispatch.At(time.Now()), Until: dispatch.At(time.Now().Add(time.Hour))}},
-	}
+	}, func(context.Context) error { s.told.Add(1); return nil }
 }
 
 func (s *site) Watch() (<-chan struct{}, func()) { return s.wake, func() {} }

@@ -132,7 +132,14 @@ func (c *Client) heartbeats(site Site) step {
 			}
 			pruned = now
 		}
-		return c.cfg.Heartbeat, c.heartbeat(ctx, site.Status(), started)
+		h, taken := site.Status()
+		a := c.heartbeat(ctx, h, started)
+		if a.Class == Done {
+			if err := taken(ctx); err != nil {
+				c.cfg.Log.WarnContext(ctx, "losses will be told twice", "err", err)
+			}
+		}
+		return c.cfg.Heartbeat, a
 	}
 }
 

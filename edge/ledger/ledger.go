@@ -181,8 +181,12 @@ func (g *Ledger) Trim(ctx context.Context, most int) error {
 
 // Losses gives at most most rows, newest first.
 func (g *Ledger) Losses(ctx context.Context, most int) ([]Loss, error) {
-	rows, err := g.db.Read().QueryContext(ctx, `SELECT id, kind, subject, code, field, zh, en, detail, from_ms, to_ms, count, open
-		FROM losses ORDER BY to_ms DESC, id DESC LIMIT ?`, most)
+	return g.list(ctx, `ORDER BY to_ms DESC, id DESC LIMIT ?`, most)
+}
+
+// list gives the rows that which chooses and orders.
+func (g *Ledger) list(ctx context.Context, which string, args ...any) ([]Loss, error) {
+	rows, err := g.db.Read().QueryContext(ctx, `SELECT id, kind, subject, code, field, zh, en, detail, from_ms, to_ms, count, open FROM losses `+which, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list losses: %w", err)
 	}

@@ -16,6 +16,7 @@
 //	GET  /received/resources       the directory as it stands
 //	GET  /received/readings        the newest value of each point
 //	GET  /received/gateways        the last heartbeat of each gateway
+//	GET  /received/losses          what gateways have dropped or missed, each row as it was told last
 //	GET  /received/acts            accepted acts
 //	GET  /received/violations      broken rules of the contract, as text
 //	POST /received/commands        {type, args, officer, purpose}: issues a command and answers with its result

@@ -296,6 +296,9 @@ func (p *Platform) apply(rec record) *Event {
 		var h dispatch.Heartbeat
 		_ = json.Unmarshal(rec.Body, &h)
 		p.state.heartbeats[rec.Gateway] = Gateway{ID: rec.Gateway, Heartbeat: h, ReceivedAt: rec.At}
+		for _, l := range h.Losses {
+			p.state.losses[fmt.Sprintf("%s %020d", rec.Gateway, l.ID)] = Loss{Loss: l, Gateway: rec.Gateway}
+		}
 	case "postResources":
 		p.applyResources(rec)
 	case "postReadings":

@@ -17,6 +17,7 @@ type received struct {
 	codes        map[string]bool // activation codes; true while unused
 	gateways     []string
 	heartbeats   map[string]Gateway
+	losses       map[string]Loss
 	directories  map[string]bool // gateways that sent their directory whole
 	resources    map[string]Resource
 	readings     map[string]Reading
@@ -34,7 +35,7 @@ type received struct {
 
 func newReceived() received {
 	return received{
-		codes: make(map[string]bool), heartbeats: make(map[string]Gateway), directories: make(map[string]bool),
+		codes: make(map[string]bool), heartbeats: make(map[string]Gateway), losses: make(map[string]Loss), directories: make(map[string]bool),
 		resources: make(map[string]Resource), readings: make(map[string]Reading), blobs: make(map[string][]byte),
 		revisions: make(map[string]int), effects: make(map[string]int),
 	}
@@ -67,6 +68,19 @@ type Gateway struct {
 	ID string `json:"id"`
 	dispatch.Heartbeat
 	ReceivedAt dispatch.Time `json:"received_at"`
+}
+
+// Loss is a row of a gateway's losses as it was told last.
+type Loss struct {
+	dispatch.Loss
+	Gateway string `json:"gateway"`
+}
+
+// Losses gives what gateways have dropped or missed, sorted by gateway and row.
+func (p *Platform) Losses() []Loss {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return sortedValues(p.state.losses)
 }
 
 // Blob gives a blob, nil if it has not come.
@@ -165,7 +179,7 @@ func (p *Platform) serveReceived(w http.ResponseWriter, r *http.Request, what st
 	}
 	shown := map[string]func() any{
 		"events": func() any { return some(p.Events()) }, "resources": func() any { return p.Resources() },
-		"readings": func() any { return p.Readings() }, "gateways": func() any { return p.Heartbeats() },
+		"readings": func() any { return p.Readings() }, "gateways": func() any { return p.Heartbeats() }, "losses": func() any { return p.Losses() },
 		"acts": func() any { return some(p.Acts()) }, "streams": func() any { return some(p.Streams()) }, "violations": func() any { return some(p.Violations()) },
 	}
 	show, known := shown[what]
