@@ -49,34 +49,6 @@ type SerialLine struct {
 	StopBits int    `json:"stop_bits,omitempty"` // 1 or 2; zero means 1
 }
 
-// MQTTSettings are those of a session with an external broker.
-type MQTTSettings struct {
-	ClientID string `json:"client_id,omitempty"` // stable; empty: one of the gateway, broker and user, whose devices share a session
-	Share    string `json:"share,omitempty"`     // group of a shared subscription; empty means none
-	QoS      *byte  `json:"qos,omitempty"`       // 0 or 1; nil means 1
-
-	CA          string `json:"ca,omitempty"`          // of an mqtts broker: certificates that sign for it, PEM; empty means the system's
-	Certificate string `json:"certificate,omitempty"` // with which the gateway signs in to an mqtts broker, PEM; empty means none
-	Key         Secret `json:"key,omitempty"`         // of Certificate, PEM
-
-	NextPassword Secret   `json:"next_password,omitempty"` // embedded broker: as good as the password, while the two are exchanged
-	Fingerprints []string `json:"fingerprints,omitempty"`  // embedded broker: SHA-256 of the certificates with which the device signs in without password, hexadecimal
-	Connections  int      `json:"connections,omitempty"`   // embedded broker: at once; zero means 64
-	Rate         int      `json:"rate,omitempty"`          // embedded broker: messages a second, beyond which it is read more slowly; zero means no limit
-	Size         int      `json:"size,omitempty"`          // embedded broker: bytes of one payload, beyond which it is a dead letter; zero means 64 KiB
-
-	Status *StatusTopic `json:"status,omitempty"` // where the device, or its last will, says that it is there; nil means nowhere
-}
-
-// StatusTopic is where a device says that it is there, and its last will that
-// it has gone.
-type StatusTopic struct {
-	Topic   string `json:"topic"`             // {device} stands for the device's id
-	Path    string `json:"path,omitempty"`    // gjson path of the word; empty: the payload is the word
-	Offline string `json:"offline,omitempty"` // the word for gone; empty: offline, false, 0, dead, disconnected or lost
-	Online  string `json:"online,omitempty"`  // the word for there; empty: online, true, 1, alive or connected
-}
-
 // Kind is KindDevice.
 func (*Device) Kind() Kind { return KindDevice }
 
@@ -166,18 +138,6 @@ type Written struct {
 	Before float64 // 0 also if no number stood there
 	After  float64 // as it was read back
 	Raw    string  // what was sent for it, bytes in hexadecimal
-}
-
-// Topic is a place in a stream of MQTT messages.
-type Topic struct {
-	Topic      string `json:"topic,omitempty"`       // with wildcards if need be, {device} stands for Instance; empty: offsite/{device} if Path or Each is set, else offsite/{device}/{point local to its outlet}
-	Instance   string `json:"instance,omitempty"`    // what the instrument is called in the topic; empty: the device's id
-	Format     string `json:"format,omitempty"`      // json (the default), senml, sparkplug
-	Each       string `json:"each,omitempty"`        // gjson path of an array whose elements are measurements, each with its own time; "@this" is the whole payload
-	Path       string `json:"path,omitempty"`        // gjson path of the value, in an element where there is Each; empty: the payload is the number, or an object with "value" or "v". With senml and sparkplug the name of the value
-	TimePath   string `json:"time_path,omitempty"`   // gjson path of the time; empty: "time", "ts" or "t" beside a value object, else receipt
-	TimeFormat string `json:"time_format,omitempty"` // rfc3339, unix, unix_ms; empty: by its looks
-	Zone       string `json:"zone,omitempty"`        // IANA name of the zone of times that state none, such as Asia/Shanghai; empty: such times are refused
 }
 
 // Kind is KindBinding.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -61,6 +62,17 @@ func (p *Problem) Bilingual() string {
 		return fmt.Sprintf("%s / %s", p.ZH, p.EN)
 	}
 	return fmt.Sprintf("%s: %s / %s", p.Field, p.ZH, p.EN)
+}
+
+// Quoted gives a copy of a stranger's text, which may be raw JSON, in quotes and
+// short enough for a sentence.
+func Quoted(text string) string {
+	const most = 64
+	text = strings.Trim(text, `"`)
+	if len(text) <= most {
+		return strconv.Quote(text)
+	}
+	return strconv.Quote(strings.ToValidUTF8(text[:most], "")) + "…"
 }
 
 // Problems are all faults of one thing at once.

@@ -101,10 +101,14 @@ type Origin struct {
 	Resent bool   // the device says that it sends this again (MQTT DUP, HJ 212 RF=1)
 }
 
+// MaxPayload is the most that one message may hold, and the most of it that a
+// dead letter keeps, in bytes.
+const MaxPayload = 64 << 10
+
 // DeadLetter is a message that could not be understood. It is kept as it came.
 type DeadLetter struct {
 	Topic   string // topic or other address it came to
-	Payload []byte // at most 64 KiB of it
+	Payload []byte // at most MaxPayload of it
 	Problem *Problem
 }
 

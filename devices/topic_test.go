@@ -1,9 +1,8 @@
 package devices
 
 import (
+	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestMatches(t *testing.T) {
@@ -33,67 +32,51 @@ func TestMatches(t *testing.T) {
 		{"a/+/#", "a", false},
 	}
 	for _, tt := range tests {
-		if got := matches(tt.filter, tt.topic); got != tt.want {
-			t.Errorf("matches(%q, %q) = %v", tt.filter, tt.topic, got)
+		if got := Matches(tt.filter, tt.topic); got != tt.want {
+			t.Errorf("Matches(%q, %q) = %v", tt.filter, tt.topic, got)
 		}
 	}
 }
 
-func TestFiltersLeaveOutWhatIsCovered(t *testing.T) {
-	m, err := NewMapping([]Bound{
-		topicBound("out.a", &Topic{Topic: "plant/+/pm"}),
-		topicBound("out.b", &Topic{Topic: "plant/7/pm"}),
-		topicBound("out.c", &Topic{Topic: "plant/7/tsp"}),
-		topicBound("out.d", &Topic{Topic: "hall/#"}),
-		topicBound("out.e", &Topic{Topic: "hall/+/x"}),
-		topicBound("out.f", &Topic{Topic: "hall"}),
-		topicBound("out.g", &Topic{Topic: "+/7/pm"}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"+/7/pm", "hall/#", "plant/+/pm", "plant/7/tsp"}, m.Filters()); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]string{"out.a", "out.b"}, m.points("plant/+/pm")); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]string{"out.d", "out.e", "out.f"}, m.points("hall/#")); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestDeviceIsTakenFromTheTopic(t *testing.T) {
-	m, err := NewMapping([]Bound{
-		topicBound("out.a", &Topic{Topic: "plant/{device}/+/data", Path: "pm"}),
-		topicBound("out.b", &Topic{Topic: "plant/{device}/+/data", Path: "pm", Instance: "4C11"}),
-		topicBound("out.c", &Topic{Topic: "plant/4C11/now/data", Path: "pm"}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		topic string
-		want  []string
+func TestCheckTopic(t *testing.T) {
+	long := strings.Repeat("a", 257)
+	tests := []struct {
+		name  string
+		topic *Topic
+		want  string
 	}{
-		{"plant/dev-1/v2/data", []string{"out.a"}},
-		{"plant/4C11/v1/data", []string{"out.b"}},
-		{"plant/4C11/now/data", []string{"out.c", "out.b"}},
-	} {
-		readings, letter := m.Decode(tt.topic, []byte(`{"pm":3}`), receipt)
-		var points []string
-		for _, r := range readings {
-			points = append(points, r.Point)
-		}
-		if diff := cmp.Diff(tt.want, points); diff != "" || letter != nil {
-			t.Errorf("%s: letter %v, points (-want +got):\n%s", tt.topic, letter, diff)
-		}
+		{"the default", nil, ""},
+		{"wildcard in a level", &Topic{Topic: "plant/+x/pm"}, "topic.topic wildcard"},
+		{"wildcard before the end", &Topic{Topic: "plant/#/pm"}, "topic.topic wildcard"},
+		{"shared", &Topic{Topic: "$share/g/plant"}, "topic.topic shared_topic"},
+		{"null character", &Topic{Topic: "a\x00b"}, "topic.topic bad_topic"},
+		{"form of time", &Topic{TimeFormat: "excel"}, "topic.time_format not_one_of"},
+		{"zone", &Topic{Zone: "Mars/Base"}, "topic.zone unknown_zone"},
+		{"long paths", &Topic{Path: long, TimePath: long}, "topic.path bad_path, topic.time_path bad_path"},
+		{"instance without its place", &Topic{Topic: "plant/pm", Instance: "7"}, "topic.instance bad_instance"},
+		{"wild instance", &Topic{Topic: "plant/{device}/pm", Instance: "+"}, "topic.instance bad_instance"},
+		{"path that is no text", &Topic{Each: "\xff"}, "topic.each bad_path"},
+		{"Sparkplug node", &Topic{Topic: "spBv1.0/g/+/e", Format: "sparkplug", Path: "m"}, ""},
+		{"Sparkplug data topic", &Topic{Topic: "spBv1.0/g/DDATA/e/d", Format: "sparkplug", Path: "m"}, "topic.topic bad_topic"},
+		{"Sparkplug wild edge", &Topic{Topic: "spBv1.0/g/+/+/d", Format: "sparkplug", Path: "m"}, "topic.topic bad_topic"},
+		{"Sparkplug without a name", &Topic{Topic: "spBv1.0/g/+/e", Format: "sparkplug"}, "topic.path missing"},
+		{"SenML with a time path", &Topic{Topic: "t", Format: "senml", Path: "m", TimePath: "x"}, "topic.format not_used"},
+		{"unknown format", &Topic{Topic: "t", Format: "xml", Path: "m"}, "topic.format not_one_of"},
 	}
-	if m.Bound("plant/dev-9/v2/data") || !m.Bound("plant/dev-1/x/data") {
-		t.Error("Bound does not look at the device's level")
-	}
-	if _, letter := m.Decode("plant/dev-9/v2/data", []byte(`{"pm":3}`), receipt); letter == nil || letter.Problem.Code != "unknown_topic" {
-		t.Errorf("letter %+v", letter)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := Binding{ID: "b-1", Point: "out.p", Device: "dev-1", Topic: tt.topic}
+			var got []string
+			for _, p := range b.CheckTopic() {
+				got = append(got, p.Field+" "+p.Code)
+				if !strings.Contains(p.EN, "b-1") || !strings.Contains(p.ZH, "b-1") {
+					t.Errorf("%q names no binding", p.Bilingual())
+				}
+			}
+			if strings.Join(got, ", ") != tt.want {
+				t.Errorf("got %v, want %s", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -101,7 +84,7 @@ func FuzzFilter(f *testing.F) {
 	f.Add("a/+/#", "a/b", "a/b/c")
 	f.Add("+", "$SYS", "#")
 	f.Fuzz(func(t *testing.T, outer, inner, topic string) {
-		if goodFilter(outer) && goodFilter(inner) && Covers(outer, inner) && matches(inner, topic) && !matches(outer, topic) {
+		if goodFilter(outer) && goodFilter(inner) && Covers(outer, inner) && Matches(inner, topic) && !Matches(outer, topic) {
 			t.Errorf("%q covers %q, which takes in %q", outer, inner, topic)
 		}
 	})

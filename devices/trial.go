@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -110,9 +111,6 @@ func (f *Findings) Step() Step {
 	return s
 }
 
-// PointsAt gives the ids of the points that are read from messages on topic.
-func (in *Inbox) PointsAt(topic string) []string { return in.mapping.pointsAt(topic) }
-
 // GoodStep is a step that went well.
 func GoodStep(name string, took time.Duration, zh, en string) Step {
 	return Step{Name: name, OK: true, Took: Duration(took), ZH: zh, EN: en}
@@ -142,6 +140,14 @@ func ReachedAt(listens net.Addr) []string {
 		places = append(places, net.JoinHostPort(n.IP.String(), port))
 	}
 	return places
+}
+
+// mostSample is how much of a message people are shown, in bytes.
+const mostSample = 1 << 10
+
+// SampleOf gives the beginning of a payload as text.
+func SampleOf(payload []byte) string {
+	return strings.ToValidUTF8(string(payload[:min(len(payload), mostSample)]), "�")
 }
 
 // Beijing writes a time as people at a cabinet read it.

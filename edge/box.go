@@ -15,6 +15,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/hj212"
 	"offsite/devices/mqtt/broker"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/networks"
 	"offsite/devices/registry"
 	"offsite/devices/state"
@@ -78,7 +79,7 @@ type Box struct {
 	started     time.Time
 	logger      *slog.Logger
 	openers     map[string]devices.Opener
-	formats     devices.Formats
+	formats     payload.Formats
 	guard       *networks.Guard // of cameras
 	disk        vfs.FS          // of the readings' store; nil is the machine's own, tests give others
 	notices     *notice.Board
@@ -100,7 +101,7 @@ type Box struct {
 type Parts struct {
 	Version string                    // of the program, for the platform
 	Openers map[string]devices.Opener // by driver, those of the embedded broker apart
-	Formats devices.Formats           // of MQTT payloads, besides JSON
+	Formats payload.Formats           // of MQTT payloads, besides JSON
 	Guard   *networks.Guard           // opens the connections to cameras; nil lets them be anywhere
 	Log     *slog.Logger
 }

@@ -13,6 +13,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/mqtt/senml"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
@@ -23,11 +24,11 @@ type finder struct{ *modbus.Pool }
 
 func discovery() api.Discovery { return finder{modbus.New(modbus.Config{})} }
 
-func (finder) Listen(_ context.Context, dev devices.Device, _ mqtt.ListenConfig) (*devices.Topics, error) {
+func (finder) Listen(_ context.Context, dev devices.Device, _ mqtt.ListenConfig) (*payload.Topics, error) {
 	if strings.Contains(dev.Endpoint, "silent") {
 		return nil, &devices.Problem{Kind: devices.ErrUnavailable, Code: "no_answer", ZH: "无应答", EN: "no answer"}
 	}
-	topics := &devices.Topics{Formats: devices.Formats{devices.FormatSenML: senml.New}}
+	topics := &payload.Topics{Formats: payload.Formats{devices.FormatSenML: senml.New}}
 	for _, m := range [][2]string{
 		{"homeassistant/sensor/t1_temperature/config", `{"name":"Temperature","device":{"name":"Hall"},"stat_t":"tele/t1/SENSOR","val_tpl":"{{ value_json.AM2301.Temperature }}","unit_of_meas":"°C","dev_cla":"temperature","avty_t":"tele/t1/LWT","pl_avail":"Online","pl_not_avail":"Offline"}`},
 		{"homeassistant/sensor/t1_sum/config", `{"name":"Sum","device":{"name":"Hall"},"stat_t":"tele/t1/SENSOR","val_tpl":"{{ value_json.a + value_json.b }}","avty_t":"tele/t1/LWT","pl_avail":"Online","pl_not_avail":"Offline"}`},
@@ -35,16 +36,16 @@ func (finder) Listen(_ context.Context, dev devices.Device, _ mqtt.ListenConfig)
 		{"tele/t1/SENSOR", `{"Time":"2026-03-01T08:00:00","AM2301":{"Temperature":21.5,"Humidity":48}}`},
 		{"sensors/ow", `[{"bn":"urn:dev:ow:1:","n":"temperature","u":"Cel","v":23.5}]`},
 	} {
-		topics.Add(devices.Message{Topic: m[0], Payload: []byte(m[1]), Received: time.Now()})
+		topics.Add(payload.Message{Topic: m[0], Payload: []byte(m[1]), Received: time.Now()})
 	}
 	return topics, nil
 }
 
-func (finder) Hear(_ context.Context, device string, _ time.Duration) (list []devices.Heard) {
+func (finder) Hear(_ context.Context, device string, _ time.Duration) (list []payload.Heard) {
 	for _, id := range []string{"dust-a", "dust-b"} {
 		if device == "" || device == id {
-			topic, payload := "offsite/"+id+"/pm10", []byte("52")
-			list = append(list, devices.Heard{Device: id, Topic: topic, Count: 1, At: day, Sample: "52", Offers: devices.Offers(topic, payload, nil)})
+			topic, body := "offsite/"+id+"/pm10", []byte("52")
+			list = append(list, payload.Heard{Device: id, Topic: topic, Count: 1, At: day, Sample: "52", Offers: payload.Offers(topic, body, nil)})
 		}
 	}
 	return list

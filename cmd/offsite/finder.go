@@ -8,6 +8,7 @@ import (
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
 	"offsite/devices/mqtt/broker"
+	"offsite/devices/mqtt/payload"
 	"offsite/gateway/api"
 )
 
@@ -22,11 +23,11 @@ type finder struct {
 var _ api.Discovery = finder{}
 
 // Listen hears what is published on an external broker.
-func (f finder) Listen(ctx context.Context, dev devices.Device, what mqtt.ListenConfig) (*devices.Topics, error) {
+func (f finder) Listen(ctx context.Context, dev devices.Device, what mqtt.ListenConfig) (*payload.Topics, error) {
 	return mqtt.Listen(ctx, dev, f.brokers, what)
 }
 
 // Hear tells what devices publish to the gateway's own broker.
-func (f finder) Hear(ctx context.Context, device string, limit time.Duration) []devices.Heard {
+func (f finder) Hear(ctx context.Context, device string, limit time.Duration) []payload.Heard {
 	return f.broker.Listen(ctx, device, limit)
 }

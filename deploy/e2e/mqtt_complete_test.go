@@ -25,11 +25,12 @@ import (
 	"offsite/deploy/peers"
 	"offsite/devices"
 	"offsite/devices/mqtt"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/mqtt/senml"
 	"offsite/devices/mqtt/sparkplug"
 )
 
-var mqttFormats = devices.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}
+var mqttFormats = payload.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}
 
 // authority signs certificates for 127.0.0.1.
 type authority struct {

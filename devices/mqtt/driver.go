@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // Config is common to all sessions. The zero Config is good.
@@ -52,7 +53,7 @@ type Config struct {
 	// nil allows all. Dial asks for itself.
 	Allow func(netip.AddrPort) error
 
-	Formats devices.Formats // besides JSON; nil means none
+	Formats payload.Formats // besides JSON; nil means none
 	Log     *slog.Logger    // nil means no log
 }
 
@@ -99,7 +100,7 @@ type Driver struct {
 	clientID string
 	share    string // prefix of shared subscriptions, "$share/group/", or empty
 	qos      byte
-	inbox    *devices.Inbox
+	inbox    *payload.Inbox
 	learnt   *learnt
 
 	mu      sync.Mutex
@@ -130,7 +131,7 @@ func (p *Pool) open(dev devices.Device, bounds []devices.Bound) (*Driver, error)
 	d.account.address, d.account.encrypted = d.address, d.secure != nil
 	d.account.username, d.account.password = dev.Username, dev.Password
 	d.clientID = d.account.id(p.cfg.Gateway)
-	inbox, err := devices.OpenInbox(&dev, bounds, d.learnt.formats)
+	inbox, err := payload.OpenInbox(&dev, bounds, d.learnt.formats)
 	ps = append(ps, devices.AllProblems(err)...)
 	d.inbox = inbox
 	if err := ps.Err(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 const (
@@ -38,7 +39,7 @@ type link struct {
 	lost       chan error            // the connection has ended
 	failed     chan error            // the storage has failed
 	stray      chan string           // topics that came and no longer are bound
-	asks       chan devices.Outgoing // what formats want to hear
+	asks       chan payload.Outgoing // what formats want to hear
 	subscribed map[string]byte       // filters, with their QoS; serve's alone
 	left       map[string]bool       // topics that were unsubscribed; serve's alone
 
@@ -62,7 +63,7 @@ type link struct {
 func newLink(s *session) *link {
 	l := &link{
 		session: s, lost: make(chan error, 1), failed: make(chan error, 1),
-		stray: make(chan string, 16), asks: make(chan devices.Outgoing, 16),
+		stray: make(chan string, 16), asks: make(chan payload.Outgoing, 16),
 		subscribed: make(map[string]byte), left: make(map[string]bool), routes: make(map[string][]*guest),
 	}
 	l.wake.L, l.room.L = &l.mu, &l.mu
@@ -266,7 +267,7 @@ func (l *link) take(m paho.Message) {
 	if o.qos > 1 {
 		o.other = m
 	}
-	in := devices.Message{Topic: m.Topic(), Payload: m.Payload(), Received: received, Resent: m.Duplicate(), Retained: m.Retained()}
+	in := payload.Message{Topic: m.Topic(), Payload: m.Payload(), Received: received, Resent: m.Duplicate(), Retained: m.Retained()}
 	if o.qos > 0 {
 		in.ID = strconv.Itoa(int(o.packet))
 	}
@@ -314,7 +315,7 @@ func (l *link) guestsOf(topic string) []*guest {
 }
 
 // deliver hands a message to one device. The session's lock is held.
-func (l *link) deliver(g *guest, o *owed, m devices.Message) {
+func (l *link) deliver(g *guest, o *owed, m payload.Message) {
 	d, reports := g.driver.inbox.Open(m)
 	g.sink.Accept(d, func(err error) { l.stored(o, err) })
 	for _, ask := range g.driver.inbox.Asks() {

@@ -10,6 +10,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // ListenConfig says what is listened to and for how long. The zero ListenConfig
@@ -36,7 +37,7 @@ func (c *ListenConfig) setDefaults() {
 // client id of its own, and gathers the topics on which something is published,
 // with what could be bound. It ends after the stated time, or with ctx and then
 // with what was heard so far. An error is a Problem.
-func Listen(ctx context.Context, dev devices.Device, cfg Config, what ListenConfig) (*devices.Topics, error) {
+func Listen(ctx context.Context, dev devices.Device, cfg Config, what ListenConfig) (*payload.Topics, error) {
 	what.setDefaults()
 	settings := devices.MQTTSettings{}
 	if dev.MQTT != nil {
@@ -51,8 +52,8 @@ func Listen(ctx context.Context, dev devices.Device, cfg Config, what ListenConf
 	ctx, cancel := context.WithTimeout(ctx, what.For+d.cfg.Connect)
 	defer cancel()
 	l := listener{
-		driver: d, heard: make(chan devices.Message, 256), lost: make(chan error, 1),
-		topics: &devices.Topics{Formats: cfg.Formats, Most: what.Most},
+		driver: d, heard: make(chan payload.Message, 256), lost: make(chan error, 1),
+		topics: &payload.Topics{Formats: cfg.Formats, Most: what.Most},
 	}
 	return l.topics, l.run(ctx, what)
 }
@@ -60,9 +61,9 @@ func Listen(ctx context.Context, dev devices.Device, cfg Config, what ListenConf
 // listener is one connection that only listens.
 type listener struct {
 	driver *Driver
-	heard  chan devices.Message
+	heard  chan payload.Message
 	lost   chan error
-	topics *devices.Topics
+	topics *payload.Topics
 }
 
 func (l *listener) run(ctx context.Context, what ListenConfig) error {
@@ -89,7 +90,7 @@ func (l *listener) signIn(ctx context.Context, open func(context.Context) (net.C
 	o.SetKeepAlive(d.cfg.KeepAlive).SetConnectTimeout(d.cfg.Connect)
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
 		select {
-		case l.heard <- devices.Message{Topic: m.Topic(), Payload: m.Payload(), Received: time.Now(), Retained: m.Retained()}:
+		case l.heard <- payload.Message{Topic: m.Topic(), Payload: m.Payload(), Received: time.Now(), Retained: m.Retained()}:
 		default: // who listens may miss something
 		}
 	})

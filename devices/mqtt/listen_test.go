@@ -8,12 +8,13 @@ import (
 	wire "github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 func TestListen(t *testing.T) {
 	h := newHub(t)
 	type result struct {
-		topics *devices.Topics
+		topics *payload.Topics
 		err    error
 	}
 	ended := make(chan result, 1)
@@ -41,7 +42,7 @@ func TestListen(t *testing.T) {
 	if len(list) != 2 || missed != 0 || list[0].Count != 2 || list[0].Offers[0].Value != 82 || !list[1].Retained || list[0].Retained {
 		t.Fatalf("heard %+v, %d missed", list, missed)
 	}
-	want := []devices.Offer{{Name: "AM2301.Temperature", Topic: devices.Topic{Topic: "tele/x/SENSOR", Path: "AM2301.Temperature"}, Value: 23.5}}
+	want := []payload.Offer{{Name: "AM2301.Temperature", Topic: devices.Topic{Topic: "tele/x/SENSOR", Path: "AM2301.Temperature"}, Value: 23.5}}
 	if diff := cmp.Diff(want, list[1].Offers); diff != "" {
 		t.Errorf("offers (-want +got):\n%s", diff)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // forget is how long what the formats of a device have learnt outlives its driver.
@@ -29,7 +30,7 @@ type Pool struct {
 
 // learnt is what the formats of a device remember.
 type learnt struct {
-	formats devices.Formats
+	formats payload.Formats
 	users   int       // drivers that run
 	idle    time.Time // since when there is none
 }

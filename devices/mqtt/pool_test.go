@@ -15,6 +15,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/mqtt/mqtttest"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/mqtt/sparkplug"
 )
 
@@ -375,7 +376,7 @@ func TestStopWaitsForNoDeviceThatHasNotCome(t *testing.T) {
 }
 
 func TestBirthOutlivesAnEditAndAReconnect(t *testing.T) {
-	y := newYard(t, func(c *Config) { c.Formats = devices.Formats{devices.FormatSparkplug: sparkplug.New} })
+	y := newYard(t, func(c *Config) { c.Formats = payload.Formats{devices.FormatSparkplug: sparkplug.New} })
 	edge := func(point string) (devices.Device, []devices.Bound) {
 		dev, bounds := y.device("a", "spBv1.0/plant/+/e1")
 		bounds[0].Point.ID = point

@@ -14,6 +14,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // Times of a probe.
@@ -58,7 +59,7 @@ func (p *Prober) Probe(ctx context.Context, dev devices.Device, bounds []devices
 		return nil, err
 	}
 	pr := &probe{
-		listener: listener{driver: d, heard: make(chan devices.Message, 256), lost: make(chan error, 1)},
+		listener: listener{driver: d, heard: make(chan payload.Message, 256), lost: make(chan error, 1)},
 		found:    devices.NewFindings(bounds), wait: p.wait,
 	}
 	steps, located := devices.Places{Resolve: p.cfg.Resolve, Allow: p.cfg.Allow}.Locate(ctx, d.address)
@@ -194,7 +195,7 @@ func (pr *probe) hear(ctx context.Context, topics []string) {
 	defer end.Stop()
 	began := time.Now()
 	var first time.Duration
-	var last devices.Message
+	var last payload.Message
 	heard := 0
 	for waiting := true; waiting && !pr.found.Complete(); {
 		select {
@@ -232,7 +233,7 @@ func (pr *probe) hear(ctx context.Context, topics []string) {
 }
 
 // note reads what a message says of the bindings.
-func (pr *probe) note(m devices.Message) {
+func (pr *probe) note(m payload.Message) {
 	in := pr.driver.inbox
 	d, _ := in.Open(m)
 	var why *devices.Problem

@@ -7,7 +7,7 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 
-	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // heldMost is how many bytes of messages may wait for devices that have not come.
@@ -24,7 +24,7 @@ type owed struct {
 // held is a message for a device that has not come.
 type held struct {
 	owed    *owed
-	message devices.Message
+	message payload.Message
 }
 
 // waitForRoom waits while the queue is full, and says whether the link goes on.
@@ -78,7 +78,7 @@ func (l *link) stored(o *owed, err error) {
 }
 
 // wait keeps a message for its device. The session's lock is held.
-func (l *link) wait(o *owed, m devices.Message) {
+func (l *link) wait(o *owed, m payload.Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held = append(l.held, held{o, m})

@@ -124,9 +124,7 @@ func fits(b *devices.Binding, driver string) (ps devices.Problems) {
 			ps.Add(devices.Invalid("register", "not_used", "MQTT 设备没有寄存器，请留空", "an MQTT device has no registers; leave it empty"))
 		}
 		ps.Add(factorUnused(b))
-		if _, err := devices.NewMapping([]devices.Bound{{Binding: *b}}); err != nil {
-			ps = append(ps, devices.AllProblems(err)...)
-		}
+		ps = append(ps, b.CheckTopic()...)
 	case devices.DriverHJ212:
 		if b.Factor == nil {
 			ps.Add(devices.Invalid("factor.code", "missing", "数采仪的绑定须填写监测因子编码", "a binding to a data logger needs the factor's code"))
@@ -243,9 +241,8 @@ func path(b *devices.Binding) string {
 
 // fullTopic is the topic of b with the default filled in, "" if it is no good.
 func fullTopic(b *devices.Binding) string {
-	m, err := devices.NewMapping([]devices.Bound{{Binding: *b}})
-	if err != nil || len(m.Filters()) != 1 {
+	if len(b.CheckTopic()) > 0 {
 		return ""
 	}
-	return m.Filters()[0]
+	return b.Listens().Topic
 }

@@ -26,6 +26,7 @@ import (
 	"offsite/devices/modbus/modbustest"
 	"offsite/devices/mqtt"
 	"offsite/devices/mqtt/broker"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/mqtt/senml"
 	"offsite/devices/mqtt/sparkplug"
 	"offsite/devices/registry"
@@ -401,7 +402,7 @@ func readHJ212(t *testing.T, tpl *template.Template) {
 }
 
 // formats are those of the program.
-var formats = devices.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}
+var formats = payload.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}
 
 // play makes one message for each topic out of the paths of its points.
 func play(t *testing.T, bounds []devices.Bound) (want map[string]float64, messages map[string][]byte) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/registry"
 	"offsite/devices/state"
 	"offsite/timeseries"
@@ -38,7 +39,7 @@ type Office struct {
 // Config of an Office.
 type Config struct {
 	Registry *registry.Registry
-	Formats  devices.Formats                                // of payloads, besides JSON
+	Formats  payload.Formats                                // of payloads, besides JSON
 	Accept   func(d devices.Delivery, done func(err error)) // takes what is understood after all; see edge/intake
 	History  past
 }

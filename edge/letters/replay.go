@@ -7,6 +7,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/hj212"
+	"offsite/devices/mqtt/payload"
 	"offsite/timeseries"
 )
 
@@ -36,7 +37,7 @@ func (o *Office) Replay(ctx context.Context, f Filter) (Replayed, error) {
 	}
 	var done Replayed
 	var under []replay
-	inboxes, taken := map[string]*devices.Inbox{}, map[instantOf]bool{}
+	inboxes, taken := map[string]*payload.Inbox{}, map[instantOf]bool{}
 	for i := len(letters) - 1; i >= 0; i-- {
 		r := replay{letter: letters[i]}
 		d := o.reread(inboxes, &r.letter)
@@ -74,7 +75,7 @@ func (o *Office) Replay(ctx context.Context, f Filter) (Replayed, error) {
 }
 
 // reread decodes a letter again and puts its new problem, nil for none, into it.
-func (o *Office) reread(inboxes map[string]*devices.Inbox, l *Letter) devices.Delivery {
+func (o *Office) reread(inboxes map[string]*payload.Inbox, l *Letter) devices.Delivery {
 	now, s := time.Now().UTC(), o.cfg.Registry.Snapshot()
 	dev := s.Devices[l.Device]
 	switch {
@@ -93,10 +94,10 @@ func (o *Office) reread(inboxes map[string]*devices.Inbox, l *Letter) devices.De
 	}
 	in := inboxes[l.Device]
 	if in == nil {
-		in, _ = devices.OpenInbox(dev, s.Bound(l.Device, now), o.cfg.Formats) // faulty bindings are left out, and told by the registry
+		in, _ = payload.OpenInbox(dev, s.Bound(l.Device, now), o.cfg.Formats) // faulty bindings are left out, and told by the registry
 		inboxes[l.Device] = in
 	}
-	d, _ := in.Open(devices.Message{Topic: l.Topic, Payload: l.Payload, Received: l.Received})
+	d, _ := in.Open(payload.Message{Topic: l.Topic, Payload: l.Payload, Received: l.Received})
 	l.Problem = nil
 	if d.Letter != nil {
 		l.Problem, d.Letter = d.Letter.Problem, nil // it is buried already

@@ -11,6 +11,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/registry"
 	"offsite/edge/audit"
 )
@@ -32,8 +33,8 @@ const (
 // [broker.Broker.Listen] says.
 type Discovery interface {
 	Scan(ctx context.Context, s modbus.Scan, found func(modbus.Unit)) (next uint8, err error)
-	Listen(ctx context.Context, dev devices.Device, what mqtt.ListenConfig) (*devices.Topics, error)
-	Hear(ctx context.Context, device string, limit time.Duration) []devices.Heard
+	Listen(ctx context.Context, dev devices.Device, what mqtt.ListenConfig) (*payload.Topics, error)
+	Hear(ctx context.Context, device string, limit time.Duration) []payload.Heard
 }
 
 // scanDevices asks some units of a bus whether they are there.

@@ -7,6 +7,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/mqtt/hass"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/registry"
 )
 
@@ -24,7 +25,7 @@ type hearing struct {
 }
 
 // own gives the sources of the gateway's own broker.
-func (h hearing) own(heard []devices.Heard) []Source {
+func (h hearing) own(heard []payload.Heard) []Source {
 	list := []Source{}
 	for i := range heard {
 		dev := h.registered.Devices[heard[i].Device]
@@ -39,7 +40,7 @@ func (h hearing) own(heard []devices.Heard) []Source {
 
 // external gives the sources of a broker elsewhere: first those that announce
 // themselves, then the topics, without what is announced.
-func (h hearing) external(topics *devices.Topics) ListenReport {
+func (h hearing) external(topics *payload.Topics) ListenReport {
 	heard, missed := topics.List()
 	announced := h.announced(heard, topics)
 	claimed := map[devices.Topic]bool{}
@@ -64,7 +65,7 @@ func (h hearing) external(topics *devices.Topics) ListenReport {
 // placeOf is what two offers of one value have in common.
 func placeOf(t devices.Topic) devices.Topic { return devices.Topic{Topic: t.Topic, Path: t.Path} }
 
-func (h hearing) topic(heard *devices.Heard, claimed map[devices.Topic]bool) Source {
+func (h hearing) topic(heard *payload.Heard, claimed map[devices.Topic]bool) Source {
 	s := Source{
 		Kind: sourceTopic, Name: heard.Topic, Device: heard.Device, Topic: heard.Topic, Count: heard.Count, At: heard.At,
 		Retained: heard.Retained, Sample: heard.Sample, Offers: []SourceOffer{},
@@ -88,7 +89,7 @@ func (h hearing) topic(heard *devices.Heard, claimed map[devices.Topic]bool) Sou
 
 // announced gathers what devices say of themselves by Home Assistant's
 // discovery, a source for each of them.
-func (h hearing) announced(heard []devices.Heard, topics *devices.Topics) []Source {
+func (h hearing) announced(heard []payload.Heard, topics *payload.Topics) []Source {
 	var list []Source
 	for i := range heard {
 		said, problem := hass.Read(heard[i].Topic, topics.Payload(heard[i].Topic))
@@ -118,7 +119,7 @@ func (h hearing) announced(heard []devices.Heard, topics *devices.Topics) []Sour
 
 func sameStatus(x, y *devices.StatusTopic) bool { return x == y || (x != nil && y != nil && *x == *y) }
 
-func (h hearing) announcement(v *hass.Source, topics *devices.Topics) SourceOffer {
+func (h hearing) announcement(v *hass.Source, topics *payload.Topics) SourceOffer {
 	var now *float64
 	if value, ok := topics.Try(v.Topic); ok && v.Problem == nil {
 		now = &value
@@ -134,7 +135,7 @@ func (h hearing) announcement(v *hass.Source, topics *devices.Topics) SourceOffe
 
 // offer tells of a value at a place, by what its sender calls it.
 func (h hearing) offer(name, says, unit string, place devices.Topic, value *float64) SourceOffer {
-	q := devices.GuessQuantity(says, unit)
+	q := payload.GuessQuantity(says, unit)
 	return SourceOffer{Name: name, Topic: place, Value: value, Factor: q.Factor, Unit: q.Unit, Digits: q.Digits, Points: h.boundTo(place)}
 }
 

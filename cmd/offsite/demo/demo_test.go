@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/registry"
 	"offsite/devices/state"
 )
@@ -27,7 +28,7 @@ func TestEveryInstrumentIsRegisteredAndEveryDeviceHasItsInstrument(t *testing.T)
 			instruments, clients := map[string]bool{}, map[string]bool{}
 			for _, sensor := range sensors(size, "tcp://127.0.0.1:1883", "a-password-1") {
 				instruments[sensor.id] = true
-				if inbox, err := devices.NewInbox(sensor.id, s.Bound(sensor.id, time.Now())); err != nil || !inbox.Bound(sensor.topic) {
+				if inbox, err := payload.OpenInbox(&devices.Device{ID: sensor.id}, s.Bound(sensor.id, time.Now()), nil); err != nil || !inbox.Bound(sensor.topic) {
 					t.Errorf("nothing is bound to topic %s of %s (%v)", sensor.topic, sensor.id, err)
 				}
 			}

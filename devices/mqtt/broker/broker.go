@@ -51,6 +51,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // Config says where and how the broker listens. The zero Config listens on
@@ -63,7 +64,7 @@ type Config struct {
 	Waiting  int           // messages of one connection that may wait for their acknowledgement; zero means 1,024
 	Patience time.Duration // for a device that reads nothing of what is sent to it; zero means 10 s
 
-	Formats devices.Formats // of payloads, besides JSON; nil means none
+	Formats payload.Formats // of payloads, besides JSON; nil means none
 	Log     *slog.Logger    // nil means no log
 }
 

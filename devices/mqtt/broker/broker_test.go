@@ -12,6 +12,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/mqtt/mqtttest"
+	"offsite/devices/mqtt/payload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -65,7 +66,7 @@ func TestDeliveryTellsWhatCame(t *testing.T) {
 	p.Want(packets.Puback)
 	p.Want(packets.Puback)
 	got := s.AwaitDeliveries(t, 3)
-	want := devices.Origin{Device: "dev-1", ID: "7", Hash: devices.Fingerprint(topic, []byte(`{"v":1.5,"ts":1700000000}`)), Resent: true}
+	want := devices.Origin{Device: "dev-1", ID: "7", Hash: payload.Fingerprint(topic, []byte(`{"v":1.5,"ts":1700000000}`)), Resent: true}
 	if diff := cmp.Diff(want, got[0].Origin); diff != "" {
 		t.Error(diff)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // client is what the broker knows of a device. It is immutable, but for the
@@ -18,8 +19,8 @@ type client struct {
 	keys   [][sha256.Size]byte // hashes of the passwords that are good; without any nobody signs in by password
 	prints [][sha256.Size]byte // of the certificates that are good
 	bounds []devices.Bound
-	inbox  *devices.Inbox
-	learnt devices.Formats // what they remember outlives the client
+	inbox  *payload.Inbox
+	learnt payload.Formats // what they remember outlives the client
 	recent *recent         // what it last sent to bound topics; outlives the client
 
 	settings devices.MQTTSettings // without its secrets
@@ -54,7 +55,7 @@ func (b *Broker) newClient(c *Client, old *client) (*client, error) {
 	if next.learnt = b.cfg.Formats.Remembering(); old != nil {
 		next.learnt = old.learnt
 	}
-	inbox, err := devices.OpenInbox(&c.Device, c.Bounds, next.learnt)
+	inbox, err := payload.OpenInbox(&c.Device, c.Bounds, next.learnt)
 	if err != nil {
 		err = fmt.Errorf("device %s: %w", c.Device.ID, err)
 	}

@@ -8,12 +8,13 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/mqtt/mqtttest"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/mqtt/sparkplug"
 )
 
 func TestEdgeNodeIsAskedForItsBirth(t *testing.T) {
 	s := mqtttest.NewShelf()
-	b := start(t, s, func(c *Config) { c.Formats = devices.Formats{devices.FormatSparkplug: sparkplug.New} })
+	b := start(t, s, func(c *Config) { c.Formats = payload.Formats{devices.FormatSparkplug: sparkplug.New} })
 	if err := b.Update([]Client{member("dev-1", bound("dev-1", "out.p", &devices.Topic{Topic: "spBv1.0/plant/+/e1", Format: devices.FormatSparkplug, Path: "Supply"}))}); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestEdgeNodeIsAskedForItsBirth(t *testing.T) {
 
 func TestBirthOutlivesAnEditOfItsDevice(t *testing.T) {
 	s := mqtttest.NewShelf()
-	b := start(t, s, func(c *Config) { c.Formats = devices.Formats{devices.FormatSparkplug: sparkplug.New} })
+	b := start(t, s, func(c *Config) { c.Formats = payload.Formats{devices.FormatSparkplug: sparkplug.New} })
 	edge := func(device, point string) Client {
 		return member("dev-1", bound(device, point, &devices.Topic{Topic: "spBv1.0/plant/+/e1", Format: devices.FormatSparkplug, Path: "Supply"}))
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // most is how many topics and sign-ins are remembered for people to look at.
@@ -137,15 +138,15 @@ func (r *refusedSignIns) list() []Refused {
 
 // Heard gives what the devices publish to topics of their own that no point is
 // bound to, with what could be bound, newest first. A device of "" means all.
-func (b *Broker) Heard(device string) []devices.Heard {
-	var list []devices.Heard
+func (b *Broker) Heard(device string) []payload.Heard {
+	var list []payload.Heard
 	for _, u := range b.Unbound() {
 		if u.Forbidden || (device != "" && u.Device != device) {
 			continue
 		}
-		h := devices.Heard{Device: u.Device, Topic: u.Topic, Count: u.Count, At: u.At, Sample: devices.SampleOf(u.Sample)}
+		h := payload.Heard{Device: u.Device, Topic: u.Topic, Count: u.Count, At: u.At, Sample: devices.SampleOf(u.Sample)}
 		if len(u.Sample) == u.Bytes { // of a part nothing can be said
-			h.Offers = devices.Offers(u.Topic, u.Sample, b.cfg.Formats)
+			h.Offers = payload.Offers(u.Topic, u.Sample, b.cfg.Formats)
 		}
 		list = append(list, h)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // hook is the broker's place inside mochi.
@@ -235,7 +236,7 @@ func (h *hook) record(l *line, c *client, pk *packets.Packet, o owed) {
 	if l.owe(o) != nil {
 		return
 	}
-	m := devices.Message{Topic: pk.TopicName, Payload: pk.Payload, Received: time.Now(), Resent: pk.FixedHeader.Dup}
+	m := payload.Message{Topic: pk.TopicName, Payload: pk.Payload, Received: time.Now(), Resent: pk.FixedHeader.Dup}
 	if o.qos > 0 {
 		m.ID = strconv.Itoa(int(o.packet))
 	}
@@ -254,7 +255,7 @@ func (h *hook) OnWillSent(cl *mqtt.Client, pk packets.Packet) {
 	if c == nil || !c.inbox.Bound(pk.TopicName) {
 		return
 	}
-	d, reports := c.inbox.Open(devices.Message{Topic: pk.TopicName, Payload: pk.Payload, Received: time.Now()})
+	d, reports := c.inbox.Open(payload.Message{Topic: pk.TopicName, Payload: pk.Payload, Received: time.Now()})
 	counts := &h.host.broker.counts
 	h.host.sink.Accept(d, func(err error) {
 		if err != nil {

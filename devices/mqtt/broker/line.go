@@ -13,6 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // Bounds of what waits to be written to one connection, in bytes.
@@ -48,7 +49,7 @@ type line struct {
 	device string             // who signed in
 	proof  [sha256.Size]byte  // with which it signed in: hash of the password or fingerprint
 	online bool               // it was told that the device is connected
-	asks   []devices.Outgoing // to be published by the writer
+	asks   []payload.Outgoing // to be published by the writer
 	queue  []owed
 	ready  int // the first ready elements of queue may be answered
 	out    []byte
@@ -97,7 +98,7 @@ func (l *line) owe(o owed) error {
 }
 
 // ask lets the writer publish what a format wants to hear from the device.
-func (l *line) ask(asks []devices.Outgoing) {
+func (l *line) ask(asks []payload.Outgoing) {
 	if len(asks) == 0 {
 		return
 	}
@@ -315,7 +316,7 @@ func (l *line) take(out []byte, due []owed) ([]byte, []owed, bool) {
 	return out, due, true
 }
 
-func (l *line) takeAsks() []devices.Outgoing {
+func (l *line) takeAsks() []payload.Outgoing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	asks := l.asks

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // listeners are those who hear what devices publish, besides the sink. While
@@ -24,8 +24,8 @@ type listeners struct {
 // listener hears one device, or all where device is empty.
 type listener struct {
 	device  string
-	formats devices.Formats
-	heard   map[string]*devices.Topics // by device
+	formats payload.Formats
+	heard   map[string]*payload.Topics // by device
 }
 
 // mostHeard bounds the topics of one device that a listener keeps apart, and
@@ -50,7 +50,7 @@ func (ls *listeners) remove(l *listener) {
 }
 
 // tell gives every listener a message.
-func (ls *listeners) tell(device, topic string, payload []byte) {
+func (ls *listeners) tell(device, topic string, body []byte) {
 	if ls.count.Load() == 0 {
 		return
 	}
@@ -65,18 +65,18 @@ func (ls *listeners) tell(device, topic string, payload []byte) {
 			if len(l.heard) >= mostHeard {
 				continue
 			}
-			topics = &devices.Topics{Formats: l.formats, Most: mostHeard}
+			topics = &payload.Topics{Formats: l.formats, Most: mostHeard}
 			l.heard[device] = topics
 		}
-		topics.Add(devices.Message{Topic: topic, Payload: payload, Received: time.Now()})
+		topics.Add(payload.Message{Topic: topic, Payload: body, Received: time.Now()})
 	}
 }
 
 // Listen hears for a while what a device publishes to topics of its own, be they
 // bound or not, and adds what was heard before on unbound ones, by device and
 // topic. A device of "" means all. It ends early with ctx.
-func (b *Broker) Listen(ctx context.Context, device string, limit time.Duration) []devices.Heard {
-	l := &listener{device: device, formats: b.cfg.Formats, heard: map[string]*devices.Topics{}}
+func (b *Broker) Listen(ctx context.Context, device string, limit time.Duration) []payload.Heard {
+	l := &listener{device: device, formats: b.cfg.Formats, heard: map[string]*payload.Topics{}}
 	b.listeners.add(l)
 	end := time.NewTimer(limit)
 	select {
@@ -85,7 +85,7 @@ func (b *Broker) Listen(ctx context.Context, device string, limit time.Duration)
 		end.Stop()
 	}
 	b.listeners.remove(l)
-	var list []devices.Heard
+	var list []payload.Heard
 	fresh := map[[2]string]bool{}
 	for _, id := range slices.Sorted(maps.Keys(l.heard)) {
 		heard, _ := l.heard[id].List()
@@ -100,7 +100,7 @@ func (b *Broker) Listen(ctx context.Context, device string, limit time.Duration)
 			list = append(list, h)
 		}
 	}
-	slices.SortStableFunc(list, func(x, y devices.Heard) int {
+	slices.SortStableFunc(list, func(x, y payload.Heard) int {
 		return strings.Compare(x.Device+"\x00"+x.Topic, y.Device+"\x00"+y.Topic)
 	})
 	return list

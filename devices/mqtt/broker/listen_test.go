@@ -11,6 +11,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/mqtt/mqtttest"
+	"offsite/devices/mqtt/payload"
 )
 
 func TestListenHearsBoundAndUnboundTopics(t *testing.T) {
@@ -24,7 +25,7 @@ func TestListenHearsBoundAndUnboundTopics(t *testing.T) {
 	p.Want(packets.Puback)
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 	defer stop()
-	heard := make(chan []devices.Heard)
+	heard := make(chan []payload.Heard)
 	go func() { heard <- b.Listen(ctx, "dev-1", time.Minute) }()
 	for b.listeners.count.Load() == 0 && ctx.Err() == nil {
 		runtime.Gosched()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // recent is what a device last sent to each bound topic, for people to look at.
@@ -20,7 +21,7 @@ type recent struct {
 
 // sample is a message, or the beginning of a long one.
 type sample struct {
-	devices.Message
+	payload.Message
 	whole bool
 }
 
@@ -28,7 +29,7 @@ type sample struct {
 const mostRecent = 16
 
 // note keeps a copy of a message.
-func (r *recent) note(m *devices.Message) {
+func (r *recent) note(m *payload.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept := r.topics[m.Topic]
@@ -39,7 +40,7 @@ func (r *recent) note(m *devices.Message) {
 		if r.topics == nil {
 			r.topics = map[string]*sample{}
 		}
-		kept = &sample{Message: devices.Message{Topic: m.Topic}}
+		kept = &sample{Message: payload.Message{Topic: m.Topic}}
 		r.topics[m.Topic] = kept
 	}
 	kept.Payload = append(kept.Payload[:0], m.Payload[:min(len(m.Payload), mostSample)]...)
@@ -72,7 +73,7 @@ func (b *Broker) Probe(ctx context.Context, dev devices.Device, bounds []devices
 	if err := dev.Check(); err != nil {
 		return nil, err
 	}
-	inbox, err := devices.OpenInbox(&dev, bounds, b.cfg.Formats)
+	inbox, err := payload.OpenInbox(&dev, bounds, b.cfg.Formats)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func (b *Broker) Probe(ctx context.Context, dev devices.Device, bounds []devices
 }
 
 // setup says what to type into the device.
-func (b *Broker) setup(dev *devices.Device, inbox *devices.Inbox) (s devices.Step, listens bool) {
+func (b *Broker) setup(dev *devices.Device, inbox *payload.Inbox) (s devices.Step, listens bool) {
 	at := b.Addr()
 	b.mu.Lock()
 	running := b.host != nil
@@ -172,7 +173,7 @@ func (b *Broker) remotes(device string) (from []string) {
 
 // hear looks at what the device sent, and waits until there is something of each
 // binding.
-func (b *Broker) hear(ctx context.Context, device string, inbox *devices.Inbox, bounds []devices.Bound, here bool) []devices.Step {
+func (b *Broker) hear(ctx context.Context, device string, inbox *payload.Inbox, bounds []devices.Bound, here bool) []devices.Step {
 	var sent []sample
 	var found *devices.Findings
 	took := devices.Overhear(ctx, here, func() bool {
@@ -194,7 +195,7 @@ func (b *Broker) sent(device string) []sample {
 	var list []sample
 	for _, u := range b.Unbound() {
 		if u.Device == device && !u.Forbidden {
-			list = append(list, sample{devices.Message{Topic: u.Topic, Payload: u.Sample, Received: u.At}, len(u.Sample) == u.Bytes})
+			list = append(list, sample{payload.Message{Topic: u.Topic, Payload: u.Sample, Received: u.At}, len(u.Sample) == u.Bytes})
 		}
 	}
 	if c := (*b.clients.Load())[device]; c != nil {
@@ -205,7 +206,7 @@ func (b *Broker) sent(device string) []sample {
 }
 
 // findings reads the messages with the bindings of the form.
-func findings(inbox *devices.Inbox, bounds []devices.Bound, sent []sample) *devices.Findings {
+func findings(inbox *payload.Inbox, bounds []devices.Bound, sent []sample) *devices.Findings {
 	found := devices.NewFindings(bounds)
 	for _, m := range sent {
 		points := inbox.PointsAt(m.Topic)

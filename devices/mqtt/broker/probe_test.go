@@ -11,6 +11,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/mqtt/mqtttest"
+	"offsite/devices/mqtt/payload"
 	"offsite/devices/probetest"
 )
 
@@ -102,7 +103,7 @@ func TestProbeTellsWhyAClientIsAway(t *testing.T) {
 func TestRecentMessagesAreBounded(t *testing.T) {
 	r := &recent{}
 	for i := range 3 * mostRecent {
-		r.note(&devices.Message{Topic: strings.Repeat("t", i+1), Payload: make([]byte, 3*mostSample), Received: time.Now()})
+		r.note(&payload.Message{Topic: strings.Repeat("t", i+1), Payload: make([]byte, 3*mostSample), Received: time.Now()})
 	}
 	list := r.list()
 	if len(list) != mostRecent || len(list[0].Payload) != mostSample || list[0].whole {

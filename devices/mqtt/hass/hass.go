@@ -26,6 +26,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // Source is a value that a device publishes by its own account.
@@ -177,7 +178,7 @@ func path(template string) (string, *devices.Problem) {
 	}
 	var steps []string
 	for _, s := range step.FindAllStringSubmatch(m[1], -1) {
-		steps = append(steps, devices.PathTo(s[1]+s[2]+s[3]+s[4]))
+		steps = append(steps, payload.PathTo(s[1]+s[2]+s[3]+s[4]))
 	}
 	return strings.Join(steps, "."), nil
 }

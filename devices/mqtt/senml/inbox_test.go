@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 func TestPointsAreBoundByName(t *testing.T) {
@@ -15,13 +16,13 @@ func TestPointsAreBoundByName(t *testing.T) {
 			ID: "b", Point: point, Device: "dev-1", Scale: 2, Topic: &devices.Topic{Topic: "senml/{device}/#", Format: devices.FormatSenML, Path: name},
 		}}
 	}
-	in, err := devices.OpenInbox(&devices.Device{ID: "dev-1"}, []devices.Bound{bind("out.t", "dev:temp"), bind("out.h", "dev:hum"), bind("out.d", "dev:door")},
-		devices.Formats{devices.FormatSenML: New})
+	in, err := payload.OpenInbox(&devices.Device{ID: "dev-1"}, []devices.Bound{bind("out.t", "dev:temp"), bind("out.h", "dev:hum"), bind("out.d", "dev:door")},
+		payload.Formats{devices.FormatSenML: New})
 	if err != nil {
 		t.Fatal(err)
 	}
 	open := func(pack string) (devices.Delivery, []devices.Report) {
-		return in.Open(devices.Message{Topic: "senml/dev-1/x", Payload: []byte(pack), Received: receipt})
+		return in.Open(payload.Message{Topic: "senml/dev-1/x", Payload: []byte(pack), Received: receipt})
 	}
 	d, reports := open(`[{"bn":"dev:","bt":1700000000,"n":"temp","t":1,"v":2},{"n":"temp","v":1},{"n":"door","vb":true}]`)
 	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }

@@ -23,6 +23,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // version is the highest base version that is understood: RFC 8428, 4.4.
@@ -43,15 +44,15 @@ const latest = 253402300800
 // Format reads packs. It remembers nothing.
 type Format struct{}
 
-var _ devices.Format = Format{}
+var _ payload.Format = Format{}
 
-// New gives a Format, for [devices.Formats].
-func New() devices.Format { return Format{} }
+// New gives a Format, for [payload.Formats].
+func New() payload.Format { return Format{} }
 
 // Read gives the samples of a pack.
-func (Format) Read(_ string, payload []byte, received time.Time) (devices.Sheet, *devices.Problem) {
-	samples, p := Read(payload, received)
-	return devices.Sheet{Samples: samples, Foreign: true}, p
+func (Format) Read(_ string, pack []byte, received time.Time) (payload.Sheet, *devices.Problem) {
+	samples, p := Read(pack, received)
+	return payload.Sheet{Samples: samples, Foreign: true}, p
 }
 
 // base is what the records so far have set.
@@ -62,22 +63,22 @@ type base struct {
 
 // Read gives the samples of a pack, in its order. Received is what relative
 // times count from; a time that is not stated stays zero.
-func Read(payload []byte, received time.Time) ([]devices.Sample, *devices.Problem) {
+func Read(pack []byte, received time.Time) ([]payload.Sample, *devices.Problem) {
 	switch {
-	case len(payload) > devices.MaxPayload:
+	case len(pack) > devices.MaxPayload:
 		return nil, fault("payload", "too_large", "SenML 报文超过 64 KiB；请分成几条发送", "the SenML pack has more than 64 KiB; send it in parts")
-	case !utf8.Valid(payload) || !gjson.ValidBytes(payload):
+	case !utf8.Valid(pack) || !gjson.ValidBytes(pack):
 		return nil, fault("payload", "bad_json", "报文不是合法 JSON；SenML 须为 JSON 数组（RFC 8428）", "the message is not valid JSON; SenML is an array of records (RFC 8428)")
 	}
-	pack := gjson.ParseBytes(payload)
-	if !pack.IsArray() {
+	records := gjson.ParseBytes(pack)
+	if !records.IsArray() {
 		return nil, fault("payload", "not_an_array", "SenML 须为 JSON 数组（RFC 8428）；请核对设备的报文格式", "SenML is an array of records (RFC 8428); check the device's message format")
 	}
 	var b base
-	var samples []devices.Sample
+	var samples []payload.Sample
 	var problem *devices.Problem
 	index := 0
-	pack.ForEach(func(_, record gjson.Result) bool {
+	records.ForEach(func(_, record gjson.Result) bool {
 		if index++; index > mostRecords {
 			problem = fault("payload", "too_many", "SenML 报文超过 4096 条记录；请分成几条发送", "the SenML pack has more than 4096 records; send it in parts")
 			return false
@@ -103,7 +104,7 @@ type fields struct {
 	truth            bool
 }
 
-func (b *base) read(record gjson.Result, received time.Time, into []devices.Sample) ([]devices.Sample, *devices.Problem) {
+func (b *base) read(record gjson.Result, received time.Time, into []payload.Sample) ([]payload.Sample, *devices.Problem) {
 	if !record.IsObject() {
 		return into, fault("payload", "not_an_object", "应为对象；请核对设备的报文格式", "want an object; check the device's message format")
 	}
@@ -129,7 +130,7 @@ func (b *base) read(record gjson.Result, received time.Time, into []devices.Samp
 	return b.samples(name, &f, received, into)
 }
 
-func (b *base) samples(name string, f *fields, received time.Time, into []devices.Sample) ([]devices.Sample, *devices.Problem) {
+func (b *base) samples(name string, f *fields, received time.Time, into []payload.Sample) ([]payload.Sample, *devices.Problem) {
 	at, problem := when(b.time+f.time, received)
 	if problem != nil {
 		return into, problem
@@ -138,7 +139,7 @@ func (b *base) samples(name string, f *fields, received time.Time, into []device
 	if unit == "" {
 		unit = b.unit
 	}
-	s := devices.Sample{Name: name, At: at, Unit: unit}
+	s := payload.Sample{Name: name, At: at, Unit: unit}
 	switch {
 	case f.word != "":
 		s.Fault = fault(name, "not_a_number", "SenML 记录 "+name+" 的值是文本或数据，不是数字；请改绑数值记录", "the value of the SenML record "+name+" is text or data, not a number; bind a record that holds a number")

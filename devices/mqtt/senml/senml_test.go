@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 var receipt = time.Date(2026, 3, 1, 4, 5, 6, 0, time.UTC)
@@ -18,20 +19,20 @@ func TestReadStandardsExamples(t *testing.T) {
 	at := func(seconds float64) time.Time { return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC() }
 	tests := []struct {
 		name, pack string
-		want       []devices.Sample
+		want       []payload.Sample
 	}{
 		{
 			"single data point", `[{"n":"urn:dev:ow:10e2073a01080063","u":"Cel","v":23.1}]`,
-			[]devices.Sample{{Name: "urn:dev:ow:10e2073a01080063", Unit: "Cel", Value: 23.1}},
+			[]payload.Sample{{Name: "urn:dev:ow:10e2073a01080063", Unit: "Cel", Value: 23.1}},
 		},
 		{
 			"multiple data points", `[{"bn":"urn:dev:ow:10e2073a01080063:","n":"voltage","u":"V","v":120.1},{"n":"current","u":"A","v":1.2}]`,
-			[]devices.Sample{{Name: "urn:dev:ow:10e2073a01080063:voltage", Unit: "V", Value: 120.1}, {Name: "urn:dev:ow:10e2073a01080063:current", Unit: "A", Value: 1.2}},
+			[]payload.Sample{{Name: "urn:dev:ow:10e2073a01080063:voltage", Unit: "V", Value: 120.1}, {Name: "urn:dev:ow:10e2073a01080063:current", Unit: "A", Value: 1.2}},
 		},
 		{
 			"multiple measurements", `[{"bn":"urn:dev:ow:10e2073a0108006:","bt":1.276020076001e+09,"bu":"A","bver":5,"n":"voltage","u":"V","v":120.1},
 			{"n":"current","t":-5,"v":1.2},{"n":"current","t":-4,"v":1.3}]`,
-			[]devices.Sample{
+			[]payload.Sample{
 				{Name: "urn:dev:ow:10e2073a0108006:voltage", Unit: "V", Value: 120.1, At: at(1276020076.001)},
 				{Name: "urn:dev:ow:10e2073a0108006:current", Unit: "A", Value: 1.2, At: at(1276020071.001)},
 				{Name: "urn:dev:ow:10e2073a0108006:current", Unit: "A", Value: 1.3, At: at(1276020072.001)},
@@ -39,14 +40,14 @@ func TestReadStandardsExamples(t *testing.T) {
 		},
 		{
 			"relative times", `[{"bn":"urn:dev:ow:10e2073a01080063","bt":-1,"u":"%RH","v":21.2},{"t":-9.5,"v":21.3,"u":"%RH"}]`,
-			[]devices.Sample{
+			[]payload.Sample{
 				{Name: "urn:dev:ow:10e2073a01080063", Unit: "%RH", Value: 21.2, At: receipt.Add(-time.Second)},
 				{Name: "urn:dev:ow:10e2073a01080063", Unit: "%RH", Value: 21.3, At: receipt.Add(-10500 * time.Millisecond)},
 			},
 		},
 		{
 			"different data types", `[{"bn":"urn:dev:ow:10e2073a01080063:","n":"temp","u":"Cel","v":23.1},{"n":"label","vs":"Machine Room"},{"n":"open","vb":false},{"n":"nfc-reader","vd":"aGkgCg"}]`,
-			[]devices.Sample{
+			[]payload.Sample{
 				{Name: "urn:dev:ow:10e2073a01080063:temp", Unit: "Cel", Value: 23.1},
 				{Name: "urn:dev:ow:10e2073a01080063:label", Fault: &devices.Problem{Code: "not_a_number"}},
 				{Name: "urn:dev:ow:10e2073a01080063:open"},
@@ -55,9 +56,9 @@ func TestReadStandardsExamples(t *testing.T) {
 		},
 		{
 			"base value and sum", `[{"bn":"m","bv":100,"bs":10,"v":1,"s":2},{"vb":true}]`,
-			[]devices.Sample{{Name: "m", Value: 101}, {Name: "m#s", Value: 12}, {Name: "m", Value: 1}},
+			[]payload.Sample{{Name: "m", Value: 101}, {Name: "m#s", Value: 12}, {Name: "m", Value: 1}},
 		},
-		{"base alone", `[{"bn":"m:"},{"n":"a","v":1}]`, []devices.Sample{{Name: "m:a", Value: 1}}},
+		{"base alone", `[{"bn":"m:"},{"n":"a","v":1}]`, []payload.Sample{{Name: "m:a", Value: 1}}},
 		{"empty", `[]`, nil},
 	}
 	sameCode := cmp.Transformer("code", func(p *devices.Problem) string {

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 // Bounds of what is remembered.
@@ -40,10 +41,10 @@ type Format struct {
 	nodes map[string]*node // by "group/edge"
 }
 
-var _ devices.Format = (*Format)(nil)
+var _ payload.Format = (*Format)(nil)
 
-// New gives a Format, for [devices.Formats].
-func New() devices.Format { return &Format{nodes: make(map[string]*node)} }
+// New gives a Format, for [payload.Formats].
+func New() payload.Format { return &Format{nodes: make(map[string]*node)} }
 
 // node is an edge node.
 type node struct {
@@ -89,23 +90,23 @@ func (a address) all() string { return "spBv1.0/" + a.group + "/+/" + a.edge + "
 
 // Read gives what a message holds. With a Problem there may be samples
 // nevertheless: those whose names are known.
-func (f *Format) Read(topic string, payload []byte, received time.Time) (devices.Sheet, *devices.Problem) {
+func (f *Format) Read(topic string, message []byte, received time.Time) (payload.Sheet, *devices.Problem) {
 	a, ok := parseTopic(topic)
 	if !ok {
-		return devices.Sheet{}, devices.Invalid("topic", "bad_topic",
+		return payload.Sheet{}, devices.Invalid("topic", "bad_topic",
 			"主题 "+topic+" 不是 Sparkplug B 主题；须形如 spBv1.0/组/NDATA/边缘节点/设备", "topic "+topic+" is none of Sparkplug B; want spBv1.0/group/NDATA/edge/device")
 	}
 	if wantsDevice, known := verbs[a.verb]; !known || wantsDevice != (a.device != "") {
-		return devices.Sheet{}, nil // commands, and what later versions add
+		return payload.Sheet{}, nil // commands, and what later versions add
 	}
-	if len(payload) > maxPayload {
-		return devices.Sheet{}, devices.Invalid("payload", "too_large", "Sparkplug 报文超过 1 MiB；请在边缘节点上减少测点", "the Sparkplug message has more than 1 MiB; have the edge node send fewer metrics")
+	if len(message) > maxPayload {
+		return payload.Sheet{}, devices.Invalid("payload", "too_large", "Sparkplug 报文超过 1 MiB；请在边缘节点上减少测点", "the Sparkplug message has more than 1 MiB; have the edge node send fewer metrics")
 	}
-	p, err := Parse(payload)
+	p, err := Parse(message)
 	if err != nil {
 		problem := devices.Invalid("payload", "bad_sparkplug", "报文不是 Sparkplug B（"+err.Error()+"）；请核对设备的报文格式", "the message is not Sparkplug B ("+err.Error()+"); check the device's message format")
 		problem.Cause = err
-		return devices.Sheet{}, problem
+		return payload.Sheet{}, problem
 	}
 	n := f.node(a)
 	switch a.verb {
@@ -114,17 +115,17 @@ func (f *Format) Read(topic string, payload []byte, received time.Time) (devices
 	case "NDEATH":
 		return n.nodeDied(a, p), nil
 	}
-	sheet := devices.Sheet{Scope: a.scope()}
+	sheet := payload.Sheet{Scope: a.scope()}
 	n.count(a, p, received, &sheet)
 	switch a.verb {
 	case "DBIRTH":
 		problem := n.register(a, p)
-		sheet.Life, sheet.Whole = devices.Born, problem == nil
+		sheet.Life, sheet.Whole = payload.Born, problem == nil
 		if problem != nil {
 			return sheet, problem
 		}
 	case "DDEATH":
-		sheet.Life = devices.Died
+		sheet.Life = payload.Died
 		return sheet, nil
 	}
 	return n.values(a, p, received, sheet)
@@ -151,13 +152,13 @@ func (f *Format) node(a address) *node {
 	return n
 }
 
-func (n *node) nodeBorn(a address, p *Payload) (devices.Sheet, *devices.Problem) {
+func (n *node) nodeBorn(a address, p *Payload) (payload.Sheet, *devices.Problem) {
 	asked := n.asked
 	*n = node{born: true, bdSeq: bdSeq(p), asked: asked}
 	if p.Seq != nil {
 		n.seq = *p.Seq
 	}
-	sheet := devices.Sheet{Life: devices.Born, Scope: a.scope(), Whole: true}
+	sheet := payload.Sheet{Life: payload.Born, Scope: a.scope(), Whole: true}
 	if problem := n.register(a, p); problem != nil {
 		sheet.Whole = false
 		return sheet, problem
@@ -177,16 +178,16 @@ func bdSeq(p *Payload) float64 {
 	return -1
 }
 
-func (n *node) nodeDied(a address, p *Payload) devices.Sheet {
+func (n *node) nodeDied(a address, p *Payload) payload.Sheet {
 	if dead := bdSeq(p); n.born && dead >= 0 && n.bdSeq >= 0 && dead != n.bdSeq {
-		return devices.Sheet{} // the will of an earlier session
+		return payload.Sheet{} // the will of an earlier session
 	}
 	n.born = false
-	return devices.Sheet{Life: devices.Died, Scope: a.all()}
+	return payload.Sheet{Life: payload.Died, Scope: a.all()}
 }
 
 // count looks for messages that are missing before this one.
-func (n *node) count(a address, p *Payload, received time.Time, sheet *devices.Sheet) {
+func (n *node) count(a address, p *Payload, received time.Time, sheet *payload.Sheet) {
 	if !n.born {
 		n.ask(a, received, sheet)
 		return
@@ -207,12 +208,12 @@ func (n *node) count(a address, p *Payload, received time.Time, sheet *devices.S
 }
 
 // ask lets the node be asked for its births, not too often.
-func (n *node) ask(a address, now time.Time, sheet *devices.Sheet) {
+func (n *node) ask(a address, now time.Time, sheet *payload.Sheet) {
 	if !n.asked.IsZero() && now.Sub(n.asked) < askAgain && !now.Before(n.asked) {
 		return
 	}
 	n.asked = now
-	sheet.Ask = &devices.Outgoing{Topic: "spBv1.0/" + a.group + "/NCMD/" + a.edge, Payload: askForBirth(now)}
+	sheet.Ask = &payload.Outgoing{Topic: "spBv1.0/" + a.group + "/NCMD/" + a.edge, Payload: askForBirth(now)}
 }
 
 // askForBirth writes {timestamp, metrics: [{name, timestamp, datatype, boolean_value}]}.
@@ -248,7 +249,7 @@ func (n *node) register(a address, p *Payload) *devices.Problem {
 }
 
 // values gives the samples of a payload.
-func (n *node) values(a address, p *Payload, received time.Time, sheet devices.Sheet) (devices.Sheet, *devices.Problem) {
+func (n *node) values(a address, p *Payload, received time.Time, sheet payload.Sheet) (payload.Sheet, *devices.Problem) {
 	var unknown []uint64
 	for i := range p.Metrics {
 		m := &p.Metrics[i]
@@ -269,7 +270,7 @@ func (n *node) values(a address, p *Payload, received time.Time, sheet devices.S
 		case datatype == 0:
 			datatype = n.types[a.device+"\x00"+name]
 		}
-		sheet.Samples = append(sheet.Samples, sample(m, p, name, datatype, sheet.Life == devices.Born))
+		sheet.Samples = append(sheet.Samples, sample(m, p, name, datatype, sheet.Life == payload.Born))
 	}
 	if len(unknown) == 0 {
 		return sheet, nil
@@ -285,8 +286,8 @@ func (n *node) values(a address, p *Payload, received time.Time, sheet devices.S
 // good is the Quality of a value that can be trusted, Sparkplug 3.0, 6.4.20.
 const good = 192
 
-func sample(m *Metric, p *Payload, name string, datatype Datatype, birth bool) devices.Sample {
-	s := devices.Sample{Name: name, At: m.Time, Bad: m.Quality != nil && *m.Quality != good}
+func sample(m *Metric, p *Payload, name string, datatype Datatype, birth bool) payload.Sample {
+	s := payload.Sample{Name: name, At: m.Time, Bad: m.Quality != nil && *m.Quality != good}
 	if s.At.IsZero() {
 		s.At = p.Time
 	}

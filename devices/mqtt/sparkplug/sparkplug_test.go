@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/devices/mqtt/payload"
 )
 
 const t0 = 1_700_000_000_000 // Unix milliseconds
@@ -57,7 +58,7 @@ func TestNumbers(t *testing.T) {
 // site is an inbox with points of an edge node, its device and another device.
 type site struct {
 	t     *testing.T
-	inbox *devices.Inbox
+	inbox *payload.Inbox
 	now   time.Time
 }
 
@@ -69,11 +70,11 @@ func newSite(t *testing.T) *site {
 			Topic: &devices.Topic{Topic: topic, Format: devices.FormatSparkplug, Path: name},
 		}}
 	}
-	in, err := devices.OpenInbox(&devices.Device{ID: "gw"}, []devices.Bound{
+	in, err := payload.OpenInbox(&devices.Device{ID: "gw"}, []devices.Bound{
 		bind("out.volt", "spBv1.0/plant/+/e1", "Supply"),
 		bind("out.pm", "spBv1.0/plant/+/e1/dust", "Air/PM10"),
 		bind("out.temp", "spBv1.0/plant/+/e1/tank", "Temp"),
-	}, devices.Formats{devices.FormatSparkplug: New})
+	}, payload.Formats{devices.FormatSparkplug: New})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +92,12 @@ type told struct {
 	Asked   string   // topic
 }
 
-func (s *site) send(topic string, payload []byte) told {
+func (s *site) send(topic string, body []byte) told {
 	s.t.Helper()
 	if !s.inbox.Bound(topic) {
 		s.t.Errorf("%s is not bound", topic)
 	}
-	d, reports := s.inbox.Open(devices.Message{Topic: topic, Payload: payload, Received: s.now})
+	d, reports := s.inbox.Open(payload.Message{Topic: topic, Payload: body, Received: s.now})
 	var got told
 	for _, r := range d.Readings {
 		if got.Values == nil {
@@ -216,7 +217,7 @@ func TestWhatIsNoNumber(t *testing.T) {
 	s.want("missing in a birth", s.send("spBv1.0/plant/DBIRTH/e1/tank", encode(t0, 7, put{name: "Level", alias: 13, datatype: Double, value: 1.0})),
 		told{Letter: "name_missing", Reports: []string{"out.temp: name_missing"}})
 	s.want("garbage", s.send("spBv1.0/plant/DDATA/e1/dust", []byte("{}")), told{Letter: "bad_sparkplug"})
-	d, _ := s.inbox.Open(devices.Message{Topic: "spBv1.0/plant/DDATA/e1/dust", Payload: encode(t0, 8, put{alias: 11, at: t0 + 9, value: uint32(1), quality: &bad}), Received: receipt})
+	d, _ := s.inbox.Open(payload.Message{Topic: "spBv1.0/plant/DDATA/e1/dust", Payload: encode(t0, 8, put{alias: 11, at: t0 + 9, value: uint32(1), quality: &bad}), Received: receipt})
 	if len(d.Readings) != 1 || d.Readings[0].Quality != devices.BadDevice || d.Readings[0].At.UnixMilli() != t0+9 || d.Readings[0].Stamped {
 		t.Errorf("readings %+v, letter %+v", d.Readings, d.Letter)
 	}
@@ -245,33 +246,6 @@ func TestPayloadAsJSON(t *testing.T) {
 	want := `{"time":"2023-11-14T22:13:20Z","seq":1,"metrics":[{"name":"a","alias":3,"time":"2023-11-14T22:13:20Z","datatype":"Int8","value":-1},{"name":"b","datatype":"Float","value":null},{"name":"c","datatype":"String","value":"x"}]}`
 	if string(got) != want || err != nil {
 		t.Errorf("%s, %v", got, err)
-	}
-}
-
-func TestBindingsAreChecked(t *testing.T) {
-	tests := []struct {
-		name  string
-		topic devices.Topic
-		want  string
-	}{
-		{"node", devices.Topic{Topic: "spBv1.0/g/+/e", Format: "sparkplug", Path: "m"}, ""},
-		{"data topic", devices.Topic{Topic: "spBv1.0/g/DDATA/e/d", Format: "sparkplug", Path: "m"}, "topic.topic bad_topic"},
-		{"wild edge", devices.Topic{Topic: "spBv1.0/g/+/+/d", Format: "sparkplug", Path: "m"}, "topic.topic bad_topic"},
-		{"no name", devices.Topic{Topic: "spBv1.0/g/+/e", Format: "sparkplug"}, "topic.path missing"},
-		{"time path", devices.Topic{Topic: "t", Format: "senml", Path: "m", TimePath: "x"}, "topic.format not_used"},
-		{"unknown", devices.Topic{Topic: "t", Format: "xml", Path: "m"}, "topic.format not_one_of"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := devices.NewMapping([]devices.Bound{{Binding: devices.Binding{ID: "b", Point: "o.p", Device: "d", Topic: &tt.topic}}})
-			var got []string
-			for _, p := range devices.AllProblems(err) {
-				got = append(got, p.Field+" "+p.Code)
-			}
-			if strings.Join(got, ", ") != tt.want {
-				t.Errorf("got %v", got)
-			}
-		})
 	}
 }
 

@@ -1,4 +1,4 @@
-package devices
+package payload
 
 import (
 	"fmt"
@@ -8,13 +8,8 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
-)
 
-// Forms of [Topic.TimeFormat].
-const (
-	timeRFC3339 = "rfc3339"
-	timeUnix    = "unix"
-	timeUnixMS  = "unix_ms"
+	"offsite/devices"
 )
 
 // Times that a number without a stated format may mean: 2000 to 2100.
@@ -28,7 +23,7 @@ const (
 const endOfTime = 253402300800000
 
 // time finds when the value was true; zero means that the message does not say.
-func (p *place) time(doc document) (time.Time, *Problem) {
+func (p *place) time(doc document) (time.Time, *devices.Problem) {
 	if p.timePath != "" {
 		return p.statedTime(doc)
 	}
@@ -39,7 +34,7 @@ func (p *place) time(doc document) (time.Time, *Problem) {
 }
 
 // timeBeside looks for a time by the names that it usually has.
-func (p *place) timeBeside(doc document) (time.Time, *Problem) {
+func (p *place) timeBeside(doc document) (time.Time, *devices.Problem) {
 	for _, name := range [...]string{"time", "ts", "t"} {
 		r := gjson.Get(doc.text, name)
 		if !r.Exists() || r.Type == gjson.Null {
@@ -57,13 +52,13 @@ func (p *place) timeBeside(doc document) (time.Time, *Problem) {
 	return time.Time{}, nil
 }
 
-func (p *place) statedTime(doc document) (time.Time, *Problem) {
+func (p *place) statedTime(doc document) (time.Time, *devices.Problem) {
 	var r gjson.Result
 	if doc.json {
 		r = gjson.Get(doc.text, p.timePath)
 	}
 	if !r.Exists() {
-		return time.Time{}, Invalid(p.timePath, "time_missing",
+		return time.Time{}, devices.Invalid(p.timePath, "time_missing",
 			fmt.Sprintf("报文中没有时间路径 %s；请核对绑定的时间路径，或留空以接收时刻为准", p.timePath),
 			fmt.Sprintf("the message has no time at %s; correct the binding's time path, or clear it to use the time of receipt", p.timePath))
 	}
@@ -74,21 +69,21 @@ func (p *place) statedTime(doc document) (time.Time, *Problem) {
 	return at, nil
 }
 
-func badTime(path, text string) *Problem {
-	return Invalid(path, "bad_time",
-		fmt.Sprintf("%s 处的时间 %s 无法识别；须为带时区的 RFC 3339（2026-01-02T15:04:05+08:00）、Unix 秒或毫秒，请核对绑定的时间格式", path, clip(text)),
-		fmt.Sprintf("cannot read the time %s at %s; want RFC 3339 with a zone (2026-01-02T15:04:05+08:00), Unix seconds or milliseconds; check the binding's time format", clip(text), path))
+func badTime(path, text string) *devices.Problem {
+	return devices.Invalid(path, "bad_time",
+		fmt.Sprintf("%s 处的时间 %s 无法识别；须为带时区的 RFC 3339（2026-01-02T15:04:05+08:00）、Unix 秒或毫秒，请核对绑定的时间格式", path, devices.Quoted(text)),
+		fmt.Sprintf("cannot read the time %s at %s; want RFC 3339 with a zone (2026-01-02T15:04:05+08:00), Unix seconds or milliseconds; check the binding's time format", devices.Quoted(text), path))
 }
 
-func noZone(path, text string) *Problem {
-	return Invalid(path, "no_zone",
-		fmt.Sprintf("%s 处的时间 %s 不含时区；请在绑定的时区（topic.zone）中选择仪器所用的时区，如 Asia/Shanghai，再重新解析报文", path, clip(text)),
-		fmt.Sprintf("the time %s at %s states no zone; choose the instrument's zone in the binding (topic.zone), such as Asia/Shanghai, and read the message again", clip(text), path))
+func noZone(path, text string) *devices.Problem {
+	return devices.Invalid(path, "no_zone",
+		fmt.Sprintf("%s 处的时间 %s 不含时区；请在绑定的时区（topic.zone）中选择仪器所用的时区，如 Asia/Shanghai，再重新解析报文", path, devices.Quoted(text)),
+		fmt.Sprintf("the time %s at %s states no zone; choose the instrument's zone in the binding (topic.zone), such as Asia/Shanghai, and read the message again", devices.Quoted(text), path))
 }
 
 // timeFault says why a time cannot be read.
-func (p *place) timeFault(path string, r gjson.Result) *Problem {
-	if p.zone == nil && p.timeFormat != timeUnix && p.timeFormat != timeUnixMS {
+func (p *place) timeFault(path string, r gjson.Result) *devices.Problem {
+	if p.zone == nil && p.timeFormat != devices.TimeUnix && p.timeFormat != devices.TimeUnixMS {
 		if _, local := localTime(r, time.UTC); local {
 			return noZone(path, r.Raw)
 		}
@@ -99,7 +94,7 @@ func (p *place) timeFault(path string, r gjson.Result) *Problem {
 // readTime reads a time in the binding's format and zone.
 func (p *place) readTime(r gjson.Result) (time.Time, bool) {
 	at, ok := readTime(r, p.timeFormat)
-	if !ok && p.zone != nil && p.timeFormat != timeUnix && p.timeFormat != timeUnixMS {
+	if !ok && p.zone != nil && p.timeFormat != devices.TimeUnix && p.timeFormat != devices.TimeUnixMS {
 		return localTime(r, p.zone)
 	}
 	return at, ok
@@ -123,15 +118,6 @@ func localTime(r gjson.Result, zone *time.Location) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// zoneOf gives the zone of this name of the IANA time zone database; nil for "".
-func zoneOf(name string) (*time.Location, bool) {
-	if name == "" {
-		return nil, true
-	}
-	zone, err := time.LoadLocation(name)
-	return zone, err == nil && name != "Local" // that would be the gateway's own
-}
-
 // readTime reads a time in the given format, or by its looks.
 func readTime(r gjson.Result, format string) (time.Time, bool) {
 	text := r.Raw
@@ -140,14 +126,14 @@ func readTime(r gjson.Result, format string) (time.Time, bool) {
 	} else if r.Type != gjson.Number {
 		return time.Time{}, false
 	}
-	if r.Type == gjson.String && (format == timeRFC3339 || (format == "" && strings.IndexByte(text, '-') == 4)) {
+	if r.Type == gjson.String && (format == devices.TimeRFC3339 || (format == "" && strings.IndexByte(text, '-') == 4)) {
 		at, err := time.Parse(time.RFC3339, text)
 		if err != nil || at.Year() < 1 {
 			return time.Time{}, false
 		}
 		return at.UTC().Truncate(time.Millisecond), true
 	}
-	if format == timeRFC3339 {
+	if format == devices.TimeRFC3339 {
 		return time.Time{}, false
 	}
 	return numericTime(text, format)
@@ -161,14 +147,14 @@ func numericTime(text, format string) (time.Time, bool) {
 	if format == "" {
 		switch {
 		case v >= firstYear && v < lastYear:
-			format = timeUnix
+			format = devices.TimeUnix
 		case v >= firstYear*1000 && v < lastYear*1000:
-			format = timeUnixMS
+			format = devices.TimeUnixMS
 		default:
 			return time.Time{}, false
 		}
 	}
-	if format == timeUnix {
+	if format == devices.TimeUnix {
 		v *= 1000
 	}
 	if !(v >= 0 && v < endOfTime) {

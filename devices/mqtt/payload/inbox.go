@@ -1,4 +1,4 @@
-package devices
+package payload
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"offsite/devices"
 )
 
 // Message is one MQTT message as it arrived.
@@ -23,10 +25,10 @@ type Message struct {
 // formats of its topics need. Its methods may be called by several goroutines.
 type Inbox struct {
 	device  string
-	mapping *Mapping
-	status  *StatusTopic // nil when the device has none
-	stated  string       // topic of status
-	size    int          // most bytes of a payload; zero means what the formats take
+	mapping *mapping
+	status  *devices.StatusTopic // nil when the device has none
+	stated  string               // topic of status
+	size    int                  // most bytes of a payload; zero means what the formats take
 
 	gone    atomic.Bool  // the status topic said so last
 	failing atomic.Int32 // len(faulty), to keep the lock out of the common road
@@ -40,18 +42,11 @@ type Inbox struct {
 // mostAsks bounds the messages that wait to be published.
 const mostAsks = 64
 
-// NewInbox gives the inbox of a device with these bindings, without formats.
-// With faulty bindings it gives the Problems and an inbox that knows only the
-// others.
-func NewInbox(device string, bounds []Bound) (*Inbox, error) {
-	return OpenInbox(&Device{ID: device}, bounds, nil)
-}
-
 // OpenInbox gives the inbox of dev with these bindings. With faulty bindings it
 // gives the Problems and an inbox that knows only the others. Messages of a
 // format that formats lacks become dead letters.
-func OpenInbox(dev *Device, bounds []Bound, formats Formats) (*Inbox, error) {
-	m, err := NewMapping(bounds)
+func OpenInbox(dev *devices.Device, bounds []devices.Bound, formats Formats) (*Inbox, error) {
+	m, err := newMapping(bounds)
 	in := &Inbox{device: dev.ID, mapping: m, faulty: make(map[string]string), formats: make(map[string]Format)}
 	for name := range m.named {
 		if open := formats[name]; open != nil {
@@ -63,7 +58,7 @@ func OpenInbox(dev *Device, bounds []Bound, formats Formats) (*Inbox, error) {
 	}
 	if dev.MQTT != nil && dev.MQTT.Status != nil {
 		in.status = dev.MQTT.Status
-		in.stated = in.status.fullTopic(dev.ID)
+		in.stated = in.status.Listens(dev.ID)
 	}
 	return in, err
 }
@@ -71,16 +66,13 @@ func OpenInbox(dev *Device, bounds []Bound, formats Formats) (*Inbox, error) {
 // Filters gives the topic filters to subscribe to, sorted.
 func (in *Inbox) Filters() []string {
 	filters := in.mapping.Filters()
-	if in.status == nil || slices.ContainsFunc(filters, func(f string) bool { return Covers(f, in.stated) }) {
+	if in.status == nil || slices.ContainsFunc(filters, func(f string) bool { return devices.Covers(f, in.stated) }) {
 		return filters
 	}
 	filters = append(filters, in.stated)
 	slices.Sort(filters)
 	return filters
 }
-
-// Subscribed says whether filter is among those of Filters.
-func (in *Inbox) Subscribed(filter string) bool { return slices.Contains(in.Filters(), filter) }
 
 // Bound says whether topic concerns the device: a point is bound to it, or it
 // tells whether the device is there.
@@ -98,7 +90,7 @@ func (in *Inbox) Names(filter string) bool {
 func (in *Inbox) Covering(filter string) []string {
 	var found []string
 	for _, f := range in.Filters() {
-		if Covers(f, filter) {
+		if devices.Covers(f, filter) {
 			found = append(found, f)
 		}
 	}
@@ -108,6 +100,9 @@ func (in *Inbox) Covering(filter string) []string {
 // Points gives the ids of the points that are bound to a topic, or to the
 // topics that a filter takes in.
 func (in *Inbox) Points(filter string) []string { return in.mapping.points(filter) }
+
+// PointsAt gives the ids of the points that are read from messages on topic.
+func (in *Inbox) PointsAt(topic string) []string { return in.mapping.pointsAt(topic) }
 
 // Begin forgets what was told of the device's status: a new session begins, and
 // the broker says again what it has kept.
@@ -128,13 +123,13 @@ func (in *Inbox) Asks() []Outgoing {
 
 // Open decodes m. The reports, seldom any, tell which points have become
 // unreadable or readable again by it, and whether the device is there.
-func (in *Inbox) Open(m Message) (Delivery, []Report) {
-	d := Delivery{
-		Origin:   Origin{Device: in.device, ID: m.ID, Hash: Fingerprint(m.Topic, m.Payload), Resent: m.Resent},
+func (in *Inbox) Open(m Message) (devices.Delivery, []devices.Report) {
+	d := devices.Delivery{
+		Origin:   devices.Origin{Device: in.device, ID: m.ID, Hash: Fingerprint(m.Topic, m.Payload), Resent: m.Resent},
 		Received: m.Received.UTC(),
 	}
 	if in.size > 0 && len(m.Payload) > in.size {
-		d.Letter = newLetter(m.Topic, m.Payload, Problems{Invalid("payload", "too_large",
+		d.Letter = newLetter(m.Topic, m.Payload, devices.Problems{devices.Invalid("payload", "too_large",
 			fmt.Sprintf("主题 %s 的报文为 %d 字节，超过该设备允许的 %d 字节（mqtt.size）；请减小报文或放宽限制", m.Topic, len(m.Payload), in.size),
 			fmt.Sprintf("the message on topic %s has %d bytes, more than the %d that the device may send (mqtt.size); send less or raise the limit", m.Topic, len(m.Payload), in.size))})
 		in.mu.Lock()
@@ -156,7 +151,7 @@ func (in *Inbox) Open(m Message) (Delivery, []Report) {
 }
 
 // openValues fills in the readings and the letter.
-func (in *Inbox) openValues(m Message, d *Delivery) (reports []Report) {
+func (in *Inbox) openValues(m Message, d *devices.Delivery) (reports []devices.Report) {
 	if len(in.mapping.named) > 0 {
 		if format := in.mapping.formatOf(m.Topic); format != "" {
 			reports = in.openNamed(format, m, d)
@@ -185,7 +180,7 @@ func (in *Inbox) openValues(m Message, d *Delivery) (reports []Report) {
 }
 
 // repeated marks what a broker had retained.
-func (in *Inbox) repeated(m Message, d *Delivery) {
+func (in *Inbox) repeated(m Message, d *devices.Delivery) {
 	if m.Retained {
 		for i := range d.Readings {
 			d.Readings[i].Repeat = true
@@ -194,12 +189,12 @@ func (in *Inbox) repeated(m Message, d *Delivery) {
 }
 
 // openNamed reads a message of a format.
-func (in *Inbox) openNamed(name string, m Message, d *Delivery) []Report {
+func (in *Inbox) openNamed(name string, m Message, d *devices.Delivery) []devices.Report {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	format, n := in.formats[name], in.mapping.named[name]
 	if format == nil {
-		d.Letter = newLetter(m.Topic, m.Payload, Problems{Invalid("topic.format", "no_format",
+		d.Letter = newLetter(m.Topic, m.Payload, devices.Problems{devices.Invalid("topic.format", "no_format",
 			"本网关不能读取 "+name+" 格式的报文；请升级网关", "this gateway cannot read messages of format "+name+"; update the gateway")})
 		return in.changes(m.Received, nil, pointsOf(n.places(m.Topic)), d.Letter)
 	}
@@ -207,13 +202,13 @@ func (in *Inbox) openNamed(name string, m Message, d *Delivery) []Report {
 	received := m.Received.UTC().Truncate(time.Millisecond)
 	readings, failed, faults := n.readings(&sheet, m.Topic, received)
 	if problem != nil {
-		faults = append(Problems{problem}, faults...)
+		faults = append(devices.Problems{problem}, faults...)
 		if len(sheet.Samples) == 0 {
 			failed = pointsOf(n.places(m.Topic))
 		}
 	}
 	for i, p := range faults {
-		faults[i] = p.at(m.Topic)
+		faults[i] = at(m.Topic, p)
 	}
 	if len(faults) > 0 {
 		d.Letter = newLetter(m.Topic, m.Payload, faults)
@@ -228,11 +223,11 @@ func (in *Inbox) openNamed(name string, m Message, d *Delivery) []Report {
 }
 
 // lives tells who has gone, come back or missed something. in.mu is held.
-func (in *Inbox) lives(sheet *Sheet, n *named, at time.Time) []Report {
+func (in *Inbox) lives(sheet *Sheet, n *named, at time.Time) []devices.Report {
 	switch {
 	case sheet.Life == Died:
-		return in.fail(n.points(sheet.Scope), at, &Problem{
-			Kind: ErrUnavailable, Code: "device_offline",
+		return in.fail(n.points(sheet.Scope), at, &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "device_offline",
 			ZH: "设备已离线（收到死亡报文）；请检查设备的电源与网络", EN: "the device has gone (its death was announced); check its power and network",
 		})
 	case sheet.Gap != nil:
@@ -244,7 +239,7 @@ func (in *Inbox) lives(sheet *Sheet, n *named, at time.Time) []Report {
 }
 
 // fail takes note of a reason that concerns points whatever was wrong before.
-func (in *Inbox) fail(points []string, at time.Time, p *Problem) []Report {
+func (in *Inbox) fail(points []string, at time.Time, p *devices.Problem) []devices.Report {
 	points = slices.DeleteFunc(points, func(id string) bool { return in.faulty[id] == p.Code })
 	for _, id := range points {
 		in.faulty[id] = p.Code
@@ -254,11 +249,11 @@ func (in *Inbox) fail(points []string, at time.Time, p *Problem) []Report {
 		return nil
 	}
 	slices.Sort(points)
-	return []Report{{Device: in.device, Points: slices.Compact(points), At: at, Problem: p}}
+	return []devices.Report{{Device: in.device, Points: slices.Compact(points), At: at, Problem: p}}
 }
 
 // heal takes note that nothing is wrong with points any more.
-func (in *Inbox) heal(points []string, at time.Time) []Report {
+func (in *Inbox) heal(points []string, at time.Time) []devices.Report {
 	points = slices.DeleteFunc(points, func(id string) bool { _, was := in.faulty[id]; return !was })
 	for _, id := range points {
 		delete(in.faulty, id)
@@ -267,13 +262,13 @@ func (in *Inbox) heal(points []string, at time.Time) []Report {
 	if len(points) == 0 {
 		return nil
 	}
-	return []Report{{Device: in.device, Points: points, At: at}}
+	return []devices.Report{{Device: in.device, Points: points, At: at}}
 }
 
 // changes tells which points have become unreadable or readable again: read are
 // the readings of one message, failed its points that could not be read. in.mu
 // is held.
-func (in *Inbox) changes(at time.Time, read []Reading, failed []string, letter *DeadLetter) []Report {
+func (in *Inbox) changes(at time.Time, read []devices.Reading, failed []string, letter *devices.DeadLetter) []devices.Report {
 	var better []string
 	for i := range read {
 		if _, was := in.faulty[read[i].Point]; was {
@@ -284,18 +279,18 @@ func (in *Inbox) changes(at time.Time, read []Reading, failed []string, letter *
 	var worse []string
 	for _, id := range failed {
 		_, was := in.faulty[id]
-		if !was && letter != nil && !slices.ContainsFunc(read, func(r Reading) bool { return r.Point == id }) {
+		if !was && letter != nil && !slices.ContainsFunc(read, func(r devices.Reading) bool { return r.Point == id }) {
 			in.faulty[id] = letter.Problem.Code
 			worse = append(worse, id)
 		}
 	}
 	in.failing.Store(int32(len(in.faulty)))
-	var reports []Report
+	var reports []devices.Report
 	if len(better) > 0 {
-		reports = append(reports, Report{Device: in.device, Points: better, At: at})
+		reports = append(reports, devices.Report{Device: in.device, Points: better, At: at})
 	}
 	if len(worse) > 0 {
-		reports = append(reports, Report{Device: in.device, Points: worse, At: at, Problem: letter.Problem})
+		reports = append(reports, devices.Report{Device: in.device, Points: worse, At: at, Problem: letter.Problem})
 	}
 	return reports
 }

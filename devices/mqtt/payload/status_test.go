@@ -1,32 +1,34 @@
-package devices
+package payload
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
 )
 
 func TestStatusTopic(t *testing.T) {
 	tests := []struct {
 		name   string
-		status StatusTopic
+		status devices.StatusTopic
 		there  string
 		gone   string
 	}{
-		{"Tasmota", StatusTopic{Topic: "tele/{device}/LWT"}, "Online", "Offline"},
-		{"Shelly", StatusTopic{Topic: "shellies/{device}/online"}, "true", "false"},
-		{"Zigbee2MQTT", StatusTopic{Topic: "zigbee2mqtt/{device}/availability", Path: "state"}, `{"state":"online"}`, `{"state":"offline"}`},
-		{"quoted", StatusTopic{Topic: "x/{device}"}, `"alive"`, ` "dead" `},
-		{"own words", StatusTopic{Topic: "x/{device}", Online: "在线", Offline: "离线"}, "在线", "离线"},
+		{"Tasmota", devices.StatusTopic{Topic: "tele/{device}/LWT"}, "Online", "Offline"},
+		{"Shelly", devices.StatusTopic{Topic: "shellies/{device}/online"}, "true", "false"},
+		{"Zigbee2MQTT", devices.StatusTopic{Topic: "zigbee2mqtt/{device}/availability", Path: "state"}, `{"state":"online"}`, `{"state":"offline"}`},
+		{"quoted", devices.StatusTopic{Topic: "x/{device}"}, `"alive"`, ` "dead" `},
+		{"own words", devices.StatusTopic{Topic: "x/{device}", Online: "在线", Offline: "离线"}, "在线", "离线"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			dev := &Device{ID: "dev-1", MQTT: &MQTTSettings{Status: &tt.status}}
-			in, err := OpenInbox(dev, []Bound{topicBound("out.a", nil)}, nil)
+			dev := &devices.Device{ID: "dev-1", MQTT: &devices.MQTTSettings{Status: &tt.status}}
+			in, err := OpenInbox(dev, []devices.Bound{topicBound("out.a", nil)}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			topic := tt.status.fullTopic("dev-1")
+			topic := tt.status.Listens("dev-1")
 			if diff := cmp.Diff(2, len(in.Filters())); diff != "" || !in.Bound(topic) || !in.Names(topic) {
 				t.Errorf("filters %v", in.Filters())
 			}
@@ -63,30 +65,6 @@ func TestStatusTopic(t *testing.T) {
 				if got := says(step.topic, step.payload, step.retained); got != step.want {
 					t.Errorf("step %d: %q, want %q", i, got, step.want)
 				}
-			}
-		})
-	}
-}
-
-func TestStatusIsChecked(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		status StatusTopic
-		want   string
-	}{
-		{"no topic", StatusTopic{}, "mqtt.status.topic bad_topic"},
-		{"wildcard", StatusTopic{Topic: "tele/+/LWT"}, "mqtt.status.topic bad_topic"},
-		{"one word", StatusTopic{Topic: "a", Online: "x", Offline: "X"}, "mqtt.status.online ambiguous"},
-		{"good", StatusTopic{Topic: "tele/{device}/LWT"}, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			d := Device{ID: "d", Site: "s", Name: "n", Driver: DriverBroker, MQTT: &MQTTSettings{Status: &tt.status}}
-			got := ""
-			for _, p := range AllProblems(d.Check()) {
-				got += p.Field + " " + p.Code
-			}
-			if got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}

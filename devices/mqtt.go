@@ -17,6 +17,34 @@ const (
 	mostFingerprints = 8
 )
 
+// MQTTSettings are those of a session with an external broker.
+type MQTTSettings struct {
+	ClientID string `json:"client_id,omitempty"` // stable; empty: one of the gateway, broker and user, whose devices share a session
+	Share    string `json:"share,omitempty"`     // group of a shared subscription; empty means none
+	QoS      *byte  `json:"qos,omitempty"`       // 0 or 1; nil means 1
+
+	CA          string `json:"ca,omitempty"`          // of an mqtts broker: certificates that sign for it, PEM; empty means the system's
+	Certificate string `json:"certificate,omitempty"` // with which the gateway signs in to an mqtts broker, PEM; empty means none
+	Key         Secret `json:"key,omitempty"`         // of Certificate, PEM
+
+	NextPassword Secret   `json:"next_password,omitempty"` // embedded broker: as good as the password, while the two are exchanged
+	Fingerprints []string `json:"fingerprints,omitempty"`  // embedded broker: SHA-256 of the certificates with which the device signs in without password, hexadecimal
+	Connections  int      `json:"connections,omitempty"`   // embedded broker: at once; zero means 64
+	Rate         int      `json:"rate,omitempty"`          // embedded broker: messages a second, beyond which it is read more slowly; zero means no limit
+	Size         int      `json:"size,omitempty"`          // embedded broker: bytes of one payload, beyond which it is a dead letter; zero means 64 KiB
+
+	Status *StatusTopic `json:"status,omitempty"` // where the device, or its last will, says that it is there; nil means nowhere
+}
+
+// StatusTopic is where a device says that it is there, and its last will that
+// it has gone.
+type StatusTopic struct {
+	Topic   string `json:"topic"`             // {device} stands for the device's id
+	Path    string `json:"path,omitempty"`    // gjson path of the word; empty: the payload is the word
+	Offline string `json:"offline,omitempty"` // the word for gone; empty: offline, false, 0, dead, disconnected or lost
+	Online  string `json:"online,omitempty"`  // the word for there; empty: online, true, 1, alive or connected
+}
+
 var (
 	errNoCertificate = errors.New("no certificate in PEM")
 	errAlone         = errors.New("certificate and key come together")
@@ -114,4 +142,26 @@ func ReadFingerprint(text string) (sum [sha256.Size]byte, ok bool) {
 		return sum, false
 	}
 	return [sha256.Size]byte(b), true
+}
+
+// checkStatus tells what is wrong with the status topic.
+func (d *Device) checkStatus(ps *Problems) {
+	if d.MQTT == nil || d.MQTT.Status == nil {
+		return
+	}
+	s := d.MQTT.Status
+	if topic := s.Listens(d.ID); topic == "" || HasWildcard(topic) || strings.HasPrefix(topic, "$share/") || len(topic) > longestTopic || strings.ContainsRune(topic, 0) {
+		ps.Add(Invalid("mqtt.status.topic", "bad_topic", "状态主题须为不含通配符的完整主题，最长 1024 字节", "write the whole status topic, without wildcards, in at most 1024 bytes"))
+	}
+	if !goodPath(s.Path) {
+		ps.Add(Invalid("mqtt.status.path", "bad_path", "路径须为 UTF-8 文本，最长 256 字节", "a path is UTF-8 text of at most 256 bytes"))
+	}
+	if s.Offline != "" && strings.EqualFold(s.Offline, s.Online) {
+		ps.Add(Invalid("mqtt.status.online", "ambiguous", "在线与离线须用不同的词", "the words for there and gone must differ"))
+	}
+}
+
+// Listens gives the topic itself, for a device of this id.
+func (s *StatusTopic) Listens(device string) string {
+	return strings.ReplaceAll(s.Topic, devicePlace, device)
 }

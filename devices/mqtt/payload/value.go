@@ -1,4 +1,4 @@
-package devices
+package payload
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"offsite/devices"
 )
 
 // place is where one point's value stands in the messages of a topic.
@@ -22,7 +24,7 @@ type place struct {
 	low, high     float64 // the point's range
 }
 
-func newPlace(b *Bound) place {
+func newPlace(b *devices.Bound) place {
 	p := place{
 		site: b.Site, point: b.Point.ID, scale: b.Binding.Scale, offset: b.Binding.Offset,
 		low: math.Inf(-1), high: math.Inf(1),
@@ -41,14 +43,14 @@ func newPlace(b *Bound) place {
 	}
 	if t := b.Binding.Topic; t != nil {
 		p.each, p.path, p.timePath, p.timeFormat = t.Each, t.Path, t.TimePath, t.TimeFormat
-		p.zone, _ = zoneOf(t.Zone) // it was checked
+		p.zone, _ = t.Location() // it was checked
 	}
 	return p
 }
 
 // read puts the readings of the point behind those of others. With a problem
 // there may be readings nevertheless: in a batch some can be good.
-func (p *place) read(doc document, received time.Time, into []Reading) ([]Reading, *Problem) {
+func (p *place) read(doc document, received time.Time, into []devices.Reading) ([]devices.Reading, *devices.Problem) {
 	if p.each != "" || (p.path == "" && doc.isArray()) {
 		return p.readEach(doc, received, into)
 	}
@@ -71,14 +73,14 @@ func (p *place) read(doc document, received time.Time, into []Reading) ([]Readin
 }
 
 // reading makes a reading of a raw value; at may be zero.
-func (p *place) reading(raw float64, at, received time.Time) (Reading, *Problem) {
+func (p *place) reading(raw float64, at, received time.Time) (devices.Reading, *devices.Problem) {
 	v := raw*p.scale + p.offset
 	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return Reading{}, notFinite(strconv.FormatFloat(v, 'g', -1, 64))
+		return devices.Reading{}, notFinite(strconv.FormatFloat(v, 'g', -1, 64))
 	}
-	r := Reading{Site: p.site, Point: p.point, Value: v, At: received, Stamped: true}
+	r := devices.Reading{Site: p.site, Point: p.point, Value: v, At: received, Stamped: true}
 	if v < p.low || v > p.high {
-		r.Quality = UncertainRange
+		r.Quality = devices.UncertainRange
 	}
 	if !at.IsZero() {
 		r.At, r.Stamped = at, false
@@ -87,13 +89,13 @@ func (p *place) reading(raw float64, at, received time.Time) (Reading, *Problem)
 }
 
 // errColumn says that the path leads to an array. It is shown to nobody.
-var errColumn = Invalid("", "column", "数组", "array")
+var errColumn = devices.Invalid("", "column", "数组", "array")
 
 // value finds the number, before scale and offset.
-func (p *place) value(doc document) (float64, *Problem) {
+func (p *place) value(doc document) (float64, *devices.Problem) {
 	if !doc.json {
 		if p.path != "" {
-			return 0, Invalid(p.path, "not_json",
+			return 0, devices.Invalid(p.path, "not_json",
 				fmt.Sprintf("报文不是 JSON，无法按路径 %s 取值；请删去绑定的路径或让设备发送 JSON", p.path),
 				fmt.Sprintf("the message is not JSON, so path %s leads nowhere; clear the binding's path or have the device send JSON", p.path))
 		}
@@ -111,12 +113,12 @@ func (p *place) value(doc document) (float64, *Problem) {
 			return p.found(name, r)
 		}
 	}
-	return 0, Invalid("value", "path_missing",
+	return 0, devices.Invalid("value", "path_missing",
 		"JSON 中没有 value 或 v；请在绑定中填写取值路径",
 		`the JSON holds neither "value" nor "v"; give the binding the path of the value`)
 }
 
-func (p *place) found(path string, r gjson.Result) (float64, *Problem) {
+func (p *place) found(path string, r gjson.Result) (float64, *devices.Problem) {
 	switch r.Type {
 	case gjson.Number:
 		return number(path, r.Raw)
@@ -128,7 +130,7 @@ func (p *place) found(path string, r gjson.Result) (float64, *Problem) {
 		return number(path, r.Str)
 	}
 	if !r.Exists() {
-		return 0, Invalid(path, "path_missing",
+		return 0, devices.Invalid(path, "path_missing",
 			fmt.Sprintf("JSON 中没有路径 %s；请核对绑定的取值路径", path),
 			fmt.Sprintf("the JSON has no path %s; correct the binding's path", path))
 	}
@@ -136,7 +138,7 @@ func (p *place) found(path string, r gjson.Result) (float64, *Problem) {
 }
 
 // number reads a decimal number, true or false.
-func number(path, text string) (float64, *Problem) {
+func number(path, text string) (float64, *devices.Problem) {
 	for i := range len(text) {
 		if c := text[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
 			return word(path, text)
@@ -147,13 +149,13 @@ func number(path, text string) (float64, *Problem) {
 		return v, nil
 	}
 	if math.IsInf(v, 0) {
-		return 0, notFinite(clip(text))
+		return 0, notFinite(devices.Quoted(text))
 	}
 	return 0, notNumber(path, text)
 }
 
 // word reads what is not made of the characters of a decimal number.
-func word(path, text string) (float64, *Problem) {
+func word(path, text string) (float64, *devices.Problem) {
 	switch text {
 	case "true":
 		return 1, nil
@@ -162,7 +164,7 @@ func word(path, text string) (float64, *Problem) {
 	}
 	switch strings.ToLower(strings.TrimLeft(text, "+-")) {
 	case "nan", "inf", "infinity":
-		return 0, notFinite(clip(text))
+		return 0, notFinite(devices.Quoted(text))
 	}
 	if trimmed := strings.TrimSpace(text); len(trimmed) < len(text) {
 		return number(path, trimmed)
@@ -170,25 +172,14 @@ func word(path, text string) (float64, *Problem) {
 	return 0, notNumber(path, text)
 }
 
-func notNumber(path, text string) *Problem {
-	return Invalid(path, "not_a_number",
-		fmt.Sprintf("%s 处应为数字，收到的是 %s；请核对绑定的路径或设备的报文", path, clip(text)),
-		fmt.Sprintf("want a number at %s, got %s; correct the binding's path or the device's message", path, clip(text)))
+func notNumber(path, text string) *devices.Problem {
+	return devices.Invalid(path, "not_a_number",
+		fmt.Sprintf("%s 处应为数字，收到的是 %s；请核对绑定的路径或设备的报文", path, devices.Quoted(text)),
+		fmt.Sprintf("want a number at %s, got %s; correct the binding's path or the device's message", path, devices.Quoted(text)))
 }
 
-func notFinite(text string) *Problem {
-	return Invalid("value", "not_finite",
+func notFinite(text string) *devices.Problem {
+	return devices.Invalid("value", "not_finite",
 		fmt.Sprintf("数值 %s 不是有限数；请检查仪器与换算系数", text),
 		fmt.Sprintf("the value %s is not a finite number; check the instrument, scale and offset", text))
-}
-
-// clip gives a quoted copy of text, which may be raw JSON, that is short enough
-// for a sentence.
-func clip(text string) string {
-	const most = 64
-	text = strings.Trim(text, `"`)
-	if len(text) <= most {
-		return strconv.Quote(text)
-	}
-	return strconv.Quote(strings.ToValidUTF8(text[:most], "")) + "…"
 }

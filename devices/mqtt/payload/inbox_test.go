@@ -1,13 +1,15 @@
-package devices
+package payload
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"offsite/devices"
 )
 
 func TestInboxTellsEachChangeOnce(t *testing.T) {
-	in, err := NewInbox("dev-1", []Bound{topicBound("out.a", &Topic{Path: "a"}), topicBound("out.b", &Topic{Path: "b"}), topicBound("out.c", nil)})
+	in, err := OpenInbox(&devices.Device{ID: "dev-1"}, []devices.Bound{topicBound("out.a", &devices.Topic{Path: "a"}), topicBound("out.b", &devices.Topic{Path: "b"}), topicBound("out.c", nil)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,12 +48,12 @@ func TestInboxTellsEachChangeOnce(t *testing.T) {
 }
 
 func TestInboxMarksWhatABrokerHadKept(t *testing.T) {
-	in, err := NewInbox("dev-1", []Bound{topicBound("out.a", nil)})
+	in, err := OpenInbox(&devices.Device{ID: "dev-1"}, []devices.Bound{topicBound("out.a", nil)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d, _ := in.Open(Message{Topic: "offsite/dev-1/a", Payload: []byte("1"), ID: "7", Received: receipt, Resent: true, Retained: true})
-	want := Origin{Device: "dev-1", ID: "7", Hash: Fingerprint("offsite/dev-1/a", []byte("1")), Resent: true}
+	want := devices.Origin{Device: "dev-1", ID: "7", Hash: Fingerprint("offsite/dev-1/a", []byte("1")), Resent: true}
 	if diff := cmp.Diff(want, d.Origin); diff != "" {
 		t.Error(diff)
 	}

@@ -1,14 +1,10 @@
-package devices
+package payload
 
 import (
 	"sync"
 	"time"
-)
 
-// Forms of [Topic.Format] besides "", which is JSON by paths.
-const (
-	FormatSenML     = "senml"     // RFC 8428, JSON; Topic.Path is the resolved name of the record
-	FormatSparkplug = "sparkplug" // Sparkplug B; Topic.Path is the name of the metric
+	"offsite/devices"
 )
 
 // Format reads messages whose values have names of their own. One of them reads
@@ -17,7 +13,7 @@ const (
 type Format interface {
 	// Read gives what the message holds. It keeps nothing of payload. With a
 	// Problem the message, or part of it, cannot be read.
-	Read(topic string, payload []byte, received time.Time) (Sheet, *Problem)
+	Read(topic string, payload []byte, received time.Time) (Sheet, *devices.Problem)
 }
 
 // Formats makes formats by their names.
@@ -42,7 +38,7 @@ type shared struct {
 }
 
 // Read reads one message at a time.
-func (s *shared) Read(topic string, payload []byte, received time.Time) (Sheet, *Problem) {
+func (s *shared) Read(topic string, payload []byte, received time.Time) (Sheet, *devices.Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.format.Read(topic, payload, received)
@@ -55,9 +51,9 @@ type Sheet struct {
 	Foreign bool // a pack of free names: when none of them is bound, that is a fault
 
 	Life  Life
-	Scope string    // topic filter of those whose Life this is, and whom Gap concerns
-	Gap   *Problem  // messages before this one are missing
-	Ask   *Outgoing // to be published, to hear what is missing
+	Scope string           // topic filter of those whose Life this is, and whom Gap concerns
+	Gap   *devices.Problem // messages before this one are missing
+	Ask   *Outgoing        // to be published, to hear what is missing
 }
 
 // Life is what a message says of its sender.
@@ -74,11 +70,11 @@ const (
 type Sample struct {
 	Name  string
 	Value float64
-	At    time.Time // zero: the time of receipt
-	Unit  string    // as the format writes it; for people only
-	Bad   bool      // the device itself marks it invalid
-	Null  bool      // the name is there, but it has no value yet
-	Fault *Problem  // there is no number; the rest then means nothing
+	At    time.Time        // zero: the time of receipt
+	Unit  string           // as the format writes it; for people only
+	Bad   bool             // the device itself marks it invalid
+	Null  bool             // the name is there, but it has no value yet
+	Fault *devices.Problem // there is no number; the rest then means nothing
 }
 
 // Outgoing is a message that a [Format] wants published.

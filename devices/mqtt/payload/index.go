@@ -1,8 +1,10 @@
-package devices
+package payload
 
 import (
 	"slices"
 	"sort"
+
+	"offsite/devices"
 )
 
 // index finds the places that listen to a topic.
@@ -21,7 +23,7 @@ func newIndex() index { return index{topics: make(map[string][]place)} }
 
 // add lets p listen to filter.
 func (x *index) add(filter string, p place) {
-	if !hasWildcard(filter) {
+	if !devices.HasWildcard(filter) {
 		x.topics[filter] = append(x.topics[filter], p)
 		return
 	}
@@ -44,7 +46,7 @@ func (x *index) has(topic string) bool {
 		return true
 	}
 	for i := range x.wild {
-		if matches(x.wild[i].filter, topic) {
+		if devices.Matches(x.wild[i].filter, topic) {
 			return true
 		}
 	}
@@ -61,7 +63,7 @@ func (x *index) names(filter string) bool {
 func (x *index) places(topic string) []place {
 	found := x.topics[topic]
 	for i := range x.wild {
-		if matches(x.wild[i].filter, topic) {
+		if devices.Matches(x.wild[i].filter, topic) {
 			found = append(found[:len(found):len(found)], x.wild[i].places...)
 		}
 	}
@@ -75,12 +77,12 @@ func (x *index) points(filter string) []string {
 	}
 	var points []string
 	for topic, places := range x.topics {
-		if matches(filter, topic) {
+		if devices.Matches(filter, topic) {
 			points = append(points, pointsOf(places)...)
 		}
 	}
 	for i := range x.wild {
-		if Covers(filter, x.wild[i].filter) {
+		if devices.Covers(filter, x.wild[i].filter) {
 			points = append(points, pointsOf(x.wild[i].places)...)
 		}
 	}

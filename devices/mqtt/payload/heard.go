@@ -1,4 +1,4 @@
-package devices
+package payload
 
 import (
 	"sort"
@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
+
+	"offsite/devices"
 )
 
 // Heard is a topic on which something was published, with what could be bound
@@ -24,38 +26,22 @@ type Heard struct {
 // Offer is a value of a message that a point can be bound to, with the place
 // that its binding then has.
 type Offer struct {
-	Name  string  `json:"name"` // for people: the path, or what the sender calls it
-	Topic Topic   `json:"topic"`
-	Value float64 `json:"value"` // that it had
-	Unit  string  `json:"unit,omitempty"`
-}
-
-// Listens gives the place that the binding listens to, its topic filled in.
-func (b *Binding) Listens() Topic {
-	t := Topic{}
-	if b.Topic != nil {
-		t = *b.Topic
-	}
-	t.Topic, t.Instance = b.fullTopic(), ""
-	return t
+	Name  string        `json:"name"` // for people: the path, or what the sender calls it
+	Topic devices.Topic `json:"topic"`
+	Value float64       `json:"value"` // that it had
+	Unit  string        `json:"unit,omitempty"`
 }
 
 // Bounds of what is told of a message.
 const (
 	mostOffers = 64
-	mostSample = 1 << 10 // bytes
 	mostDepth  = 8
 )
-
-// SampleOf gives the beginning of a payload as text.
-func SampleOf(payload []byte) string {
-	return strings.ToValidUTF8(string(payload[:min(len(payload), mostSample)]), "�")
-}
 
 // Offers tells what a message holds that a point can be bound to. Each offer has
 // been tried: a binding with its Topic reads that value from that message.
 func Offers(topic string, payload []byte, formats Formats) []Offer {
-	if len(payload) > MaxPayload && !strings.HasPrefix(topic, "spBv1.0/") {
+	if len(payload) > devices.MaxPayload && !strings.HasPrefix(topic, "spBv1.0/") {
 		return nil
 	}
 	if format, read := formatByLooks(topic, payload, formats); format != "" {
@@ -65,14 +51,14 @@ func Offers(topic string, payload []byte, formats Formats) []Offer {
 		return nil
 	}
 	if !gjson.ValidBytes(payload) || (gjson.ParseBytes(payload).Type != gjson.JSON) {
-		return tried(topic, payload, []Offer{{Name: topic, Topic: Topic{Topic: topic}}})
+		return tried(topic, payload, []Offer{{Name: topic, Topic: devices.Topic{Topic: topic}}})
 	}
 	w := walk{topic: topic}
 	doc := gjson.ParseBytes(payload)
 	if r := doc.Get("value"); r.Exists() && isLeaf(r) {
-		w.offers = append(w.offers, Offer{Name: "value", Topic: Topic{Topic: topic}})
+		w.offers = append(w.offers, Offer{Name: "value", Topic: devices.Topic{Topic: topic}})
 	} else if r := doc.Get("v"); r.Exists() && isLeaf(r) {
-		w.offers = append(w.offers, Offer{Name: "v", Topic: Topic{Topic: topic}})
+		w.offers = append(w.offers, Offer{Name: "v", Topic: devices.Topic{Topic: topic}})
 	}
 	w.into(doc, "", "", 0)
 	return tried(topic, payload, w.offers)
@@ -80,13 +66,13 @@ func Offers(topic string, payload []byte, formats Formats) []Offer {
 
 // formatByLooks tells the format of a message that is not JSON by paths.
 func formatByLooks(topic string, payload []byte, formats Formats) (string, Format) {
-	if open := formats[FormatSparkplug]; open != nil && strings.HasPrefix(topic, "spBv1.0/") {
-		return FormatSparkplug, open()
+	if open := formats[devices.FormatSparkplug]; open != nil && strings.HasPrefix(topic, "spBv1.0/") {
+		return devices.FormatSparkplug, open()
 	}
-	if open := formats[FormatSenML]; open != nil {
+	if open := formats[devices.FormatSenML]; open != nil {
 		first := gjson.GetBytes(payload, "0")
 		if first.IsObject() && (first.Get("bn").Exists() || first.Get("n").Exists()) {
-			return FormatSenML, open()
+			return devices.FormatSenML, open()
 		}
 	}
 	return "", nil
@@ -95,7 +81,7 @@ func formatByLooks(topic string, payload []byte, formats Formats) (string, Forma
 func namedOffers(format string, f Format, topic string, payload []byte) []Offer {
 	sheet, _ := f.Read(topic, payload, time.Now())
 	bound := topic
-	if levels := strings.Split(topic, "/"); format == FormatSparkplug && len(levels) > 3 {
+	if levels := strings.Split(topic, "/"); format == devices.FormatSparkplug && len(levels) > 3 {
 		levels[2] = "+"
 		bound = strings.Join(levels, "/")
 	}
@@ -104,7 +90,7 @@ func namedOffers(format string, f Format, topic string, payload []byte) []Offer 
 	for _, s := range sheet.Samples {
 		if s.Fault == nil && !s.Null && !seen[s.Name] && len(offers) < mostOffers {
 			seen[s.Name] = true
-			offers = append(offers, Offer{Name: s.Name, Topic: Topic{Topic: bound, Format: format, Path: s.Name}, Value: s.Value, Unit: s.Unit})
+			offers = append(offers, Offer{Name: s.Name, Topic: devices.Topic{Topic: bound, Format: format, Path: s.Name}, Value: s.Value, Unit: s.Unit})
 		}
 	}
 	return offers
@@ -152,7 +138,7 @@ func (w *walk) into(r gjson.Result, each, prefix string, depth int) {
 			if each != "" && each != "@this" {
 				name = each + "." + path
 			}
-			w.offers = append(w.offers, Offer{Name: name, Topic: Topic{Topic: w.topic, Each: each, Path: path, TimePath: timePath}})
+			w.offers = append(w.offers, Offer{Name: name, Topic: devices.Topic{Topic: w.topic, Each: each, Path: path, TimePath: timePath}})
 		case v.Type == gjson.JSON:
 			w.into(v, each, path, depth+1)
 		}
@@ -197,11 +183,11 @@ func tried(topic string, payload []byte, offers []Offer) []Offer {
 	var good []Offer
 	for _, o := range offers {
 		place := o.Topic
-		m, err := NewMapping([]Bound{{Point: Point{ID: "o.p"}, Binding: Binding{ID: "b", Device: "d", Point: "o.p", Topic: &place}}})
+		m, err := newMapping([]devices.Bound{{Point: devices.Point{ID: "o.p"}, Binding: devices.Binding{ID: "b", Device: "d", Point: "o.p", Topic: &place}}})
 		if err != nil {
 			continue
 		}
-		if readings, _ := m.Decode(topic, payload, time.Now()); len(readings) > 0 {
+		if readings, _, _ := m.decode(topic, payload, time.Now()); len(readings) > 0 {
 			o.Value = readings[len(readings)-1].Value
 			good = append(good, o)
 		}
@@ -243,7 +229,7 @@ func (t *Topics) Add(m Message) {
 	h.heard.Count++
 	h.heard.At = m.Received.UTC()
 	h.heard.Retained = h.heard.Retained && m.Retained
-	h.payload = append(h.payload[:0], m.Payload[:min(len(m.Payload), MaxPayload)]...)
+	h.payload = append(h.payload[:0], m.Payload[:min(len(m.Payload), devices.MaxPayload)]...)
 }
 
 // List gives what was heard by topic, and how many messages were of topics
@@ -251,7 +237,7 @@ func (t *Topics) Add(m Message) {
 func (t *Topics) List() ([]Heard, int64) {
 	list := make([]Heard, 0, len(t.byTopic))
 	for _, h := range t.byTopic {
-		h.heard.Sample = SampleOf(h.payload)
+		h.heard.Sample = devices.SampleOf(h.payload)
 		h.heard.Offers = Offers(h.heard.Topic, h.payload, t.Formats)
 		list = append(list, h.heard)
 	}
@@ -261,7 +247,7 @@ func (t *Topics) List() ([]Heard, int64) {
 
 // Try reads the last payload of a place's topic as a binding would. ok is false
 // where nothing was heard there or no number stands there.
-func (t *Topics) Try(place Topic) (value float64, ok bool) {
+func (t *Topics) Try(place devices.Topic) (value float64, ok bool) {
 	if format := place.Format; format != "" && format != "json" {
 		return 0, false
 	}
