@@ -2,10 +2,15 @@ package edge
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch"
 	"offsite/edge/evidence"
+	"offsite/edge/ledger"
+	"offsite/edge/outbox"
 )
 
 // EvidenceConfig says what is kept of an event's pictures.
@@ -97,4 +102,57 @@ func (b *Box) aboutEvent(ctx context.Context, id string) (evidence.Subject, erro
 		s.Cameras[camera.ID] = camera.Name
 	}
 	return s, nil
+}
+
+// evidenceTooLarge is why a piece of evidence is not at the platform.
+var evidenceTooLarge = &devices.Problem{
+	Kind: devices.ErrInvalid, Code: "evidence_too_large",
+	ZH: "文件超过监管平台接收的大小，未报送；网关仍按保存期保存", EN: "the platform takes no file of this size, so it was left out; the gateway keeps it as long as all evidence",
+}
+
+// postWithout delivers a message of evidence of which the platform will not have
+// some files, because they are too large for it, without them; that is told as a loss.
+func (b *Box) postWithout(ctx context.Context, m outbox.Message, large []string) dispatch.Answer {
+	var body dispatch.Event
+	if err := json.Unmarshal(m.Body, &body); err != nil {
+		b.logger.ErrorContext(ctx, "message of evidence cannot be read", "event", m.Event, "err", err)
+		return dispatch.Answer{Class: dispatch.Refused, Problem: evidenceTooLarge}
+	}
+	leaveOut(&body.Evidence, large)
+	text, err := json.Marshal(body)
+	if err != nil {
+		return dispatch.Answer{Problem: devices.AllProblems(err)[0]}
+	}
+	a := b.platform.PostEvent(ctx, m.Key, text)
+	if a.Class == dispatch.Done {
+		now := time.Now()
+		b.clerk.Tell(ledger.Loss{
+			Kind: ledger.LossRefused, Subject: "platform", Why: evidenceTooLarge, From: m.Created, To: now, Count: int64(len(large)), Detail: m.Key,
+		})
+	}
+	return a
+}
+
+// leaveOut takes files out of what a message says of evidence, with the reason.
+func leaveOut(e *dispatch.Evidence, files []string) {
+	left := false
+	for i := range e.Items {
+		it := &e.Items[i]
+		if slices.Contains(files, it.MarkedSHA256) {
+			it.MarkedSHA256 = ""
+		}
+		if slices.Contains(files, it.SHA256) {
+			*it = dispatch.EvidenceItem{
+				Camera: it.Camera, Kind: it.Kind, MomentMS: it.MomentMS, Step: it.Step, MarkedSHA256: it.MarkedSHA256,
+				Reason: evidenceTooLarge.EN, ReasonZh: evidenceTooLarge.ZH,
+			}
+		}
+		left = left || it.SHA256 != "" || it.MarkedSHA256 != ""
+	}
+	if slices.Contains(files, e.Manifest) {
+		e.Manifest = ""
+	}
+	if !left {
+		e.State, e.Reason, e.ReasonZh = dispatch.EvidenceStateNone, evidenceTooLarge.EN, evidenceTooLarge.ZH
+	}
 }

@@ -234,9 +234,13 @@ func (b *Box) delivered(ctx context.Context, a dispatch.Answer) {
 }
 
 func (b *Box) handOver(ctx context.Context, m outbox.Message) dispatch.Answer {
+	var large []string
 	for _, sha := range m.Blobs {
 		open := func() (dispatch.Blob, error) { return platformSite{b}.Blob(sha) }
-		if a := b.platform.PutBlob(ctx, sha, open); a.Class != dispatch.Done {
+		a := b.platform.PutBlob(ctx, sha, open)
+		if m.Kind == messageEvidence && a.Status == http.StatusRequestEntityTooLarge && a.Class == dispatch.Refused {
+			large = append(large, sha)
+		} else if a.Class != dispatch.Done {
 			return a
 		}
 	}
@@ -246,6 +250,9 @@ func (b *Box) handOver(ctx context.Context, m outbox.Message) dispatch.Answer {
 			a.Class = dispatch.Refused // a platform that has no such page still takes events
 		}
 		return a
+	}
+	if len(large) > 0 {
+		return b.postWithout(ctx, m, large)
 	}
 	return b.platform.PostEvent(ctx, m.Key, m.Body)
 }

@@ -35,6 +35,7 @@ type Fault struct {
 	Times  int           // how many requests; 0 means until healed
 	Status int           // for Status
 	After  time.Duration // Retry-After for Status, the wait for Slow
+	Over   int64         // bytes; only requests with a longer body meet it
 
 	met int
 }
@@ -64,11 +65,11 @@ func (p *Platform) Met() int {
 }
 
 // takeFault gives the fault that a request meets, nil for none.
-func (p *Platform) takeFault(route string) *Fault {
+func (p *Platform) takeFault(route string, size int64) *Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range p.faults {
-		if f.Kind != Double && (f.Route == "" || f.Route == route) && (f.Times == 0 || f.met < f.Times) {
+		if f.Kind != Double && (f.Route == "" || f.Route == route) && (f.Over == 0 || size > f.Over) && (f.Times == 0 || f.met < f.Times) {
 			f.met++
 			taken := *f
 			return &taken

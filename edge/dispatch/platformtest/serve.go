@@ -57,7 +57,7 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.write(w, r, nil, refuse(http.StatusNotFound, "no_such_path", "没有此接口", "there is no such path"))
 		return
 	}
-	fault := p.takeFault(route.Operation.OperationID)
+	fault := p.takeFault(route.Operation.OperationID, r.ContentLength)
 	if p.misbehaveBefore(w, r, fault) {
 		return
 	}
