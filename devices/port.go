@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -14,6 +16,7 @@ import (
 const (
 	acceptTries = 100 // failures to accept in a row before listening ends
 	acceptPause = 100 * time.Millisecond
+	mostPlaces  = 4 // addresses of this machine that people are shown
 )
 
 // Port is where devices connect to the gateway by TCP. It may be listened on
@@ -45,6 +48,33 @@ func (p *Port) Addr() net.Addr {
 
 // Ready is closed when it listens for the first time.
 func (p *Port) Ready() <-chan struct{} { return p.ready }
+
+// Reached gives the addresses, host:port, at which other machines reach it; none
+// where it listens on loopback alone, or has not listened yet.
+func (p *Port) Reached() []string {
+	listens := p.Addr()
+	if listens == nil {
+		return nil
+	}
+	at, err := netip.ParseAddrPort(listens.String())
+	if err != nil || at.Addr().IsLoopback() {
+		return nil
+	}
+	port := strconv.Itoa(int(at.Port()))
+	if !at.Addr().IsUnspecified() {
+		return []string{net.JoinHostPort(at.Addr().Unmap().String(), port)}
+	}
+	list, _ := net.InterfaceAddrs() // without them there is nothing to show
+	var places []string
+	for _, a := range list {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.IsLoopback() || n.IP.IsLinkLocalUnicast() || n.IP.To4() == nil || len(places) == mostPlaces {
+			continue
+		}
+		places = append(places, net.JoinHostPort(n.IP.String(), port))
+	}
+	return places
+}
 
 // Listen begins to listen. The error is a Problem.
 func (p *Port) Listen(ctx context.Context) (net.Listener, error) {

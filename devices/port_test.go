@@ -36,6 +36,9 @@ func TestPortIsKeptOverRestarts(t *testing.T) {
 	if again.Addr().String() != first.Addr().String() || p.Addr().String() != first.Addr().String() {
 		t.Errorf("listens on %s, then on %s", first.Addr(), again.Addr())
 	}
+	if at := p.Reached(); at != nil {
+		t.Errorf("other machines reach loopback at %v", at)
+	}
 }
 
 // scarce is a listener that has no file descriptors for a while.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,33 @@ func StepOf(name string, took time.Duration, p *Problem) Step {
 	s.ZH, s.CureZH, _ = strings.Cut(p.ZH, "；")
 	s.EN, s.CureEN, _ = strings.Cut(p.EN, "; ")
 	return s
+}
+
+// GoodStep is a step that went well.
+func GoodStep(name string, took time.Duration, zh, en string) Step {
+	return Step{Name: name, OK: true, Took: Duration(took), ZH: zh, EN: en}
+}
+
+// Unsaved gives a form with what it may leave open filled in, as far as a probe
+// does not care. Bindings without an id are named by their place in the list.
+func Unsaved(dev Device, bounds []Bound, driver string) (Device, []Bound) {
+	fill := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	fill(&dev.ID, "unsaved")
+	fill(&dev.Site, "unsaved")
+	fill(&dev.Name, "unsaved")
+	fill(&dev.Driver, driver)
+	bounds = slices.Clone(bounds)
+	for i := range bounds {
+		b := &bounds[i].Binding
+		fill(&b.ID, strconv.Itoa(i))
+		fill(&b.Point, "unsaved."+b.ID)
+		fill(&b.Device, dev.ID)
+	}
+	return dev, bounds
 }
 
 // Places tells a probe where a host is and where devices may be.

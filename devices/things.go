@@ -216,6 +216,19 @@ func (p *Point) Label(v float64) string {
 	return ""
 }
 
+// What an instrument hardly measures and a float in a wrong order often is.
+const (
+	nearNothing = 1e-9
+	beyondAll   = 1e12
+)
+
+// Plausible says whether v may well be what the point measures.
+func (p *Point) Plausible(v float64) bool {
+	size := math.Abs(v)
+	outside := (p.Min != nil && v < *p.Min) || (p.Max != nil && v > *p.Max)
+	return !math.IsNaN(v) && !outside && size < beyondAll && (v == 0 || size > nearNothing)
+}
+
 func checkName(name string) *Problem {
 	if name == "" || len([]rune(name)) > 128 {
 		return Invalid("name", "bad_name", "请填写名称，最长 128 个字", "give a name of at most 128 characters")

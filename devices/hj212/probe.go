@@ -112,7 +112,7 @@ func (h *Host) setup(form *logger) (s devices.Step, listens bool) {
 			ZH: "网关没有在监听数采仪；请查看首页的告警，并核对 offsite.yaml 中的 hj212.listen", EN: "the gateway does not listen for data loggers; see the warnings of the first page, and check hj212.listen in offsite.yaml",
 		}), false
 	}
-	places := devices.ReachedAt(at)
+	places := h.port.Reached()
 	s = devices.Step{Name: "setup", OK: true}
 	if len(places) == 0 {
 		places = []string{at.String()}

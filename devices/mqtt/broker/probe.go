@@ -110,7 +110,7 @@ func (b *Broker) setup(dev *devices.Device, inbox *payload.Inbox) (s devices.Ste
 	if b.cfg.TLS != nil {
 		safeZH, safeEN = "使用 TLS", "with TLS"
 	}
-	places := devices.ReachedAt(at)
+	places := b.port.Reached()
 	s = devices.Step{Name: "setup", OK: true}
 	if len(places) == 0 {
 		places = []string{at.String()}

@@ -3,49 +3,10 @@ package devices
 import (
 	"context"
 	"fmt"
-	"math"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
-
-// Unsaved gives a form with what it may leave open filled in, as far as a probe
-// does not care. Bindings without an id are named by their place in the list.
-func Unsaved(dev Device, bounds []Bound, driver string) (Device, []Bound) {
-	fill := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	fill(&dev.ID, "unsaved")
-	fill(&dev.Site, "unsaved")
-	fill(&dev.Name, "unsaved")
-	fill(&dev.Driver, driver)
-	bounds = slices.Clone(bounds)
-	for i := range bounds {
-		b := &bounds[i].Binding
-		fill(&b.ID, strconv.Itoa(i))
-		fill(&b.Point, "unsaved."+b.ID)
-		fill(&b.Device, dev.ID)
-	}
-	return dev, bounds
-}
-
-// What an instrument hardly measures and a float in a wrong order often is.
-const (
-	nearNothing = 1e-9
-	beyondAll   = 1e12
-)
-
-// Plausible says whether v may well be what the point measures.
-func (p *Point) Plausible(v float64) bool {
-	size := math.Abs(v)
-	outside := (p.Min != nil && v < *p.Min) || (p.Max != nil && v > *p.Max)
-	return !math.IsNaN(v) && !outside && size < beyondAll && (v == 0 || size > nearNothing)
-}
 
 // Findings gathers what a device sent of its own accord, binding by binding. It
 // is not for several goroutines at once.
@@ -67,7 +28,7 @@ const mostRaw = 240
 // none. A point that it does not concern is left as it was.
 func (f *Findings) Add(raw string, readings []Reading, failed []string, why *Problem) {
 	if len(raw) > mostRaw {
-		raw = raw[:mostRaw] + "…"
+		raw = strings.ToValidUTF8(raw[:mostRaw], "") + "…"
 	}
 	for i := range f.bounds {
 		b := &f.bounds[i]
@@ -109,37 +70,6 @@ func (f *Findings) Step() Step {
 	s.OK = read == len(s.Values)
 	s.ZH, s.EN = fmt.Sprintf("得到 %d 个值，共 %d 个", read, len(s.Values)), fmt.Sprintf("%d of %d values", read, len(s.Values))
 	return s
-}
-
-// GoodStep is a step that went well.
-func GoodStep(name string, took time.Duration, zh, en string) Step {
-	return Step{Name: name, OK: true, Took: Duration(took), ZH: zh, EN: en}
-}
-
-// mostPlaces is how many addresses of this machine people are shown.
-const mostPlaces = 4
-
-// ReachedAt gives the addresses, host:port, at which other machines reach a
-// listener on this one; none where it listens on loopback alone.
-func ReachedAt(listens net.Addr) []string {
-	at, err := netip.ParseAddrPort(listens.String())
-	if err != nil || at.Addr().IsLoopback() {
-		return nil
-	}
-	port := strconv.Itoa(int(at.Port()))
-	if !at.Addr().IsUnspecified() {
-		return []string{net.JoinHostPort(at.Addr().Unmap().String(), port)}
-	}
-	list, _ := net.InterfaceAddrs() // without them there is nothing to show
-	var places []string
-	for _, a := range list {
-		n, ok := a.(*net.IPNet)
-		if !ok || n.IP.IsLoopback() || n.IP.IsLinkLocalUnicast() || n.IP.To4() == nil || len(places) == mostPlaces {
-			continue
-		}
-		places = append(places, net.JoinHostPort(n.IP.String(), port))
-	}
-	return places
 }
 
 // mostSample is how much of a message people are shown, in bytes.
