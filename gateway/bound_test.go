@@ -15,6 +15,7 @@ import (
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams/rtsp"
 )
 
@@ -70,7 +71,7 @@ func TestATokenOfOneCameraReachesThatOne(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
-	var made api.TokenSecret
+	var made contract.TokenSecret
 	root := bearer(b.token(accounts.Administrator))
 	b.call("POST", "/api/v1/tokens", root, map[string]any{"name": "nvr", "role": "integrator", "cameras": []string{"cam-a"}}).want(201).into(&made)
 	b.call("POST", "/api/v1/tokens", root, map[string]any{"name": "nvr", "role": "integrator", "cameras": []string{"cam-x"}}).problem(400, "unknown_camera")
@@ -81,7 +82,7 @@ func TestATokenOfOneCameraReachesThatOne(t *testing.T) {
 	b.call("GET", "/api/v1/cameras/cam-a/still.jpg", a, nil).want(200)
 	b.call("GET", "/api/v1/cameras/cam-a/clip?"+lasting(time.Minute), a, nil).want(200)
 	b.call("GET", "/api/v1/me", a, nil).want(200)
-	var list api.CameraList
+	var list contract.CameraList
 	b.call("GET", "/api/v1/cameras", a, nil).want(200).into(&list)
 	if len(list.Items) != 1 || list.Items[0].ID != "cam-a" {
 		t.Errorf("the list shows %+v", list.Items)
@@ -90,7 +91,7 @@ func TestATokenOfOneCameraReachesThatOne(t *testing.T) {
 	if _, resp, err := b.dial("cam-b", a); err == nil || resp.StatusCode != http.StatusForbidden {
 		t.Errorf("live picture of another: %v, %v", resp, err)
 	}
-	var ticket api.Ticket
+	var ticket contract.Ticket
 	b.call("POST", "/api/v1/tickets", a, map[string]string{"purpose": "still", "target": "cam-a"}).want(201).into(&ticket)
 	b.call("GET", ticket.URL, nil, nil).want(200)
 	b.call("POST", "/api/v1/tickets", a, map[string]string{"purpose": "still", "target": "cam-b"}).want(404)

@@ -11,33 +11,33 @@ import (
 	"offsite/edge/cameras"
 	"offsite/edge/ptz"
 	"offsite/edge/scenes"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams"
 	"offsite/streams/whep"
 )
 
 type siteCameras struct{ *edge.Box }
 
-func (s siteCameras) Cameras() []api.CameraStatus {
+func (s siteCameras) Cameras() []contract.CameraStatus {
 	status := s.Box.Cameras.Status()
-	list := make([]api.CameraStatus, 0, len(status))
+	list := make([]contract.CameraStatus, 0, len(status))
 	for i := range status {
 		list = append(list, cameraStatus(s.Box, &status[i]))
 	}
 	return list
 }
 
-func cameraStatus(b *edge.Box, c *cameras.Status) api.CameraStatus {
-	st := api.CameraStatus{Camera: c.Camera, Connected: c.Connected, Since: c.Since, Problem: api.ProblemOf(c.Problem), Viewers: c.Readers}
+func cameraStatus(b *edge.Box, c *cameras.Status) contract.CameraStatus {
+	st := contract.CameraStatus{Camera: c.Camera, Connected: c.Connected, Since: c.Since, Problem: contract.ProblemOf(c.Problem), Viewers: c.Readers}
 	if cam := b.Registry.Snapshot().Cameras[c.Camera]; cam != nil {
 		st.Site = cam.Site
 	}
 	st.Idle, st.Halted = c.Idle, c.Halted
 	for _, w := range c.Warnings {
-		st.Warnings = append(st.Warnings, *api.ProblemOf(w))
+		st.Warnings = append(st.Warnings, *contract.ProblemOf(w))
 	}
 	if p := b.Alerts.Drift(c.Camera); p != nil {
-		st.Warnings = append(st.Warnings, *api.ProblemOf(p))
+		st.Warnings = append(st.Warnings, *contract.ProblemOf(p))
 	}
 	if c.Clock.Known {
 		st.ClockOffset = devices.Duration(c.Clock.Offset)

@@ -18,7 +18,8 @@ import (
 	"offsite/devices/modbus/modbustest"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/instruments"
 )
 
 // field gives the gateway instruments: point gate-a.fan, whose binding "fan"
@@ -50,8 +51,8 @@ func (b *box) field() *modbustest.Unit {
 		b.call("POST", "/api/v1/"+thing.path, h, thing.body).want(201)
 	}
 	parts := b.parts()
-	parts.Backend.Writers = map[string]api.Writer{devices.DriverModbus: modbus.New(modbus.Config{})}
-	parts.Backend.Loggers = b.loggers()
+	parts.Backend.Instruments.Writers = map[string]instruments.Writer{devices.DriverModbus: modbus.New(modbus.Config{})}
+	parts.Backend.Instruments.Loggers = b.loggers()
 	b.server, err = gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, parts)
 	must(b.t, err)
 	b.http.Close()
@@ -76,9 +77,9 @@ func TestSetPoints(t *testing.T) {
 	set := func(value, seen any) map[string]any {
 		return map[string]any{"value": value, "seen": seen, "reason": "降尘"}
 	}
-	var done api.SetPoint
+	var done contract.SetPoint
 	b.call("POST", path, root, set(25.5, 21)).want(200).into(&done)
-	if diff := cmp.Diff(api.SetPoint{Point: "gate-a.fan", Device: "plc", Before: 21, After: 25.5, Unit: "Hz", Raw: "00 FF"}, done); diff != "" {
+	if diff := cmp.Diff(contract.SetPoint{Point: "gate-a.fan", Device: "plc", Before: 21, After: 25.5, Unit: "Hz", Raw: "00 FF"}, done); diff != "" {
 		t.Error(diff)
 	}
 	b.call("POST", path, root, set(30, 21)).problem(409, "value_changed")
@@ -194,14 +195,14 @@ func TestCommandsToALogger(t *testing.T) {
 	b := open(t)
 	b.field()
 	root, engineer, path := bearer(b.token(accounts.Administrator)), bearer(b.token(accounts.FieldEngineer)), "/api/v1/devices/logger:command"
-	var list api.LoggerCommandList
+	var list contract.LoggerCommandList
 	b.call("GET", "/api/v1/logger-commands", engineer, nil).want(200).into(&list)
 	if len(list.Items) < 20 {
 		t.Errorf("%d commands", len(list.Items))
 	}
-	var got api.LoggerAnswer
+	var got contract.LoggerAnswer
 	b.call("POST", path, engineer, map[string]any{"cn": "2061", "from": "2026-03-01T00:00:00+08:00", "to": "2026-02-28T18:00:00Z"}).want(200).into(&got)
-	if len(got.Packets) != 3 || got.Packets[2].Content[0] != (api.LoggerField{Name: "DataTime", Value: "20260301020000"}) || got.Packets[0].Content[1].Value != "12.5" {
+	if len(got.Packets) != 3 || got.Packets[2].Content[0] != (contract.LoggerField{Name: "DataTime", Value: "20260301020000"}) || got.Packets[0].Content[1].Value != "12.5" {
 		t.Errorf("%+v", got)
 	}
 	b.call("POST", path, engineer, map[string]any{"cn": "1012", "reason": "对时"}).problem(403, "role_not_allowed")

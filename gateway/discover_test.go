@@ -16,13 +16,13 @@ import (
 	"offsite/devices/mqtt/payload"
 	"offsite/devices/mqtt/senml"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // finder looks for real Modbus units, and hears what it is given.
 type finder struct{ *modbus.Pool }
 
-func discovery() api.Discovery { return finder{modbus.New(modbus.Config{})} }
+func discovery() finder { return finder{modbus.New(modbus.Config{})} }
 
 func (finder) Listen(_ context.Context, dev devices.Device, _ mqtt.ListenConfig) (*payload.Topics, error) {
 	if strings.Contains(dev.Endpoint, "silent") {
@@ -57,7 +57,7 @@ func TestScanForUnits(t *testing.T) {
 	b.furnish(b.token(accounts.Administrator))
 	engineer := bearer(b.token(accounts.FieldEngineer))
 	ask := map[string]any{"device": map[string]any{"endpoint": slaveOnLoopback(t), "timeout": "100ms"}, "first": 2, "last": 4, "table": "input", "address": 8, "every": "10ms"}
-	var report api.ScanReport
+	var report contract.ScanReport
 	b.call("POST", "/api/v1/devices:scan", engineer, ask).want(200).into(&report)
 	if len(report.Units) != 1 || report.Units[0].ID != 3 || report.Next != 0 {
 		t.Errorf("%+v", report)
@@ -82,10 +82,10 @@ func TestListenAndAdopt(t *testing.T) {
 	b.furnish(b.token(accounts.Administrator))
 	engineer := bearer(b.token(accounts.FieldEngineer))
 	broker := map[string]any{"site": "a", "name": "Hall sensors", "driver": "mqtt", "endpoint": "mqtt://127.0.0.1:1883"}
-	listen := func() (sources map[string][]api.SourceOffer, first api.Source) {
-		var report api.ListenReport
+	listen := func() (sources map[string][]contract.SourceOffer, first contract.Source) {
+		var report contract.ListenReport
 		b.call("POST", "/api/v1/devices:listen", engineer, map[string]any{"device": broker}).want(200).into(&report)
-		sources = map[string][]api.SourceOffer{}
+		sources = map[string][]contract.SourceOffer{}
 		for _, s := range report.Sources {
 			sources[s.Kind+" "+s.Name] = s.Offers
 		}
@@ -95,7 +95,7 @@ func TestListenAndAdopt(t *testing.T) {
 	if hall.Name != "Hall" || hall.Status == nil || hall.Status.Topic != "tele/t1/LWT" {
 		t.Errorf("first %+v", hall)
 	}
-	said := func(o api.SourceOffer) string {
+	said := func(o contract.SourceOffer) string {
 		if o.Problem != nil {
 			return o.Name + " " + o.Problem.Code
 		}
@@ -121,14 +121,14 @@ func TestListenAndAdopt(t *testing.T) {
 	if temperature.Value == nil || *temperature.Value != 21.5 {
 		t.Errorf("%+v", temperature)
 	}
-	entry := func(o api.SourceOffer, name string) map[string]any {
+	entry := func(o contract.SourceOffer, name string) map[string]any {
 		return map[string]any{"name": name, "factor": o.Factor, "unit": o.Unit, "digits": o.Digits, "topic": o.Topic}
 	}
 	adopt := map[string]any{
 		"new_outlet": map[string]any{"site": "a", "name": "大厅", "kind": "ambient"}, "devices": []any{broker},
 		"points": []any{entry(temperature, "温度"), entry(heard["senml sensors/ow"][0], "Outside temperature"), entry(temperature, "温度")},
 	}
-	var made api.AdoptResult
+	var made contract.AdoptResult
 	adopt["points"].([]any)[2].(map[string]any)["factor"] = ""
 	b.call("POST", "/api/v1/devices:adopt", engineer, adopt).problem(400, "bad_factor")
 	if len(b.registry.Snapshot().Outlets) != 2 {
@@ -148,7 +148,7 @@ func TestListenAndAdopt(t *testing.T) {
 		t.Errorf("bound already: %q", p)
 	}
 	// The same once more has ids of its own; further points go to the device that is there.
-	var again api.AdoptResult
+	var again contract.AdoptResult
 	b.call("POST", "/api/v1/devices:adopt", engineer, adopt).want(201).into(&again)
 	if again.Devices[0].ID != "hall-sensors-2" || again.Outlets[0].ID != "outlet-2" {
 		t.Errorf("%+v", again)
@@ -189,7 +189,7 @@ func TestLimitedEngineersHearTheirOwnDevices(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	limited := bearer(b.token(accounts.FieldEngineer, "b"))
-	var report api.ListenReport
+	var report contract.ListenReport
 	b.call("POST", "/api/v1/devices:listen", limited, map[string]any{"device": map[string]any{"driver": "broker"}}).want(200).into(&report)
 	if len(report.Sources) != 1 || report.Sources[0].Device != "dust-b" || report.Sources[0].Offers[0].Points[0] != "gate-b.pm10" {
 		t.Errorf("%+v", report.Sources)

@@ -20,7 +20,9 @@ import (
 	"offsite/devices/state"
 	"offsite/edge/breach"
 	"offsite/edge/evidence"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/duty"
+	"offsite/gateway/api/instruments"
 	"offsite/streams"
 	"offsite/streams/whep"
 	"offsite/timeseries"
@@ -37,11 +39,11 @@ type site struct {
 	latest   []devices.Reading
 	events   map[string]breach.Event
 	asked    breach.Filter // of the newest list of events
-	pictures map[string]api.Evident
+	pictures map[string]contract.Evident
 	blobs    map[string]blob
-	status   []api.DeviceStatus
-	notices  []api.Notice
-	updates  chan api.Update
+	status   []contract.DeviceStatus
+	notices  []contract.Notice
+	updates  chan duty.Update
 	panics   bool
 	viewing  whep.Viewing // the newest
 }
@@ -56,7 +58,7 @@ type blob struct {
 func newSite(db *state.DB) *site {
 	return &site{
 		db: db, samples: map[timeseries.Series][]timeseries.Sample{}, events: map[string]breach.Event{},
-		pictures: map[string]api.Evident{}, blobs: map[string]blob{}, updates: make(chan api.Update),
+		pictures: map[string]contract.Evident{}, blobs: map[string]blob{}, updates: make(chan duty.Update),
 	}
 }
 
@@ -116,10 +118,10 @@ func (s *site) Last(_ context.Context, series timeseries.Series) (timeseries.Sam
 	return list[len(list)-1], nil
 }
 
-func (s *site) Devices() []api.DeviceStatus { return s.status }
+func (s *site) Devices() []contract.DeviceStatus { return s.status }
 
-func (s *site) Cameras() []api.CameraStatus {
-	return []api.CameraStatus{{Camera: "cam-a", Site: "a", Connected: true, Since: day, Codec: "H264", Width: 640, Height: 360}}
+func (s *site) Cameras() []contract.CameraStatus {
+	return []contract.CameraStatus{{Camera: "cam-a", Site: "a", Connected: true, Since: day, Codec: "H264", Width: 640, Height: 360}}
 }
 
 func (s *site) Still(_ context.Context, camera string, width int) (streams.Still, error) {
@@ -231,7 +233,7 @@ func (s *site) Acknowledge(ctx context.Context, id, who, note string, at time.Ti
 	return ev, nil
 }
 
-func (s *site) Evident(_ context.Context, event string) (api.Evident, error) {
+func (s *site) Evident(_ context.Context, event string) (contract.Evident, error) {
 	return s.pictures[event], nil
 }
 
@@ -257,22 +259,22 @@ type content struct{ *bytes.Reader }
 
 func (content) Close() error { return nil }
 
-func (s *site) OpenBlob(_ context.Context, sum string) (*api.Exhibit, error) {
+func (s *site) OpenBlob(_ context.Context, sum string) (*duty.Exhibit, error) {
 	b, ok := s.blobs[sum]
 	if !ok {
 		return nil, devices.ErrNotFound
 	}
 	if b.deleted != nil {
-		return &api.Exhibit{Sites: b.sites}, b.deleted
+		return &duty.Exhibit{Sites: b.sites}, b.deleted
 	}
 	if b.damaged {
-		return nil, &devices.Problem{Kind: api.ErrDamaged, Code: "evidence_damaged", ZH: "证据文件已损坏", EN: "the evidence no longer has its hash"}
+		return nil, &devices.Problem{Kind: contract.ErrDamaged, Code: "evidence_damaged", ZH: "证据文件已损坏", EN: "the evidence no longer has its hash"}
 	}
 	kind := "image/jpeg"
 	if bytes.Contains(b.content, []byte("ftyp")) {
 		kind = "video/mp4"
 	}
-	return &api.Exhibit{ReadSeekCloser: content{bytes.NewReader(b.content)}, ContentType: kind, Sites: b.sites, Taken: day}, nil
+	return &duty.Exhibit{ReadSeekCloser: content{bytes.NewReader(b.content)}, ContentType: kind, Sites: b.sites, Taken: day}, nil
 }
 
 // exhibit puts a blob into the vault and gives its hash.
@@ -283,7 +285,7 @@ func (s *site) exhibit(text string, sites ...string) string {
 	return name
 }
 
-func (s *site) Updates() (<-chan api.Update, func() int64, func()) {
+func (s *site) Updates() (<-chan duty.Update, func() int64, func()) {
 	return s.updates, func() int64 { return 0 }, func() {}
 }
 
@@ -302,43 +304,43 @@ func (s *site) Newest(point string) (devices.Reading, bool) {
 	return devices.Reading{}, false
 }
 
-func (s *site) Condition(context.Context) (api.Status, error) {
-	return api.Status{Version: "test", StartedAt: day, History: "local"}, nil
+func (s *site) Condition(context.Context) (contract.Status, error) {
+	return contract.Status{Version: "test", StartedAt: day, History: "local"}, nil
 }
 
-func (s *site) Notices() []api.Notice { return s.notices }
+func (s *site) Notices() []contract.Notice { return s.notices }
 
 // Letters gives one message, of device dev-a, that cannot be understood.
-func (s *site) Letters(_ context.Context, f api.LetterFilter) ([]api.DeadLetter, error) {
-	l := api.DeadLetter{ID: 7, Device: firstOf["devices"], Site: "a", Topic: "t", Encoding: api.Base64, Payload: "/w==", Size: 1, ReceivedAt: day, Problem: api.FieldProblem{Code: "bad_utf8", Zh: "不是文本", En: "no text"}}
+func (s *site) Letters(_ context.Context, f instruments.LetterFilter) ([]contract.DeadLetter, error) {
+	l := contract.DeadLetter{ID: 7, Device: firstOf["devices"], Site: "a", Topic: "t", Encoding: contract.Base64, Payload: "/w==", Size: 1, ReceivedAt: day, Problem: contract.FieldProblem{Code: "bad_utf8", Zh: "不是文本", En: "no text"}}
 	if (f.Device != "" && f.Device != l.Device) || (f.Before != 0 && f.Before <= l.ID) || (len(f.IDs) > 0 && !slices.Contains(f.IDs, l.ID)) {
 		return nil, nil
 	}
-	return []api.DeadLetter{l}, nil
+	return []contract.DeadLetter{l}, nil
 }
 
-func (s *site) Replay(_ context.Context, ids []int64) (api.ReplayResult, error) {
-	return api.ReplayResult{Understood: len(ids), Readings: 2 * len(ids), Failed: []api.DeadLetter{}}, nil
+func (s *site) Replay(_ context.Context, ids []int64) (contract.ReplayResult, error) {
+	return contract.ReplayResult{Understood: len(ids), Readings: 2 * len(ids), Failed: []contract.DeadLetter{}}, nil
 }
 
-func (s *site) Losses(context.Context, int) ([]api.Loss, error) {
-	loss := func(id int64, site string) api.Loss {
-		return api.Loss{ID: id, Kind: "gap", Subject: "device/x", Site: site, Count: 1, From: day, To: day, Why: api.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}
+func (s *site) Losses(context.Context, int) ([]contract.Loss, error) {
+	loss := func(id int64, site string) contract.Loss {
+		return contract.Loss{ID: id, Kind: "gap", Subject: "device/x", Site: site, Count: 1, From: day, To: day, Why: contract.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}
 	}
-	return []api.Loss{loss(1, "a"), loss(2, "b"), loss(3, "")}, nil
+	return []contract.Loss{loss(1, "a"), loss(2, "b"), loss(3, "")}, nil
 }
 
 func (s *site) Decoder() (step string, why error) { return "sandbox", errors.New("no ffmpeg") }
 
-func (s *site) Ready(context.Context) error {
+func (s *site) Ready() error {
 	if s.away {
 		return errAway
 	}
 	return nil
 }
 
-func (s *site) Platform(context.Context) (api.PlatformStatus, error) {
-	return api.PlatformStatus{Waiting: 3}, nil
+func (s *site) Platform(context.Context) (contract.PlatformStatus, error) {
+	return contract.PlatformStatus{Waiting: 3}, nil
 }
 
 func (s *site) Enrol(_ context.Context, _, code string) error {

@@ -30,6 +30,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/template"
+	"offsite/edge/audit"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
 	"offsite/gateway/live"
@@ -81,8 +82,10 @@ func checkLoopback(address string) *devices.Problem {
 
 // Parts is what the Server is given besides its configuration.
 type Parts struct {
-	Backend  api.Backend // without Accounts and Hub, which the Server adds
-	Feeds    feeds       // of the cameras that RTSP hands on
+	Backend  api.Backend                     // without Accounts and Hub, which the Server adds
+	Feeds    feeds                           // of the cameras that RTSP hands on
+	Ready    func() error                    // what keeps the gateway from recording, all at once
+	Decoder  func() (step string, why error) // rung of streams/snapshot that decodes video, why it is no higher one
 	Accounts *accounts.Accounts
 	State    string               // directory of the self-signed certificate
 	Console  fs.FS                // index.html at its root; nil: a note instead of the console
@@ -97,6 +100,7 @@ type Server struct {
 	accounts *accounts.Accounts
 	feeds    feeds
 	api      *api.API
+	trail    trail
 	hub      *live.Hub
 	readers  readers // by RTSP
 	echo     *echo.Echo
@@ -143,18 +147,10 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 	if parts.Metrics == nil {
 		parts.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, accounts: parts.Accounts, feeds: parts.Feeds, hub: live.New(parts.Live), readers: readers{of: map[string]int{}}, cross: http.NewCrossOriginProtection(), log: parts.Log}
+	s := &Server{cfg: cfg, accounts: parts.Accounts, feeds: parts.Feeds, trail: parts.Backend.Audit, hub: live.New(parts.Live), readers: readers{of: map[string]int{}}, cross: http.NewCrossOriginProtection(), log: parts.Log}
 	s.closing, s.close = context.WithCancel(context.Background())
-	if parts.Backend.Templates == nil {
-		var err error
-		if parts.Backend.Templates, err = template.Open(template.Config{}); err != nil {
-			return nil, err
-		}
-	}
-	parts.Backend.Accounts = people{parts.Accounts}
-	parts.Backend.Hub = hub{s.hub}
-	if p := cfg.RTSP.notice(); p != nil {
-		parts.Backend.Settings = append(parts.Backend.Settings, p)
+	if err := s.complete(&parts.Backend); err != nil {
+		return nil, err
 	}
 	s.api = api.New(parts.Backend, parts.Log)
 	if cfg.Listen != "" || cfg.RTSP.TLS != "" {
@@ -165,6 +161,38 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 		s.tls = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	}
 	return s, s.routes(parts)
+}
+
+// complete gives the API what the Server itself has for it, and the shipped templates
+// where there are no others.
+func (s *Server) complete(b *api.Backend) error {
+	if b.Registration.Templates == nil {
+		var err error
+		if b.Registration.Templates, err = template.Open(template.Config{}); err != nil {
+			return err
+		}
+	}
+	b.People.Accounts, b.Video.Preferences, b.Duty.Hub = people{s.accounts}, people{s.accounts}, hub{s.hub}
+	for _, p := range []*devices.Problem{s.cfg.RTSP.notice(), templatesNotice(b.Registration.Templates.Faults())} {
+		if p != nil {
+			b.Duty.Settings = append(b.Duty.Settings, p)
+		}
+	}
+	return nil
+}
+
+// templatesNotice tells everybody of faults in the user's own templates, nil where there
+// are none.
+func templatesNotice(faults devices.Problems) *devices.Problem {
+	if len(faults) == 0 {
+		return nil
+	}
+	n := &devices.Problem{Code: "templates", ZH: faults[0].ZH, EN: faults[0].EN}
+	if more := len(faults) - 1; more > 0 {
+		n.ZH += fmt.Sprintf("（另有 %d 处，请运行 offsite check）", more)
+		n.EN += fmt.Sprintf(" (and %d more: run offsite check)", more)
+	}
+	return n
 }
 
 // Handler serves a request as a running Server would.
@@ -212,6 +240,11 @@ func (s *Server) Run(ctx context.Context, ready func(Addresses)) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// trail is where the Server writes whom it has refused, and who reads by RTSP.
+type trail interface {
+	Record(ctx context.Context, e audit.Entry) error
 }
 
 // door is a place to listen at.

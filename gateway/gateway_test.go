@@ -28,6 +28,14 @@ import (
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/gateway/api/commissioning"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/duty"
+	"offsite/gateway/api/footage"
+	"offsite/gateway/api/instruments"
+	"offsite/gateway/api/request"
+	"offsite/gateway/api/supervision"
+	"offsite/gateway/api/video"
 	"offsite/gateway/live"
 )
 
@@ -83,10 +91,18 @@ func open(t *testing.T) *box {
 func (b *box) parts() gateway.Parts {
 	return gateway.Parts{
 		Backend: api.Backend{
-			Registry: b.registry, Audit: b.log, History: b.site, Devices: b.site, Cameras: b.site, Recordings: newTapes(b.t, b.site.db), Recorders: newNVR(b.t, b.site.db), References: newAlbum(b.t, b.site.db), Events: b.site,
-			Evidence: b.site, Updates: b.site, Condition: b.site, Health: b.site, Letters: b.site, Platform: b.site, Prober: probers(), Lookout: lookout{}, Finder: cameraFinder{}, Steering: steering{}, Alerts: alerting{}, Discovery: discovery(),
+			Registry: b.registry, Audit: b.log,
+			Commissioning: commissioning.Backend{Prober: probers(), Discovery: discovery(), Lookout: lookout{}, Finder: cameraFinder{}},
+			Instruments:   instruments.Backend{Health: b.site, Letters: b.site},
+			Duty: duty.Backend{
+				History: b.site, Updates: b.site, Points: b.site, Events: b.site, Evidence: b.site,
+				Devices: b.site, Cameras: b.site, Condition: b.site, Platform: b.site,
+			},
+			Video:       video.Backend{Cameras: b.site, Steering: steering{}, References: newAlbum(b.t, b.site.db), Alerts: alerting{}},
+			Footage:     footage.Backend{Recordings: newTapes(b.t, b.site.db), Recorders: newNVR(b.t, b.site.db)},
+			Supervision: supervision.Backend{Platform: b.site, Trail: b.log},
 		},
-		Accounts: b.accounts, State: b.t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},
+		Ready: b.site.Ready, Decoder: b.site.Decoder, Accounts: b.accounts, State: b.t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},
 		Console: fstest.MapFS{
 			"index.html":         {Data: []byte("<!doctype html><div id=app></div>")},
 			"assets/app-1234.js": {Data: bytes.Repeat([]byte("export default 1\n"), 200)},
@@ -148,7 +164,7 @@ func (b *box) call(method, path string, h header, body any) answer {
 	got, err := io.ReadAll(resp.Body)
 	must(b.t, err)
 	a := answer{b.t, resp.StatusCode, resp.Header, got}
-	if rest, ok := strings.CutPrefix(r.URL.Path, api.Base); ok {
+	if rest, ok := strings.CutPrefix(r.URL.Path, contract.Base); ok {
 		b.validate(r, rest, text, a)
 	}
 	return a
@@ -225,9 +241,9 @@ func (a answer) want(status int) answer {
 }
 
 // problem fails unless the answer is a problem with this status and code.
-func (a answer) problem(status int, code string) api.Problem {
+func (a answer) problem(status int, code string) contract.Problem {
 	a.t.Helper()
-	var p api.Problem
+	var p contract.Problem
 	if err := json.Unmarshal(a.body, &p); err != nil || a.status != status || p.Code != code || p.Zh == "" || p.En == "" {
 		a.t.Fatalf("got %d %s, want a problem %d %s", a.status, a.body, status, code)
 	}
@@ -369,7 +385,7 @@ func TestConfigFaults(t *testing.T) {
 func TestSetUpSignInAndOut(t *testing.T) {
 	t.Parallel()
 	b := open(t)
-	var state api.SetupState
+	var state contract.SetupState
 	b.call("GET", "/api/v1/setup", nil, nil).want(200).into(&state)
 	if !state.Needed {
 		t.Error("no set-up is needed although nobody exists")
@@ -377,15 +393,15 @@ func TestSetUpSignInAndOut(t *testing.T) {
 	first := map[string]string{"token": "wrong", "id": "root", "name": "管理员", "password": password}
 	b.call("POST", "/api/v1/setup", nil, first).problem(400, "bad_setup_token")
 	first["token"] = b.accounts.SetupToken()
-	if a := b.call("POST", "/api/v1/setup", nil, first).want(201); !strings.Contains(a.header.Get("Set-Cookie"), api.CookieName) {
+	if a := b.call("POST", "/api/v1/setup", nil, first).want(201); !strings.Contains(a.header.Get("Set-Cookie"), request.CookieName) {
 		t.Error("the first person is not signed in")
 	}
 	b.call("POST", "/api/v1/setup", nil, first).problem(409, "setup_done")
 	b.call("POST", "/api/v1/session", nil, map[string]string{"id": "root", "password": "wrong"}).problem(401, "sign_in_failed")
 	cookie := b.signIn("root")
-	var me api.Me
+	var me contract.Me
 	b.call("GET", "/api/v1/me", header{"Cookie": cookie}, nil).want(200).into(&me)
-	if me.ID != "root" || me.Role != api.Administrator || me.IdleTimeout.D() != 15*time.Minute {
+	if me.ID != "root" || me.Role != contract.Administrator || me.IdleTimeout.D() != 15*time.Minute {
 		t.Errorf("me: %+v", me)
 	}
 	a := b.call("DELETE", "/api/v1/session", header{"Cookie": cookie}, nil).want(204)
@@ -432,10 +448,10 @@ func TestPeopleAndTokens(t *testing.T) {
 	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "password": "short"}).problem(400, "password_length")
 	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "sites": []string{"a", "c"}, "password": password}).problem(400, "unknown_site")
 	b.call("POST", "/api/v1/people", root, map[string]any{"id": "li", "name": "李", "role": "staff", "sites": []string{"a"}, "password": password}).want(201)
-	var p api.Person
+	var p contract.Person
 	b.call("GET", "/api/v1/people/li", root, nil).want(200).into(&p)
 	b.call("PUT", "/api/v1/people/li", root, map[string]any{"name": "李四", "role": "viewer", "version": p.Version}).want(200).into(&p)
-	if p.Name != "李四" || p.Role != api.Viewer || len(p.Sites) != 0 {
+	if p.Name != "李四" || p.Role != contract.Viewer || len(p.Sites) != 0 {
 		t.Errorf("person: %+v", p)
 	}
 	b.call("PUT", "/api/v1/people/li", root, map[string]any{"name": "x", "role": "viewer", "version": 1}).problem(409, "version_changed")
@@ -443,18 +459,18 @@ func TestPeopleAndTokens(t *testing.T) {
 	b.call("DELETE", "/api/v1/people/root", root, nil).problem(409, "last_administrator")
 	b.call("DELETE", "/api/v1/people/li", root, nil).want(204)
 	b.call("GET", "/api/v1/people/li", root, nil).problem(404, "not_found")
-	var made api.TokenSecret
+	var made contract.TokenSecret
 	b.call("POST", "/api/v1/tokens", root, map[string]any{"name": "平台", "role": "integrator"}).want(201).into(&made)
 	b.call("GET", "/api/v1/sites", bearer(made.Secret), nil).want(200)
 	b.call("DELETE", "/api/v1/tokens/"+made.Token.ID, root, nil).want(204)
 	b.call("GET", "/api/v1/sites", bearer(made.Secret), nil).problem(401, "bad_token")
-	var list api.PersonList
+	var list contract.PersonList
 	b.call("GET", "/api/v1/people", root, nil).want(200).into(&list)
 	if len(list.Items) != 1 {
 		t.Errorf("people: %+v", list)
 	}
 	b.call("GET", "/api/v1/tokens", root, nil).want(200)
-	var trail api.AuditList
+	var trail contract.AuditList
 	b.call("GET", "/api/v1/audit?max=3", root, nil).want(200).into(&trail)
 	if len(trail.Items) != 3 || trail.Next == 0 || trail.Items[0].Act != "token.retire" {
 		t.Errorf("trail: %+v", trail)

@@ -17,6 +17,8 @@ import (
 	"offsite/edge/audit"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/request"
 )
 
 // beforeChange are the operations open to who must first change the password.
@@ -35,7 +37,7 @@ func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
 			if err != nil {
 				return s.refused(c, op, who, err)
 			}
-			api.SetWho(c, who)
+			request.SetWho(c, who)
 			if slices.Contains(endless, op.ID) {
 				defer s.stream(c)()
 			}
@@ -46,7 +48,7 @@ func (s *Server) guard(op *api.Operation) echo.MiddlewareFunc {
 
 // refused writes into the trail who may not command the field, and which token has
 // asked for more than the cameras that it is bound to.
-func (s *Server) refused(c echo.Context, op *api.Operation, who api.Principal, why error) error {
+func (s *Server) refused(c echo.Context, op *api.Operation, who request.Principal, why error) error {
 	reaches := op.Reaches(who, c)
 	if who.ID == "" || (!op.Command && reaches) {
 		return why
@@ -55,7 +57,7 @@ func (s *Server) refused(c echo.Context, op *api.Operation, who api.Principal, w
 	if !reaches {
 		entry.Act, entry.Detail = cmp.Or(op.Act, "access.refused"), op.ID
 	}
-	if err := s.api.Audit.Record(c.Request().Context(), entry); err != nil {
+	if err := s.trail.Record(c.Request().Context(), entry); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	return why
@@ -74,39 +76,39 @@ func (s *Server) stream(c echo.Context) (done func()) {
 	}
 }
 
-func (s *Server) admit(c echo.Context, op *api.Operation) (api.Principal, error) {
+func (s *Server) admit(c echo.Context, op *api.Operation) (request.Principal, error) {
 	if op.Open() {
 		// Nobody is signed in, but a page of another site must not sign
 		// anybody in either.
-		return api.Principal{From: c.RealIP()}, s.sameSite(c)
+		return request.Principal{From: c.RealIP()}, s.sameSite(c)
 	}
 	id, err := s.identify(c, op)
 	if err != nil {
-		return api.Principal{}, err
+		return request.Principal{}, err
 	}
 	if id.Cookie {
 		if err := s.sameSite(c); err != nil {
-			return api.Principal{}, err
+			return request.Principal{}, err
 		}
 	}
 	who := principal(id, c.RealIP())
 	who.Holds = func() bool { return s.accounts.Holds(id) }
 	switch {
 	case id.MustChange && !slices.Contains(beforeChange, op.ID):
-		return who, &devices.Problem{Kind: api.ErrForbidden, Code: "password_change_required", ZH: "请先修改初始口令", EN: "change your first password before anything else"}
+		return who, &devices.Problem{Kind: contract.ErrForbidden, Code: "password_change_required", ZH: "请先修改初始口令", EN: "change your first password before anything else"}
 	case !op.Allows(who.Role):
 		return who, roleNotAllowed()
 	case op.AllSites && len(who.Sites) > 0:
 		// Else an administrator of one site could make one of all.
-		return who, api.AllSitesOnly()
+		return who, request.AllSitesOnly()
 	case !op.Reaches(who, c):
-		return who, api.CameraNotAllowed()
+		return who, request.CameraNotAllowed()
 	}
 	return who, nil
 }
 
 func roleNotAllowed() *devices.Problem {
-	return &devices.Problem{Kind: api.ErrForbidden, Code: "role_not_allowed", ZH: "您的角色无权进行此操作", EN: "your role may not do this"}
+	return &devices.Problem{Kind: contract.ErrForbidden, Code: "role_not_allowed", ZH: "您的角色无权进行此操作", EN: "your role may not do this"}
 }
 
 // identify finds out who asks: by the bearer header if there is one, else by a
@@ -129,7 +131,7 @@ func (s *Server) identify(c echo.Context, op *api.Operation) (accounts.Identity,
 		}
 		return id, err
 	}
-	if cookie, err := c.Cookie(api.CookieName); err == nil {
+	if cookie, err := c.Cookie(request.CookieName); err == nil {
 		return s.accounts.BySession(ctx, cookie.Value)
 	}
 	return accounts.Identity{}, &devices.Problem{Kind: accounts.ErrUnknown, Code: "not_signed_in", ZH: "请先登录，或提供令牌", EN: "sign in, or send a token"}
@@ -146,7 +148,7 @@ func (s *Server) sameSite(c echo.Context) error {
 		}
 	}
 	if err != nil {
-		return &devices.Problem{Kind: api.ErrForbidden, Code: "cross_site", ZH: "拒绝来自其他网站页面的请求", EN: "requests from another site's page are refused", Cause: err}
+		return &devices.Problem{Kind: contract.ErrForbidden, Code: "cross_site", ZH: "拒绝来自其他网站页面的请求", EN: "requests from another site's page are refused", Cause: err}
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/request"
 )
 
 func trusting(t *testing.T, pem []byte) *http.Client {
@@ -41,9 +43,9 @@ func TestEveryRoleOnEveryOperation(t *testing.T) {
 		tokens[r] = b.token(r)
 	}
 	for _, op := range operations {
-		path := api.Base + strings.NewReplacer("{id}", "none", "{sha256}", strings.Repeat("0", 64)).Replace(op.Path)
+		path := contract.Base + strings.NewReplacer("{id}", "none", "{sha256}", strings.Repeat("0", 64)).Replace(op.Path)
 		send := func(h header) int {
-			if op.ID == "watchLive" && h["Authorization"] != "" && op.Allows(api.Viewer) {
+			if op.ID == "watchLive" && h["Authorization"] != "" && op.Allows(contract.Viewer) {
 				h["X-Probe"] = "1"
 				path += "?site=a&nothing=1" // refused by its query, after the guard
 			}
@@ -159,7 +161,7 @@ func TestCredentials(t *testing.T) {
 		{"wrong token", bearer("offsite_wrong"), "bad_token"},
 		{"wrong token beside a good cookie", header{"Authorization": "Bearer wrong", "Cookie": cookie}, "bad_token"},
 		{"basic", header{"Authorization": "Basic cm9vdDpyb290"}, "bad_scheme"},
-		{"made-up session", header{"Cookie": api.CookieName + "=AAAA"}, "session_ended"},
+		{"made-up session", header{"Cookie": request.CookieName + "=AAAA"}, "session_ended"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -10,17 +10,17 @@ import (
 	"offsite/devices"
 	"offsite/edge/breach"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
-func (s *site) Health(context.Context, func(*devices.Device) bool) (api.FieldHealth, error) {
-	return api.FieldHealth{Items: []api.DeviceHealth{}, Outlets: []api.OutletOnline{}}, nil
+func (s *site) Health(context.Context, func(*devices.Device) bool) (contract.FieldHealth, error) {
+	return contract.FieldHealth{Items: []contract.DeviceHealth{}, Outlets: []contract.OutletOnline{}}, nil
 }
 
-func (s *site) PointState(string, time.Time) (bool, *api.Maintenance) { return false, nil }
+func (s *site) PointState(string, time.Time) (bool, *contract.Maintenance) { return false, nil }
 
-func (s *site) Maintain(ctx context.Context, _, who string, r api.MaintenanceRequest, also func(context.Context, *sql.Tx) error) (api.Maintenance, error) {
-	return api.Maintenance{Reason: r.Reason, Who: who, From: day, Until: r.Until},
+func (s *site) Maintain(ctx context.Context, _, who string, r contract.MaintenanceRequest, also func(context.Context, *sql.Tx) error) (contract.Maintenance, error) {
+	return contract.Maintenance{Reason: r.Reason, Who: who, From: day, Until: r.Until},
 		s.db.Update(ctx, func(tx *sql.Tx) error { return also(ctx, tx) })
 }
 
@@ -44,7 +44,7 @@ func TestHealthAndMaintenanceOfARealSite(t *testing.T) {
 
 	s := b.listen(b.http.URL, "", b.token(accounts.Viewer, "a"))
 	defer func() { _ = s.resp.Body.Close() }()
-	var m api.Maintenance
+	var m contract.Maintenance
 	b.call("PUT", "/api/v1/devices/dust-a/maintenance", engineer, body).want(200).into(&m)
 	if m.Reason != "换滤芯" || m.Who == "" || !m.Until.After(m.From) {
 		t.Errorf("%+v", m)
@@ -61,7 +61,7 @@ func TestHealthAndMaintenanceOfARealSite(t *testing.T) {
 	must(t, <-done)
 	var last struct {
 		Stale       bool
-		Maintenance *api.Maintenance
+		Maintenance *contract.Maintenance
 	}
 	until(t, "the value, and the point with its device", func() bool {
 		return strings.Contains(string(b.call("GET", "/api/v1/points/gate-a.pm10/last", viewer, nil).body), "maintenance")
@@ -74,14 +74,14 @@ func TestHealthAndMaintenanceOfARealSite(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	type health struct {
-		Days        []api.OnlineDay
-		Maintenance *api.Maintenance
+		Days        []contract.OnlineDay
+		Maintenance *contract.Maintenance
 		Points      []struct{ Last struct{ Value float64 } }
 	}
 	var field struct {
-		Formulas api.Formulas
+		Formulas contract.Formulas
 		Items    []health
-		Outlets  []api.OutletOnline
+		Outlets  []contract.OutletOnline
 	}
 	b.call("GET", "/api/v1/health", viewer, nil).want(200).into(&field)
 	if len(field.Items) != 1 || len(field.Outlets) != 1 || field.Formulas.Online.ZH == "" || len(field.Items[0].Days) != 7 || field.Items[0].Maintenance == nil {
@@ -93,7 +93,7 @@ func TestHealthAndMaintenanceOfARealSite(t *testing.T) {
 		t.Errorf("%+v", dev)
 	}
 	b.call("GET", "/api/v1/devices/dust-b/health", viewer, nil).problem(404, "not_found")
-	var status api.Status
+	var status contract.Status
 	b.call("GET", "/api/v1/status", root, nil).want(200).into(&status)
 	if len(status.Devices) != 2 || status.Devices[0].Maintenance == nil || status.Devices[1].Maintenance != nil {
 		t.Errorf("%+v", status.Devices)

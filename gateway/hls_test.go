@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // playback opens a camera's HLS and gives the address that the player is sent to.
@@ -27,7 +27,7 @@ func TestPlaybackNeedsNoMoreThanItsAddress(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	viewer := b.token(accounts.Viewer)
-	var ticket api.Ticket
+	var ticket contract.Ticket
 	b.call("POST", "/api/v1/tickets", bearer(viewer), map[string]string{"purpose": "hls", "target": "cam-a"}).want(201).into(&ticket)
 	_, query, _ := strings.Cut(ticket.URL, "?")
 	url := b.playback("cam-a", "?"+query+"&profile=sub", nil)
@@ -49,7 +49,7 @@ func TestPlaybackEndsWithTheRight(t *testing.T) {
 	b := open(t)
 	admin := bearer(b.token(accounts.Administrator))
 	b.furnish(b.token(accounts.Administrator))
-	var made api.TokenSecret
+	var made contract.TokenSecret
 	b.call("POST", "/api/v1/tokens", admin, map[string]any{"name": "wall", "role": "viewer", "sites": []string{"a"}}).want(201).into(&made)
 	url := b.playback("cam-a", "", bearer(made.Secret))
 	b.call("GET", url, nil, nil).want(200)

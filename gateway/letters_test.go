@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 func TestDeadLettersAndTheirReplay(t *testing.T) {
@@ -14,7 +14,7 @@ func TestDeadLettersAndTheirReplay(t *testing.T) {
 	engineer, stranger := bearer(b.token(accounts.FieldEngineer, "a")), bearer(b.token(accounts.FieldEngineer, "b"))
 	list := func(h header, query string) int {
 		t.Helper()
-		var body api.DeadLetterList
+		var body contract.DeadLetterList
 		b.call("GET", "/api/v1/dead-letters"+query, h, nil).want(200).into(&body)
 		return len(body.Items)
 	}
@@ -29,7 +29,7 @@ func TestDeadLettersAndTheirReplay(t *testing.T) {
 	}
 	b.call("GET", "/api/v1/dead-letters?max=0", engineer, nil).problem(400, "out_of_range")
 	b.call("GET", "/api/v1/dead-letters", bearer(b.token(accounts.Viewer)), nil).want(403)
-	var done api.ReplayResult
+	var done contract.ReplayResult
 	b.call("POST", "/api/v1/dead-letters:replay", engineer, map[string]string{"device": "dust-a"}).want(200).into(&done)
 	if done.Understood != 1 || done.Readings != 2 {
 		t.Errorf("replay %+v", done)

@@ -13,7 +13,8 @@ import (
 	"offsite/devices/modbus"
 	"offsite/devices/modbus/modbustest"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/commissioning"
+	"offsite/gateway/api/contract"
 	"offsite/streams"
 )
 
@@ -30,8 +31,8 @@ func slaveOnLoopback(t *testing.T) string {
 	return slave.Endpoint()
 }
 
-func probers() api.Probers {
-	return api.Probers{devices.DriverModbus: modbus.New(modbus.Config{Allow: func(a netip.AddrPort) error {
+func probers() commissioning.Probers {
+	return commissioning.Probers{devices.DriverModbus: modbus.New(modbus.Config{Allow: func(a netip.AddrPort) error {
 		if a.Addr().IsLoopback() {
 			return nil
 		}
@@ -53,7 +54,7 @@ func TestProbeOfAnUnsavedForm(t *testing.T) {
 			"points": []any{map[string]any{"id": "gate-a.temp", "name": "t", "factor": "a01001", "unit": "°C", "min": -40, "max": 80}},
 		}
 	}
-	var report api.ProbeReport
+	var report contract.ProbeReport
 	b.call("POST", "/api/v1/devices:probe", engineer, form(slaveOnLoopback(t))).want(200).into(&report)
 	var names []string
 	for _, s := range report.Steps {
@@ -69,7 +70,7 @@ func TestProbeOfAnUnsavedForm(t *testing.T) {
 	if len(b.acts("device.probe")) != 1 {
 		t.Error("nothing in the trail")
 	}
-	var refused api.ProbeReport
+	var refused contract.ProbeReport
 	b.call("POST", "/api/v1/devices:probe", engineer, form("modbus://10.1.1.1:502")).want(200).into(&refused)
 	if len(refused.Steps) != 1 || refused.Steps[0].OK || refused.Steps[0].CureEN != "choose another address" {
 		t.Errorf("%+v", refused.Steps)
@@ -114,7 +115,7 @@ func TestProbeOfAnUnsavedCamera(t *testing.T) {
 		}
 		return map[string]any{"camera": cam}
 	}
-	var report api.CameraProbeReport
+	var report contract.CameraProbeReport
 	b.call("POST", "/api/v1/cameras:probe", engineer, form("password", "right")).want(200).into(&report)
 	if string(report.Still.Jpeg) != "picture" || report.Video.Plays != "yes" || !report.Still.At.Equal(day) {
 		t.Errorf("%+v", report)

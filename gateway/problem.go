@@ -13,7 +13,7 @@ import (
 
 	"offsite/devices"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/timeseries"
 )
 
@@ -25,11 +25,11 @@ var statuses = []struct {
 	{accounts.ErrUnknown, http.StatusUnauthorized},
 	{accounts.ErrForbidden, http.StatusForbidden},
 	{accounts.ErrLocked, http.StatusTooManyRequests},
-	{api.ErrForbidden, http.StatusForbidden},
-	{api.ErrMediaType, http.StatusUnsupportedMediaType},
-	{api.ErrTooLarge, http.StatusRequestEntityTooLarge},
-	{api.ErrDamaged, http.StatusInternalServerError},
-	{api.ErrDeleted, http.StatusGone},
+	{contract.ErrForbidden, http.StatusForbidden},
+	{contract.ErrMediaType, http.StatusUnsupportedMediaType},
+	{contract.ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{contract.ErrDamaged, http.StatusInternalServerError},
+	{contract.ErrDeleted, http.StatusGone},
 	{devices.ErrNotFound, http.StatusNotFound},
 	{devices.ErrConflict, http.StatusConflict},
 	{devices.ErrUnavailable, http.StatusServiceUnavailable},
@@ -102,18 +102,18 @@ func routingProblem(status int) *devices.Problem {
 	}
 }
 
-func problemBody(status int, ps devices.Problems, english bool) api.Problem {
+func problemBody(status int, ps devices.Problems, english bool) contract.Problem {
 	p := ps[0]
 	if len(ps) > 1 {
 		p = devices.Invalid("", "invalid", "有多项需要更正，详见各字段", "several fields need correction, see each")
 	}
-	body := api.Problem{Type: "urn:offsite:problem:" + p.Code, Title: p.ZH, Status: status, Code: p.Code, Zh: p.ZH, En: p.EN, Field: p.Field}
+	body := contract.Problem{Type: "urn:offsite:problem:" + p.Code, Title: p.ZH, Status: status, Code: p.Code, Zh: p.ZH, En: p.EN, Field: p.Field}
 	if english {
 		body.Title = p.EN
 	}
 	for _, f := range ps {
 		if f.Field != "" || len(ps) > 1 {
-			body.Errors = append(body.Errors, api.FieldProblem{Field: f.Field, Code: f.Code, Zh: f.ZH, En: f.EN})
+			body.Errors = append(body.Errors, contract.FieldProblem{Field: f.Field, Code: f.Code, Zh: f.ZH, En: f.EN})
 		}
 	}
 	return body

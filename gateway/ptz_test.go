@@ -14,7 +14,7 @@ import (
 	"offsite/edge/cameras"
 	"offsite/edge/ptz"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams/onvif"
 )
 
@@ -66,7 +66,7 @@ func (steering) RemovePreset(context.Context, string, ptz.Mover, string) error {
 func (b *box) steer(camera string, h header) {
 	b.t.Helper()
 	at := "/api/v1/cameras/" + camera + "/ptz"
-	var made api.PTZPreset
+	var made contract.PTZPreset
 	b.call("GET", at, h, nil).want(200)
 	b.call("POST", at+":move", h, map[string]any{"pan": 0.5, "tilt": 0, "zoom": 0}).want(204)
 	b.call("POST", at+":move", h, map[string]any{"pan": 0.5, "tilt": 0, "zoom": 0, "step": true}).want(204)
@@ -75,7 +75,7 @@ func (b *box) steer(camera string, h header) {
 	b.call("POST", at+":patrol", h, map[string]any{"name": "夜巡"}).want(204)
 	b.call("POST", at+":remember", h, map[string]any{"token": "", "name": " 罐区 "}).want(200).into(&made)
 	b.call("POST", at+":forget", h, made).want(204)
-	if diff := cmp.Diff(api.PTZPreset{Token: "7", Name: "罐区"}, made); diff != "" {
+	if diff := cmp.Diff(contract.PTZPreset{Token: "7", Name: "罐区"}, made); diff != "" {
 		b.t.Error(diff)
 	}
 }
@@ -106,7 +106,7 @@ func TestRecordersAreRegisteredAtOnce(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	engineer := bearer(b.token(accounts.FieldEngineer))
-	var finds api.CameraFinds
+	var finds contract.CameraFinds
 	b.call("POST", "/api/v1/cameras:discover", engineer, map[string]any{"for": "1s"}).want(200).into(&finds)
 	if len(finds.Items) != 1 || len(finds.Items[0].Cameras) != 0 {
 		t.Fatalf("%+v", finds)
@@ -115,7 +115,7 @@ func TestRecordersAreRegisteredAtOnce(t *testing.T) {
 	access := map[string]any{"onvif": finds.Items[0].URL, "username": "admin", "password": "wrong"}
 	b.call("POST", "/api/v1/cameras:inspect", engineer, map[string]any{"camera": access}).problem(503, onvif.CodePassword)
 	access["password"] = "right"
-	var seen api.CameraInspection
+	var seen contract.CameraInspection
 	b.call("POST", "/api/v1/cameras:inspect", engineer, map[string]any{"camera": access}).want(200).into(&seen)
 	var list []any
 	for _, ch := range seen.Channels {
@@ -127,7 +127,7 @@ func TestRecordersAreRegisteredAtOnce(t *testing.T) {
 	}
 	before := len(b.registry.Snapshot().Cameras)
 	list[1].(map[string]any)["url"] = "rtsp://10.0.0.9/2"
-	var made api.CameraAdoptResult
+	var made contract.CameraAdoptResult
 	b.call("POST", "/api/v1/cameras:adopt", engineer, map[string]any{"cameras": list}).want(201).into(&made)
 	if now := len(b.registry.Snapshot().Cameras); len(made.Cameras) != 2 || now != before+2 || made.Cameras[1].Source != "2" {
 		t.Errorf("%d of %d, %+v", len(made.Cameras), now, made)
@@ -162,7 +162,7 @@ func TestCameraEventsArePushed(t *testing.T) {
 	b.furnish(b.token(accounts.Administrator))
 	box := bearer(b.token(accounts.Integrator, "a"))
 	at := "/api/v1/cameras/cam-a/events"
-	var taken api.CameraEventTaken
+	var taken contract.CameraEventTaken
 	b.call("POST", at, box, map[string]any{"id": "1", "type": "smoke", "on": true}).want(202).into(&taken)
 	if taken.Event != "ca-1" {
 		t.Errorf("%+v", taken)

@@ -13,7 +13,7 @@ import (
 	"offsite/edge/recorders"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams/onvif"
 	"offsite/streams/recording"
 )
@@ -74,9 +74,9 @@ func TestARecordersPastIsToldApartFromOurOwn(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	viewer := bearer(b.token(accounts.Viewer))
-	var tl api.RecordingTimeline
+	var tl contract.RecordingTimeline
 	b.call("GET", "/api/v1/cameras/cam-a/recordings?"+lasting(2*time.Hour), viewer, nil).want(200).into(&tl)
-	if len(tl.Recorded) != 1 || tl.Recorded[0].Source != api.Own || len(tl.Recorder.Held) != 1 || tl.Recorder.Held[0].Source != api.Recorder || !tl.Recorder.Known || tl.Recorder.Host != "10.1.1.9" || tl.Recorder.ClockOffset.D() != 90*time.Second {
+	if len(tl.Recorded) != 1 || tl.Recorded[0].Source != contract.Own || len(tl.Recorder.Held) != 1 || tl.Recorder.Held[0].Source != contract.Recorder || !tl.Recorder.Known || tl.Recorder.Host != "10.1.1.9" || tl.Recorder.ClockOffset.D() != 90*time.Second {
 		t.Errorf("%+v", tl)
 	}
 	var none map[string]any
@@ -116,9 +116,9 @@ func TestARecordersPastIsToldApartFromOurOwn(t *testing.T) {
 		t.Errorf("%d rows of the recorder's: %+v", fetched, b.acts("recording.view"))
 	}
 	staff := bearer(b.token(accounts.Staff))
-	var e api.RecordingExport
+	var e contract.RecordingExport
 	b.call("POST", "/api/v1/cameras/cam-a/recordings:export", staff, map[string]any{"from": later, "to": later.Add(10 * time.Second), "reason": "执法检查", "source": "recorder"}).want(200).into(&e)
-	if e.Source != api.Recorder || e.ClockOffset.D() != 90*time.Second || e.Host != "10.1.1.9" || e.Cut.Code != "replay_slow" || !strings.Contains(e.URL, "source=recorder") {
+	if e.Source != contract.Recorder || e.ClockOffset.D() != 90*time.Second || e.Host != "10.1.1.9" || e.Cut.Code != "replay_slow" || !strings.Contains(e.URL, "source=recorder") {
 		t.Errorf("%+v", e)
 	}
 	b.call("GET", e.URL, staff, nil).want(200)
@@ -138,12 +138,12 @@ func TestASilentRecorderHidesNothingOfOurs(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	parts := b.parts()
-	parts.Backend.Recorders = &nvr{down: &devices.Problem{Kind: devices.ErrUnavailable, Code: "onvif_silent", ZH: "没有应答", EN: "silent"}}
+	parts.Backend.Footage.Recorders = &nvr{down: &devices.Problem{Kind: devices.ErrUnavailable, Code: "onvif_silent", ZH: "没有应答", EN: "silent"}}
 	s, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, parts)
 	must(t, err)
 	b.http.Config.Handler = s.Handler()
 	viewer := bearer(b.token(accounts.Viewer))
-	var tl api.RecordingTimeline
+	var tl contract.RecordingTimeline
 	b.call("GET", "/api/v1/cameras/cam-a/recordings?"+lasting(2*time.Hour), viewer, nil).want(200).into(&tl)
 	if len(tl.Recorded) != 1 || tl.Recorder.Why.Code != "onvif_silent" || len(tl.Recorder.Held) != 0 {
 		t.Errorf("%+v", tl)

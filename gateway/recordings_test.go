@@ -17,7 +17,7 @@ import (
 	"offsite/devices/state"
 	"offsite/edge/recordings"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams"
 	"offsite/streams/recording"
 )
@@ -93,7 +93,7 @@ func TestRecordingsAreListedPlayedAndExported(t *testing.T) {
 	b.furnish(b.token(accounts.Administrator))
 	viewer, elsewhere := bearer(b.token(accounts.Viewer, "a")), bearer(b.token(accounts.Viewer, "b"))
 	const camera = "/api/v1/cameras/cam-a"
-	var tl api.RecordingTimeline
+	var tl contract.RecordingTimeline
 	b.call("GET", camera+"/recordings?"+lasting(time.Minute), viewer, nil).want(200).into(&tl)
 	if len(tl.Recorded) != 1 || len(tl.Gaps) != 1 || tl.Gaps[0].Why.Code != "camera_silent" || tl.Events[0].Event != "al-1" || tl.Days != 15 {
 		t.Errorf("%+v", tl)
@@ -131,7 +131,7 @@ func TestRecordingsAreListedPlayedAndExported(t *testing.T) {
 	staff := bearer(b.token(accounts.Staff))
 	b.call("POST", camera+"/recordings:export", staff, ask).problem(400, "missing")
 	ask["reason"] = "执法检查"
-	var e api.RecordingExport
+	var e contract.RecordingExport
 	b.call("POST", camera+"/recordings:export", staff, ask).want(200).into(&e)
 	got := b.call("GET", e.URL, staff, nil).want(200)
 	if sum := sha256.Sum256(got.body); int64(len(got.body)) != e.Bytes || hex.EncodeToString(sum[:]) != e.Sha256 || !strings.HasPrefix(got.header.Get("Content-Disposition"), "attachment") {

@@ -10,7 +10,7 @@ import (
 	"offsite/edge/ptz"
 	"offsite/edge/scenes"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // album keeps references of cameras, of which cam-a alone shows something.
@@ -58,7 +58,7 @@ func TestReferencesOfCameras(t *testing.T) {
 	b.furnish(b.token(accounts.Administrator))
 	staff, viewer := bearer(b.token(accounts.Staff, "a", "b")), bearer(b.token(accounts.Viewer, "a"))
 	const camera = "/api/v1/cameras/cam-a"
-	var list api.CameraReferenceList
+	var list contract.CameraReferenceList
 	b.call("GET", camera+"/references", viewer, nil).want(200).into(&list)
 	if len(list.Items) != 0 {
 		t.Errorf("%+v", list)
@@ -66,7 +66,7 @@ func TestReferencesOfCameras(t *testing.T) {
 	b.call("GET", camera+"/reference.jpg", viewer, nil).problem(404, "no_reference")
 	b.call("POST", camera+":set-reference", viewer, nil).problem(403, "role_not_allowed")
 	b.call("POST", "/api/v1/cameras/cam-b:set-reference", staff, nil).problem(409, "nothing_to_recognise")
-	var set api.CameraReference
+	var set contract.CameraReference
 	b.call("POST", camera+":set-reference", staff, nil).want(200).into(&set)
 	if set.SetBy == "" || set.Night || !set.MadeAt.Equal(day) {
 		t.Errorf("%+v", set)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/request"
 )
 
 var collections = []string{"entities", "sites", "outlets", "points", "devices", "bindings", "cameras", "limits"}
@@ -260,7 +260,7 @@ func TestBadBodies(t *testing.T) {
 		{"empty", "sites", ``, 400, "bad_json", nil},
 		{"not an object", "sites", `[]`, 400, "not_an_object", nil},
 		{"deep", "sites", strings.Repeat("[", 100000), 400, "bad_json", nil},
-		{"large", "sites", `{"name":"` + strings.Repeat("x", api.MaxBody) + `"}`, 413, "body_too_large", nil},
+		{"large", "sites", `{"name":"` + strings.Repeat("x", request.MaxBody) + `"}`, 413, "body_too_large", nil},
 		{"USCC", "entities", `{"id":"x","name":"n","uscc":"91350211M000100Y40","region_code":"310115"}`, 400, "uscc_check", []string{"uscc"}},
 		{"every fault at once", "limits", `{"id":"No","level":"X","averaging":"day","deadband":-1}`, 400, "invalid", []string{"value", "id", "point", "level", "averaging", "deadband"}},
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"offsite/devices"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // operationKey is where the guard leaves the operation's id for logs and metrics.
@@ -38,7 +38,7 @@ func (s *Server) routes(parts Parts) error {
 	e.Use(s.headers, s.measure(parts.Metrics), s.recovered)
 	s.echo = e
 
-	known, err := s.api.Register(e.Group(api.Base), s.guard)
+	known, err := s.api.Register(e.Group(contract.Base), s.guard)
 	if err != nil {
 		return err
 	}
@@ -51,12 +51,12 @@ func (s *Server) routes(parts Parts) error {
 	e.Any("/api", nothing)
 	e.Any("/api/*", nothing)
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
-	e.GET("/readyz", s.ready(parts.Backend.Condition))
+	e.GET("/readyz", s.ready(parts))
 	e.GET("/certificate.crt", s.ownCertificate)
 	metrics := echo.WrapHandler(promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{}))
 	e.GET("/metrics", func(c echo.Context) error {
 		if !s.mayLook(c) {
-			return &devices.Problem{Kind: api.ErrForbidden, Code: "token_needed", ZH: "请在本机读取，或提供令牌", EN: "read it on this machine, or send a token"}
+			return &devices.Problem{Kind: contract.ErrForbidden, Code: "token_needed", ZH: "请在本机读取，或提供令牌", EN: "read it on this machine, or send a token"}
 		}
 		return metrics(c)
 	})
@@ -138,12 +138,12 @@ func (s *Server) measure(reg *prometheus.Registry) echo.MiddlewareFunc {
 }
 
 // ready tells whether readings can be recorded; why not, it tells those who may look.
-func (s *Server) ready(condition api.Condition) echo.HandlerFunc {
+func (s *Server) ready(parts Parts) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Response().Header().Set("Cache-Control", "no-store")
-		err := condition.Ready(c.Request().Context())
+		err := parts.Ready()
 		if err == nil {
-			return c.String(http.StatusOK, "ok\n"+s.stills(c, condition))
+			return c.String(http.StatusOK, "ok\n"+s.stills(c, parts.Decoder))
 		}
 		if s.mayLook(c) {
 			var why strings.Builder
@@ -157,11 +157,11 @@ func (s *Server) ready(condition api.Condition) echo.HandlerFunc {
 }
 
 // stills tells those who may look how stills are decoded, and why not better.
-func (s *Server) stills(c echo.Context, condition api.Condition) string {
+func (s *Server) stills(c echo.Context, decoder func() (step string, why error)) string {
 	if !s.mayLook(c) {
 		return ""
 	}
-	step, why := condition.Decoder()
+	step, why := decoder()
 	if why != nil {
 		step += " (" + strings.ReplaceAll(why.Error(), "\n", "; ") + ")"
 	}

@@ -12,6 +12,7 @@ import (
 	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/gateway/api"
+	"offsite/gateway/api/request"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 )
@@ -153,7 +154,7 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 			if p := s.readers.enter(who.ID); p != nil {
 				return p
 			}
-			if err := s.api.Audit.Record(ctx, row("live.rtsp", string(ask.Profile))); err != nil {
+			if err := s.trail.Record(ctx, row("live.rtsp", string(ask.Profile))); err != nil {
 				s.readers.leave(who.ID)
 				return fmt.Errorf("audit: %w", err)
 			}
@@ -162,7 +163,7 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 		End: func(sum rtsp.Tally) {
 			s.readers.leave(who.ID)
 			detail := fmt.Sprintf("%s, %d s, %d bytes, %d lost", ask.Profile, int(sum.Lasted.Seconds()), sum.Bytes, sum.Lost)
-			if err := s.api.Audit.Record(context.WithoutCancel(s.closing), row("live.rtsp.end", detail)); err != nil {
+			if err := s.trail.Record(context.WithoutCancel(s.closing), row("live.rtsp.end", detail)); err != nil {
 				s.log.Error("end of an RTSP reader not in the trail", "camera", ask.Camera, "err", err)
 			}
 		},
@@ -171,10 +172,10 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 
 // refusedReader writes into the trail who has asked for another camera than it is
 // bound to.
-func (s *Server) refusedReader(who api.Principal, camera string) error {
-	why := api.CameraNotAllowed()
+func (s *Server) refusedReader(who request.Principal, camera string) error {
+	why := request.CameraNotAllowed()
 	e := audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: "live.rtsp", What: "camera/" + camera, Result: why.Code}
-	if err := s.api.Audit.Record(context.WithoutCancel(s.closing), e); err != nil {
+	if err := s.trail.Record(context.WithoutCancel(s.closing), e); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	return why

@@ -13,7 +13,7 @@ import (
 	"offsite/devices"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 	"offsite/streams/rtsp/rtsptest"
@@ -67,12 +67,12 @@ func TestPlainRTSPForAllIsNoticed(t *testing.T) {
 		must(t, err)
 		b.http.Close()
 		b.http = httptest.NewServer(b.server.Handler())
-		var st api.Status
+		var st contract.Status
 		b.call("GET", "/api/v1/status", bearer(b.token(accounts.Viewer)), nil).want(200).into(&st)
-		at := slices.IndexFunc(st.Notices, func(n api.Notice) bool { return n.Code == "rtsp_insecure" })
+		at := slices.IndexFunc(st.Notices, func(n contract.Notice) bool { return n.Code == "rtsp_insecure" })
 		if (at >= 0) != tt.want {
 			t.Errorf("%s: notices %+v", tt.name, st.Notices)
-		} else if at >= 0 && (!strings.Contains(st.Notices[at].Zh, "RTSPS") || !strings.Contains(st.Notices[at].En, "RTSPS") || st.Notices[at].Level != api.Warning) {
+		} else if at >= 0 && (!strings.Contains(st.Notices[at].Zh, "RTSPS") || !strings.Contains(st.Notices[at].En, "RTSPS") || st.Notices[at].Level != contract.Warning) {
 			t.Errorf("%s: %+v", tt.name, st.Notices[at])
 		}
 	}

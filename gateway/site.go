@@ -19,26 +19,40 @@ import (
 	"offsite/edge/field"
 	"offsite/edge/letters"
 	"offsite/gateway/api"
+	"offsite/gateway/api/commissioning"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/duty"
+	"offsite/gateway/api/footage"
+	"offsite/gateway/api/instruments"
+	"offsite/gateway/api/supervision"
+	"offsite/gateway/api/video"
 )
 
 // Site shows the site, edge.Box, as the API asks for it.
 func Site(b *edge.Box) api.Backend {
 	backend := api.Backend{
-		Registry: b.Registry, Audit: b.Audit, History: b.History, Devices: siteDevices{b}, Cameras: siteCameras{b}, Recordings: b.Recordings, Recorders: b.Recorders, References: siteReferences{b}, Events: siteEvents{b},
-		Evidence: siteEvidence{b}, Updates: siteUpdates{b}, Condition: siteCondition{b}, Letters: siteLetters{b}, Platform: sitePlatform{b}, Health: siteHealth{b},
+		Registry: b.Registry, Audit: b.Audit,
+		Commissioning: commissioning.Backend{Lookout: b.Cameras, Finder: b.Cameras},
+		Instruments:   instruments.Backend{Health: siteHealth{b}, Letters: siteLetters{b}},
+		Duty: duty.Backend{
+			History: b.History, Updates: siteUpdates{b}, Points: siteHealth{b}, Events: siteEvents{b}, Evidence: siteEvidence{b},
+			Devices: siteDevices{b}, Cameras: siteCameras{b}, Condition: siteCondition{b}, Platform: sitePlatform{b},
+		},
+		Video:       video.Backend{Cameras: siteCameras{b}, Steering: b.PTZ, References: siteReferences{b}, Alerts: b.Alerts},
+		Footage:     footage.Backend{Recordings: b.Recordings, Recorders: b.Recorders},
+		Supervision: supervision.Backend{Platform: sitePlatform{b}, Trail: b.Audit},
 	}
-	backend.Finder, backend.Steering, backend.Alerts = b.Cameras, b.PTZ, b.Alerts
 	if b.Loggers != nil { // else it would be an interface that holds nothing
-		backend.Loggers = b.Loggers
+		backend.Instruments.Loggers = b.Loggers
 	}
 	return backend
 }
 
 type siteDevices struct{ *edge.Box }
 
-func (s siteDevices) Devices() []api.DeviceStatus {
+func (s siteDevices) Devices() []contract.DeviceStatus {
 	board, stale := s.Board.Devices(), s.StalePoints()
-	list := make([]api.DeviceStatus, 0, len(board))
+	list := make([]contract.DeviceStatus, 0, len(board))
 	for i := range board {
 		list = append(list, deviceStatus(s.Box, &board[i], stale))
 	}
@@ -46,16 +60,16 @@ func (s siteDevices) Devices() []api.DeviceStatus {
 }
 
 // deviceStatus gives the API's form; stale are the stale points of each device.
-func deviceStatus(b *edge.Box, d *field.Status, stale map[string][]string) api.DeviceStatus {
-	st := api.DeviceStatus{
-		Device: d.Device, Online: d.Online, Since: d.Since, LastReading: d.Heard, Problem: api.ProblemOf(d.Problem),
+func deviceStatus(b *edge.Box, d *field.Status, stale map[string][]string) contract.DeviceStatus {
+	st := contract.DeviceStatus{
+		Device: d.Device, Online: d.Online, Since: d.Since, LastReading: d.Heard, Problem: contract.ProblemOf(d.Problem),
 		Stale: stale[d.Device], Maintenance: maintenance(b.MaintenanceOf(d.Device)),
 	}
 	if dev := b.Registry.Snapshot().Devices[d.Device]; dev != nil {
 		st.Site = dev.Site
 	}
 	for _, point := range slices.Sorted(maps.Keys(d.Points)) {
-		st.Points = append(st.Points, api.PointProblem{Point: point, Problem: *api.ProblemOf(d.Points[point])})
+		st.Points = append(st.Points, contract.PointProblem{Point: point, Problem: *contract.ProblemOf(d.Points[point])})
 	}
 	return st
 }
@@ -77,9 +91,9 @@ func (s siteEvents) Acknowledge(ctx context.Context, id, who, note string, at ti
 type siteUpdates struct{ *edge.Box }
 
 // Updates translates what the edge tells. One goroutine does it; it ends with stop.
-func (s siteUpdates) Updates() (c <-chan api.Update, missed func() int64, stop func()) {
+func (s siteUpdates) Updates() (c <-chan duty.Update, missed func() int64, stop func()) {
 	w, end := s.Live.Watch()
-	out := make(chan api.Update)
+	out := make(chan duty.Update)
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -99,8 +113,8 @@ func (s siteUpdates) Updates() (c <-chan api.Update, missed func() int64, stop f
 	return out, w.Lost, func() { close(done); <-ended; end() }
 }
 
-func update(b *edge.Box, u *edge.Update) api.Update {
-	v := api.Update{Readings: u.Readings, Event: u.Event, Points: u.Points, Notices: u.Notices, Registry: u.Changed}
+func update(b *edge.Box, u *edge.Update) duty.Update {
+	v := duty.Update{Readings: u.Readings, Event: u.Event, Points: u.Points, Notices: u.Notices, Registry: u.Changed}
 	if u.Device != nil {
 		st := deviceStatus(b, u.Device, b.StalePoints())
 		v.Device = &st
@@ -118,40 +132,40 @@ func (s siteUpdates) Newest(point string) (devices.Reading, bool) { return s.Liv
 
 type siteCondition struct{ *edge.Box }
 
-func (s siteCondition) Condition(context.Context) (api.Status, error) {
+func (s siteCondition) Condition(context.Context) (contract.Status, error) {
 	st := s.Box.Condition()
-	return api.Status{
+	return contract.Status{
 		Version: st.Version, StartedAt: st.Started, Now: time.Now().UTC(), History: st.History, Notices: s.Notices(),
-		Backlog: api.Backlog{LogBytes: st.LogBytes, HistoryBehind: st.HistoryBehind, JudgingBehind: st.JudgingBehind},
+		Backlog: contract.Backlog{LogBytes: st.LogBytes, HistoryBehind: st.HistoryBehind, JudgingBehind: st.JudgingBehind},
 	}, nil
 }
 
 // alarming are the notices that stop a promise from being kept.
 var alarming = map[string]bool{"storage": true, "judging": true, "history": true, "broker": true}
 
-func (s siteCondition) Notices() []api.Notice {
+func (s siteCondition) Notices() []contract.Notice {
 	held := s.Box.Notices()
-	list := make([]api.Notice, 0, len(held))
+	list := make([]contract.Notice, 0, len(held))
 	for _, n := range held {
-		notice := api.Notice{Code: n.Problem.Code, Zh: n.Problem.ZH, En: n.Problem.EN, Since: n.Since, Level: api.Warning}
+		notice := contract.Notice{Code: n.Problem.Code, Zh: n.Problem.ZH, En: n.Problem.EN, Since: n.Since, Level: contract.Warning}
 		if alarming[n.Name] {
-			notice.Level = api.Alarm
+			notice.Level = contract.Alarm
 		}
 		list = append(list, notice)
 	}
 	return list
 }
 
-func (s siteCondition) Losses(ctx context.Context, most int) ([]api.Loss, error) {
+func (s siteCondition) Losses(ctx context.Context, most int) ([]contract.Loss, error) {
 	rows, err := s.Ledger.Losses(ctx, most)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]api.Loss, 0, len(rows))
+	list := make([]contract.Loss, 0, len(rows))
 	for _, l := range rows {
-		list = append(list, api.Loss{
+		list = append(list, contract.Loss{
 			ID: l.ID, Kind: l.Kind, Subject: l.Subject, Site: siteOf(s.Registry, l.Subject), From: l.From, To: l.To, Count: l.Count, Open: l.Open,
-			Detail: l.Detail, Why: *api.ProblemOf(l.Why),
+			Detail: l.Detail, Why: *contract.ProblemOf(l.Why),
 		})
 	}
 	return list, nil
@@ -176,20 +190,16 @@ func siteOf(r *registry.Registry, subject string) string {
 	return ""
 }
 
-func (s siteCondition) Ready(context.Context) error { return s.Box.Ready() }
-
-func (s siteCondition) Decoder() (step string, why error) { return s.Cameras.Decoder() }
-
 type siteLetters struct{ *edge.Box }
 
-func (s siteLetters) letters(list []letters.Letter) []api.DeadLetter {
-	out := make([]api.DeadLetter, 0, len(list))
+func (s siteLetters) letters(list []letters.Letter) []contract.DeadLetter {
+	out := make([]contract.DeadLetter, 0, len(list))
 	for _, l := range list {
-		d := api.DeadLetter{
+		d := contract.DeadLetter{
 			ID: int64(l.Seq), Device: l.Device, Site: siteOf(s.Registry, "device/"+l.Device), Topic: l.Topic, Size: len(l.Payload),
-			Problem: *api.ProblemOf(l.Problem), ReceivedAt: l.Received,
+			Problem: *contract.ProblemOf(l.Problem), ReceivedAt: l.Received,
 		}
-		d.Payload, d.Encoding = api.PayloadOf(l.Payload)
+		d.Payload, d.Encoding = contract.PayloadOf(l.Payload)
 		out = append(out, d)
 	}
 	return out
@@ -203,30 +213,30 @@ func seqsOf(ids []int64) []uint64 {
 	return seqs
 }
 
-func (s siteLetters) Letters(ctx context.Context, f api.LetterFilter) ([]api.DeadLetter, error) {
+func (s siteLetters) Letters(ctx context.Context, f instruments.LetterFilter) ([]contract.DeadLetter, error) {
 	list, err := s.Box.Letters.List(ctx, letters.Filter{Device: f.Device, Seqs: seqsOf(f.IDs), Before: uint64(f.Before), Most: f.Most})
 	return s.letters(list), err
 }
 
-func (s siteLetters) Replay(ctx context.Context, ids []int64) (api.ReplayResult, error) {
+func (s siteLetters) Replay(ctx context.Context, ids []int64) (contract.ReplayResult, error) {
 	done, err := s.Box.Letters.Replay(ctx, letters.Filter{Seqs: seqsOf(ids)})
-	return api.ReplayResult{Understood: done.Understood, Readings: done.Readings, Failed: s.letters(done.Failed)}, err
+	return contract.ReplayResult{Understood: done.Understood, Readings: done.Readings, Failed: s.letters(done.Failed)}, err
 }
 
 type siteEvidence struct{ *edge.Box }
 
-func (s siteEvidence) Evident(ctx context.Context, event string) (api.Evident, error) {
+func (s siteEvidence) Evident(ctx context.Context, event string) (contract.Evident, error) {
 	r, err := s.Evidence.Of(ctx, event)
 	if err != nil {
-		return api.Evident{}, err
+		return contract.Evident{}, err
 	}
-	e := api.Evident{Pictures: make([]api.Picture, 0, len(r.Items)), Manifest: r.Manifest}
+	e := contract.Evident{Pictures: make([]contract.Picture, 0, len(r.Items)), Manifest: r.Manifest}
 	for _, it := range r.Items {
-		p := api.Picture{
-			Camera: it.Camera, Kind: it.Kind, Moment: devices.Duration(it.Moment), State: api.EvidenceState(it.State),
+		p := contract.Picture{
+			Camera: it.Camera, Kind: it.Kind, Moment: devices.Duration(it.Moment), State: contract.EvidenceState(it.State),
 			Sha256: it.SHA256, Marked: it.Marked, ContentType: it.MediaType, Size: it.Size, TakenAt: it.CapturedAt, Until: it.Until,
 			Distance: devices.Duration(it.Distance), TimeSource: string(it.TimeSource), Step: it.Step, Width: it.Width, Height: it.Height,
-			Codec: string(it.Codec), DeletedAt: it.DeletedAt, Problem: api.ProblemOf(it.Problem),
+			Codec: string(it.Codec), DeletedAt: it.DeletedAt, Problem: contract.ProblemOf(it.Problem),
 		}
 		if it.ClockOffset != nil {
 			offset := devices.Duration(time.Duration(*it.ClockOffset) * time.Millisecond)
@@ -256,7 +266,7 @@ func (s siteEvidence) ReleaseEvidence(ctx context.Context, event string, also fu
 	})
 }
 
-func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit, error) {
+func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*duty.Exhibit, error) {
 	file, err := s.Evidence.ByHash(ctx, sha256)
 	if err != nil {
 		return nil, err
@@ -264,7 +274,7 @@ func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit
 	if len(file.Events) == 0 {
 		return nil, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_blob", ZH: "没有这份证据", EN: "no event names this evidence"}
 	}
-	exhibit := &api.Exhibit{ContentType: file.MediaType, Taken: file.Taken}
+	exhibit := &duty.Exhibit{ContentType: file.MediaType, Taken: file.Taken}
 	for _, event := range file.Events {
 		ev, err := s.Events.Event(ctx, event)
 		if err != nil {
@@ -274,14 +284,14 @@ func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit
 	}
 	if file.Deleted != nil {
 		deleted := *file.Deleted
-		deleted.Kind = api.ErrDeleted
+		deleted.Kind = contract.ErrDeleted
 		return exhibit, &deleted
 	}
 	exhibit.ReadSeekCloser, err = s.Vault.Open(sha256)
 	var p *devices.Problem
 	if errors.As(err, &p) && p.Code == "evidence_damaged" {
 		damaged := *p
-		damaged.Kind = api.ErrDamaged // asking again will not help
+		damaged.Kind = contract.ErrDamaged // asking again will not help
 		return nil, &damaged
 	}
 	if err != nil {
@@ -292,17 +302,17 @@ func (s siteEvidence) OpenBlob(ctx context.Context, sha256 string) (*api.Exhibit
 
 type sitePlatform struct{ *edge.Box }
 
-func (s sitePlatform) Platform(ctx context.Context) (api.PlatformStatus, error) {
+func (s sitePlatform) Platform(ctx context.Context) (contract.PlatformStatus, error) {
 	st, err := s.PlatformStatus(ctx)
 	if err != nil {
-		return api.PlatformStatus{}, err
+		return contract.PlatformStatus{}, err
 	}
 	if st.Gateway != "" && st.Problem != nil && st.Problem.Code == "not_enrolled" {
 		st.Problem = nil // of before the enrolment; the first contact is on its way
 	}
-	return api.PlatformStatus{
+	return contract.PlatformStatus{
 		Enrolled: st.Gateway != "", Gateway: st.Gateway, URL: st.URL, Online: st.Online, Since: st.Since,
-		Problem: api.ProblemOf(st.Problem), ClockOffset: devices.Duration(st.ClockOffset),
+		Problem: contract.ProblemOf(st.Problem), ClockOffset: devices.Duration(st.ClockOffset),
 		Waiting: int64(st.Outbox.Waiting), Dead: int64(st.Outbox.Dead), Oldest: st.Outbox.Oldest,
 	}, nil
 }

@@ -29,7 +29,7 @@ func openSite(t *testing.T) (*box, *edge.Box) {
 	b.accounts, err = accounts.Open(t.Context(), site.DB, site.Audit, accounts.Config{})
 	must(t, err)
 	b.server, err = gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, gateway.Parts{
-		Backend: gateway.Site(site), Accounts: b.accounts, State: t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},
+		Backend: gateway.Site(site), Ready: site.Ready, Decoder: site.Cameras.Decoder, Accounts: b.accounts, State: t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},
 	})
 	must(t, err)
 	b.doc, err = document()

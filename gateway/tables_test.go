@@ -19,7 +19,7 @@ import (
 	"offsite/devices/template"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // table gives headers for a body of text/csv.
@@ -38,16 +38,16 @@ func TestFaultyTemplatesOfTheUserAreNoticed(t *testing.T) {
 	}
 	parts := b.parts()
 	var err error
-	parts.Backend.Templates, err = template.Open(template.Config{Dir: dir})
+	parts.Backend.Registration.Templates, err = template.Open(template.Config{Dir: dir})
 	must(t, err)
 	b.server, err = gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, parts)
 	must(t, err)
 	b.http.Close()
 	b.http = httptest.NewServer(b.server.Handler())
 	t.Cleanup(b.http.Close)
-	var st api.Status
+	var st contract.Status
 	b.call("GET", "/api/v1/status", bearer(b.token(accounts.Viewer)), nil).want(200).into(&st)
-	at := slices.IndexFunc(st.Notices, func(n api.Notice) bool { return n.Code == "templates" })
+	at := slices.IndexFunc(st.Notices, func(n contract.Notice) bool { return n.Code == "templates" })
 	if at < 0 {
 		t.Fatalf("no notice: %+v", st.Notices)
 	}
@@ -61,13 +61,13 @@ func TestTemplatesAreListedAndRendered(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	root := bearer(b.token(accounts.FieldEngineer))
-	var list api.TemplateList
+	var list contract.TemplateList
 	b.call("GET", "/api/v1/templates?kind=power_meter", root, nil).want(200).into(&list)
 	if len(list.Items) < 2 {
 		t.Errorf("%d power meters", len(list.Items))
 	}
 	b.call("GET", "/api/v1/templates?knd=x", root, nil).problem(400, "unknown_parameter")
-	var one api.Template
+	var one contract.Template
 	b.call("GET", "/api/v1/templates/eastron-sdm630", root, nil).want(200).into(&one)
 	if one.Brand != "Eastron" || len(one.Parameters) == 0 || one.Parameters[0].Name != "address" {
 		t.Errorf("%+v", one)
@@ -85,7 +85,7 @@ func TestTemplatesAreListedAndRendered(t *testing.T) {
 	if diff := cmp.Diff([]string{"parameters.address", "parameters.chanels", "parameters.channels", "parameters.unit"}, fields); diff != "" {
 		t.Error(diff)
 	}
-	var draft api.TemplateResult
+	var draft contract.TemplateResult
 	b.call("POST", "/api/v1/templates/gas-detector-controller:render", root, map[string]any{
 		"outlet": "gate-a", "device": "gas-1", "language": "en", "limits": []string{"lel-h", "lel-hh"},
 		"parameters": map[string]any{"address": "10.1.1.9", "channels": "2"}, "points": []map[string]string{{"point": "lel-2"}, {"point": "lel-1", "id": "gate-a.east"}},
@@ -111,7 +111,7 @@ func TestTemplateIsRegisteredWhole(t *testing.T) {
 	}
 	body["take_over"] = true
 	a := b.call("POST", "/api/v1/templates/dust-noise-station:register", root, body).want(201)
-	var made api.TemplateResult
+	var made contract.TemplateResult
 	a.into(&made)
 	s := b.registry.Snapshot()
 	if a.header.Get("Location") != "/api/v1/devices/station-1" || len(made.Points) != 8 || len(s.Bound("station-1", made.Bindings[0].From)) != 8 {
@@ -146,13 +146,13 @@ func TestTablesGoOutAndIn(t *testing.T) {
 		if a.header.Get("Content-Disposition") != `attachment; filename="`+coll+`.csv"` || strings.Contains(string(a.body), "canary") {
 			t.Errorf("%s: %v %s", coll, a.header, a.body)
 		}
-		var r api.ImportResult
+		var r contract.ImportResult
 		b.call("POST", "/api/v1/import/"+coll, table(root), string(a.body)).want(200).into(&r)
-		if diff := cmp.Diff(api.ImportResult{Rows: 2, Unchanged: 2, Faults: []api.TableFault{}}, r); diff != "" {
+		if diff := cmp.Diff(contract.ImportResult{Rows: 2, Unchanged: 2, Faults: []contract.TableFault{}}, r); diff != "" {
 			t.Errorf("%s: %s", coll, diff)
 		}
 	}
-	var r api.ImportResult
+	var r contract.ImportResult
 	text := "id;name;factor;unit;digits\ngate-a.x;新;a34004;ug/m3;0\ngate-a.y;坏;;ug/m3;77\n"
 	b.call("POST", "/api/v1/import/points?dry_run=true&mode=row", table(root), text).want(200).into(&r)
 	if r.Stored || r.Created != 1 || len(r.Faults) != 2 || r.Faults[0].Line != 3 || r.Faults[0].Column != 3 || b.registry.Snapshot().Points["gate-a.x"] != nil {
@@ -197,7 +197,7 @@ func TestTablesOfOneSite(t *testing.T) {
 		{"limits", "id,outlet_kind,factor,level,value,averaging\nx,dust,a34002,H,1,instant\n", "all_sites_only"},
 	}
 	for _, tt := range tests {
-		var r api.ImportResult
+		var r contract.ImportResult
 		b.call("POST", "/api/v1/import/"+tt.coll, table(only), tt.text).want(200).into(&r)
 		if r.Stored || len(r.Faults) != 1 || r.Faults[0].Code != tt.code {
 			t.Errorf("%s: %+v, want %s", tt.text, r, tt.code)

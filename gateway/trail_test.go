@@ -16,6 +16,7 @@ import (
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // TestEveryActOfTheDocumentIsWritten does each act that the document names once
@@ -38,7 +39,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.site.events["al-1"] = alarm("al-1", "a", day)
 	b.call("POST", "/api/v1/events/al-1:acknowledge", root, map[string]string{"note": ""}).want(200)
 	b.call("GET", "/api/v1/blobs/"+b.site.exhibit("x", "a"), root, nil).want(200)
-	b.site.pictures["al-1"] = api.Evident{Manifest: b.site.exhibit("x", "a")}
+	b.site.pictures["al-1"] = contract.Evident{Manifest: b.site.exhibit("x", "a")}
 	b.call("POST", "/api/v1/events/al-1:verify", root, nil).want(200)
 	b.call("POST", "/api/v1/events/al-1:hold", root, map[string]string{"reason": "诉讼"}).want(200)
 	b.call("POST", "/api/v1/events/al-1:release", root, nil).want(200)
@@ -72,7 +73,7 @@ func TestEveryActOfTheDocumentIsWritten(t *testing.T) {
 	b.call("PUT", "/api/v1/people/li", root, map[string]any{"name": "李", "role": "viewer", "version": 1}).want(200)
 	b.call("POST", "/api/v1/people/li/password", root, map[string]string{"password": "Battery-Staple-8"}).want(200)
 	b.call("DELETE", "/api/v1/people/li", root, nil).want(204)
-	var made api.TokenSecret
+	var made contract.TokenSecret
 	b.call("POST", "/api/v1/tokens", root, map[string]any{"name": "t", "role": "viewer"}).want(201).into(&made)
 	b.call("DELETE", "/api/v1/tokens/"+made.Token.ID, root, nil).want(204)
 	b.call("POST", "/api/v1/me/password", me, map[string]string{"old": password, "new": "Battery-Staple-8"}).want(200)
@@ -207,13 +208,13 @@ func TestTheTrailIsSearchedAndProved(t *testing.T) {
 	b := open(t)
 	root := bearer(b.token(accounts.Administrator))
 	b.furnish(b.token(accounts.Administrator))
-	var list api.AuditList
+	var list contract.AuditList
 	b.call("GET", "/api/v1/audit?act=camera.&what=camera/", root, nil).want(200).into(&list)
 	if len(list.Items) != len(b.acts("camera.create")) || len(list.Items) == 0 {
 		t.Errorf("%d rows of cameras, want %d", len(list.Items), len(b.acts("camera.create")))
 	}
 	b.call("GET", "/api/v1/audit?before=yesterday", root, nil).want(400)
-	var chain api.AuditChain
+	var chain contract.AuditChain
 	b.call("GET", "/api/v1/audit/chain", root, nil).want(200).into(&chain)
 	if !chain.Whole || chain.Seq == 0 || len(chain.Hash) != 64 {
 		t.Errorf("the chain: %+v", chain)

@@ -20,7 +20,8 @@ import (
 	"offsite/edge/breach"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/duty"
 	"offsite/timeseries"
 )
 
@@ -39,12 +40,12 @@ func TestReadings(t *testing.T) {
 	h := bearer(b.token(accounts.Viewer, "a"))
 	b.site.keep("a", "gate-a.pm10", day, 1, 2, 3, 4, 5, 6)
 	const query = "/api/v1/readings?point=gate-a.pm10&from=2026-03-01T08:00:00%2B08:00&to=2026-03-01T09:00:00%2B08:00"
-	var got api.Readings
+	var got contract.Readings
 	b.call("GET", query+"&max=4", h, nil).want(200).into2(&got)
 	if len(*got.Samples) != 4 || !got.Next.Equal(day.Add(4*time.Minute)) || got.Unit != "ug/m3" {
 		t.Errorf("first page: %+v", got)
 	}
-	got = api.Readings{}
+	got = contract.Readings{}
 	b.call("GET", query+"&window=2m&fn=mean,max&max=2", h, nil).want(200).into2(&got)
 	if len(*got.Windows) != 2 || *(*got.Windows)[1].Mean != 3.5 || *(*got.Windows)[1].Max != 4 || (*got.Windows)[1].Min != nil || !got.Next.Equal(day.Add(4*time.Minute)) {
 		t.Errorf("windows: %+v", got)
@@ -67,7 +68,7 @@ func TestReadings(t *testing.T) {
 	root := b.token(accounts.Administrator)
 	b.call("DELETE", "/api/v1/limits/lim-a", bearer(root), nil).want(204)
 	b.call("DELETE", "/api/v1/points/gate-a.pm10", bearer(root), nil).want(204)
-	got = api.Readings{}
+	got = contract.Readings{}
 	b.call("GET", query, h, nil).want(200).into2(&got)
 	if len(*got.Samples) != 6 {
 		t.Errorf("history of a retired point: %+v", got)
@@ -126,16 +127,16 @@ func TestReadingsAsATable(t *testing.T) {
 	b.call("GET", "/api/v1/readings?point=gate-b.pm10&format=csv", bearer(b.token(accounts.Viewer, "a")), nil).problem(404, "not_found")
 }
 
-func (a answer) into2(v *api.Readings) {
+func (a answer) into2(v *contract.Readings) {
 	a.t.Helper()
 	var raw struct {
-		api.Readings
+		contract.Readings
 		Samples *[]struct{ At time.Time } `json:"samples"`
 	}
 	must(a.t, json.Unmarshal(a.body, &raw))
 	*v = raw.Readings
 	if raw.Samples != nil {
-		samples := make([]api.Sample, len(*raw.Samples))
+		samples := make([]contract.Sample, len(*raw.Samples))
 		v.Samples = &samples
 	}
 }
@@ -173,7 +174,7 @@ func TestEvents(t *testing.T) {
 		b.site.events[id] = alarm(id, []string{"a", "b", "a"}[i], day.Add(time.Duration(i)*time.Hour))
 	}
 	sum := b.site.exhibit("picture", "a")
-	b.site.pictures["al-1"] = api.Evident{Pictures: []api.Picture{{Camera: "cam-a", Kind: "still", State: api.Attached, Sha256: sum, TakenAt: day, Distance: devices.Duration(-300 * time.Millisecond)}}}
+	b.site.pictures["al-1"] = contract.Evident{Pictures: []contract.Picture{{Camera: "cam-a", Kind: "still", State: contract.Attached, Sha256: sum, TakenAt: day, Distance: devices.Duration(-300 * time.Millisecond)}}}
 	staff := bearer(b.token(accounts.Staff, "a"))
 	var list struct {
 		Items []struct{ ID string }
@@ -287,8 +288,8 @@ func TestTickets(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	viewer := bearer(b.token(accounts.Viewer, "a"))
-	ask := func(purpose, target string) api.Ticket {
-		var ticket api.Ticket
+	ask := func(purpose, target string) contract.Ticket {
+		var ticket contract.Ticket
 		b.call("POST", "/api/v1/tickets", viewer, map[string]string{"purpose": purpose, "target": target}).want(201).into(&ticket)
 		return ticket
 	}
@@ -314,9 +315,9 @@ func TestStatusLossesAndPlatform(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
-	b.site.status = []api.DeviceStatus{{Device: "dust-a", Site: "a", Online: true, Since: day}, {Device: "dust-b", Site: "b", Since: day, Problem: &api.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}}
-	b.site.notices = []api.Notice{{Code: "broker_insecure", Level: api.Warning, Since: day, Zh: "未加密", En: "not encrypted"}}
-	var st api.Status
+	b.site.status = []contract.DeviceStatus{{Device: "dust-a", Site: "a", Online: true, Since: day}, {Device: "dust-b", Site: "b", Since: day, Problem: &contract.FieldProblem{Code: "timeout", Zh: "超时", En: "timed out"}}}
+	b.site.notices = []contract.Notice{{Code: "broker_insecure", Level: contract.Warning, Since: day, Zh: "未加密", En: "not encrypted"}}
+	var st contract.Status
 	b.call("GET", "/api/v1/status", bearer(b.token(accounts.Viewer, "b")), nil).want(200).into(&st)
 	if len(st.Devices) != 1 || st.Devices[0].Device != "dust-b" || len(st.Cameras) != 0 || len(st.Notices) != 1 || st.Platform != nil {
 		t.Errorf("for a viewer of b: %+v", st)
@@ -325,7 +326,7 @@ func TestStatusLossesAndPlatform(t *testing.T) {
 	if len(st.Devices) != 2 || st.Platform == nil || st.Platform.Waiting != 3 {
 		t.Errorf("for staff: %+v", st)
 	}
-	var losses api.LossList
+	var losses contract.LossList
 	b.call("GET", "/api/v1/losses", bearer(b.token(accounts.Viewer, "b")), nil).want(200).into(&losses)
 	if len(losses.Items) != 2 {
 		t.Errorf("losses: %+v", losses)
@@ -471,18 +472,18 @@ func TestLiveUpdates(t *testing.T) {
 	reading := func(site string, value float64) devices.Reading {
 		return devices.Reading{Site: site, Point: "gate-" + site + ".pm10", Value: value, At: day}
 	}
-	b.site.updates <- api.Update{Readings: []devices.Reading{reading("b", 9), reading("a", 1), reading("a", 2)}}
+	b.site.updates <- duty.Update{Readings: []devices.Reading{reading("b", 9), reading("a", 1), reading("a", 2)}}
 	if name, data = s.next(b); name != "readings" || strings.Count(string(data), `"value"`) != 1 || !strings.Contains(string(data), `"value":2`) {
 		t.Errorf("%s %s", name, data)
 	}
-	b.site.updates <- api.Update{Event: &breach.Transition{Event: alarm("al-4", "b", day), Step: "opened"}}
-	b.site.updates <- api.Update{Event: &breach.Transition{Event: alarm("al-3", "a", day), Step: "opened"}}
+	b.site.updates <- duty.Update{Event: &breach.Transition{Event: alarm("al-4", "b", day), Step: "opened"}}
+	b.site.updates <- duty.Update{Event: &breach.Transition{Event: alarm("al-3", "a", day), Step: "opened"}}
 	if name, data = s.next(b); name != "event" || !strings.Contains(string(data), "al-3") {
 		t.Errorf("%s %s", name, data)
 	}
-	b.site.updates <- api.Update{Device: &api.DeviceStatus{Device: "dust-a", Site: "a", Since: day}}
-	b.site.updates <- api.Update{Registry: true}
-	b.site.updates <- api.Update{Notices: true}
+	b.site.updates <- duty.Update{Device: &contract.DeviceStatus{Device: "dust-a", Site: "a", Since: day}}
+	b.site.updates <- duty.Update{Registry: true}
+	b.site.updates <- duty.Update{Notices: true}
 	var names []string
 	for range 3 {
 		name, _ := s.next(b)
@@ -503,7 +504,7 @@ func TestLiveByTicketForOneSite(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
-	var ticket api.Ticket
+	var ticket contract.Ticket
 	base, stop := b.running()
 	defer stop()
 	b.call("POST", "/api/v1/tickets", bearer(b.token(accounts.Viewer)), map[string]string{"purpose": "live"}).want(201).into(&ticket)
@@ -524,10 +525,10 @@ func TestEvidencePackage(t *testing.T) {
 	b.furnish(b.token(accounts.Administrator))
 	b.site.events["al-1"] = alarm("al-1", "a", day)
 	picture, clip := b.site.exhibit("\xff\xd8picture", "a"), b.site.exhibit("clip", "a")
-	b.site.pictures["al-1"] = api.Evident{Manifest: b.site.exhibit("{}", "a"), Pictures: []api.Picture{
-		{Camera: "cam-a", Kind: "still", Moment: devices.Duration(-5 * time.Second), State: api.Attached, Sha256: picture, ContentType: "image/jpeg"},
-		{Camera: "cam-a", Kind: "still", State: api.None},
-		{Camera: "cam-a", Kind: "clip", State: api.Attached, Sha256: clip, ContentType: "video/mp4"},
+	b.site.pictures["al-1"] = contract.Evident{Manifest: b.site.exhibit("{}", "a"), Pictures: []contract.Picture{
+		{Camera: "cam-a", Kind: "still", Moment: devices.Duration(-5 * time.Second), State: contract.Attached, Sha256: picture, ContentType: "image/jpeg"},
+		{Camera: "cam-a", Kind: "still", State: contract.None},
+		{Camera: "cam-a", Kind: "clip", State: contract.Attached, Sha256: clip, ContentType: "video/mp4"},
 	}}
 	viewer := bearer(b.token(accounts.Viewer, "a"))
 	a := b.call("GET", "/api/v1/events/al-1/evidence.zip", viewer, nil).want(200)
@@ -544,7 +545,7 @@ func TestEvidencePackage(t *testing.T) {
 	if err != nil || !strings.Contains(string(sums), picture+"  cam-a-5.0s-before.jpg\n") {
 		t.Errorf("%s %v", sums, err)
 	}
-	var check api.EvidenceCheck
+	var check contract.EvidenceCheck
 	b.call("POST", "/api/v1/events/al-1:verify", viewer, nil).want(200).into(&check)
 	if !check.Whole || len(check.Files) != 3 {
 		t.Errorf("%+v", check)
@@ -570,15 +571,15 @@ func TestEvidenceThatWasDeleted(t *testing.T) {
 	b.furnish(b.token(accounts.Administrator))
 	b.site.events["al-1"] = alarm("al-1", "a", day)
 	clip := b.site.exhibit("clip", "a")
-	gone := &devices.Problem{Kind: api.ErrDeleted, Code: "evidence_deleted", ZH: "已删除", EN: "deleted by retention"}
+	gone := &devices.Problem{Kind: contract.ErrDeleted, Code: "evidence_deleted", ZH: "已删除", EN: "deleted by retention"}
 	b.site.blobs[clip] = blob{sites: []string{"a"}, deleted: gone}
-	b.site.pictures["al-1"] = api.Evident{Manifest: b.site.exhibit("{}", "a"), Pictures: []api.Picture{
-		{Camera: "cam-a", Kind: "clip", State: api.Attached, Sha256: clip, ContentType: "video/mp4", DeletedAt: day, Problem: api.ProblemOf(gone)},
+	b.site.pictures["al-1"] = contract.Evident{Manifest: b.site.exhibit("{}", "a"), Pictures: []contract.Picture{
+		{Camera: "cam-a", Kind: "clip", State: contract.Attached, Sha256: clip, ContentType: "video/mp4", DeletedAt: day, Problem: contract.ProblemOf(gone)},
 	}}
 	viewer, staff := bearer(b.token(accounts.Viewer, "a")), bearer(b.token(accounts.Staff, "a"))
 	b.call("GET", "/api/v1/blobs/"+clip, viewer, nil).problem(410, "evidence_deleted")
 	b.call("GET", "/api/v1/blobs/"+clip, bearer(b.token(accounts.Viewer, "b")), nil).problem(404, "not_found")
-	var check api.EvidenceCheck
+	var check contract.EvidenceCheck
 	b.call("POST", "/api/v1/events/al-1:verify", viewer, nil).want(200).into(&check)
 	if !check.Whole || len(check.Files) != 2 || check.Files[1].Whole || check.Files[1].Problem.Code != "evidence_deleted" {
 		t.Errorf("%+v", check)
@@ -590,7 +591,7 @@ func TestEvidenceThatWasDeleted(t *testing.T) {
 	if err != nil || string(told) != clip+"  cam-a-clip.mp4  已删除 / deleted by retention\n" || len(archive.File) != 3 {
 		t.Errorf("%q, %d files: %v", told, len(archive.File), err)
 	}
-	var detail api.Detail
+	var detail contract.Detail
 	b.call("POST", "/api/v1/events/al-1:hold", viewer, map[string]string{"reason": "诉讼"}).problem(403, "role_not_allowed")
 	b.call("POST", "/api/v1/events/al-1:hold", staff, map[string]string{"reason": "诉讼"}).want(200).into(&detail)
 	if detail.Hold == nil || detail.Hold.Reason != "诉讼" || detail.Hold.By == "" || !detail.Pictures[0].DeletedAt.Equal(day) {

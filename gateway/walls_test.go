@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 type walls struct {
@@ -98,7 +98,7 @@ func TestWallsAreBounded(t *testing.T) {
 			b := *b
 			b.t = t
 			a := b.call("PUT", "/api/v1/me/walls", me, map[string]any{"version": 0, "walls": tt.walls}).want(400)
-			var p api.Problem
+			var p contract.Problem
 			a.into(&p)
 			if len(p.Errors) != 1 || p.Errors[0].Field != tt.field || p.Errors[0].Code != tt.code {
 				t.Errorf("want %s of %s: %s", tt.code, tt.field, a.body)

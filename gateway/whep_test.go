@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 const sdp = "application/sdp"
@@ -56,7 +56,7 @@ func TestWebRTCAsksForTheRight(t *testing.T) {
 	b.offer("cam-a", "", header{"Cookie": cookie, "Origin": "https://evil.example"}).problem(403, "cross_site")
 	b.call("POST", "/api/v1/cameras/cam-a/whep", header{"Cookie": cookie, "Content-Type": "application/json"}, "{}").problem(http.StatusUnsupportedMediaType, "wrong_media_type")
 	b.offer("cam-a", "", header{"Cookie": cookie, "Origin": b.http.URL}).want(201)
-	var ticket api.Ticket
+	var ticket contract.Ticket
 	b.call("POST", "/api/v1/tickets", header{"Cookie": cookie}, map[string]string{"purpose": "view", "target": "cam-a"}).want(201).into(&ticket)
 	_, query, _ := strings.Cut(ticket.URL, "?")
 	b.offer("cam-a", "?"+query, header{"Origin": "https://scada.example"}).want(201)
@@ -68,7 +68,7 @@ func TestWebRTCEndsWithTheRight(t *testing.T) {
 	b := open(t)
 	admin := bearer(b.token(accounts.Administrator))
 	b.furnish(b.token(accounts.Administrator))
-	var made api.TokenSecret
+	var made contract.TokenSecret
 	b.call("POST", "/api/v1/tokens", admin, map[string]any{"name": "wall", "role": "viewer", "sites": []string{"a"}}).want(201).into(&made)
 	b.offer("cam-a", "", bearer(made.Secret)).want(201)
 	if !b.site.viewing.Holds() {

@@ -21,7 +21,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/registry/table"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // devicesCommand moves what is registered in and out as CSV. It goes through the
@@ -138,7 +138,7 @@ func (c *devicesImport) table(ctx context.Context, s streamsOut, client *http.Cl
 	if err != nil {
 		return err
 	}
-	var r api.ImportResult
+	var r contract.ImportResult
 	if err := json.Unmarshal(answer, &r); err != nil {
 		return fmt.Errorf("answer of the gateway: %w", err)
 	}
@@ -261,7 +261,7 @@ func (g *gatewayAccess) trust() (*tls.Config, error) {
 // call makes one request and gives the answer's body; a refusal comes as
 // Problems.
 func (g *gatewayAccess) call(ctx context.Context, client *http.Client, method, path string, query url.Values, body []byte) ([]byte, error) {
-	address := strings.TrimSuffix(strings.TrimSuffix(g.API, "/"), api.Base) + api.Base + path
+	address := strings.TrimSuffix(strings.TrimSuffix(g.API, "/"), contract.Base) + contract.Base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
@@ -310,7 +310,7 @@ func unreached(err error) error {
 
 // refusal turns an RFC 9457 body back into Problems.
 func refusal(status int, text []byte) error {
-	var body api.Problem
+	var body contract.Problem
 	if json.Unmarshal(text, &body) != nil || body.Code == "" {
 		return &devices.Problem{Code: "refused", ZH: fmt.Sprintf("网关回答 %d，其地址可能不是网关", status), EN: fmt.Sprintf("the answer was %d; the address may not be a gateway's", status)}
 	}

@@ -9,7 +9,6 @@ import (
 	"offsite/devices/mqtt"
 	"offsite/devices/mqtt/broker"
 	"offsite/devices/mqtt/payload"
-	"offsite/gateway/api"
 )
 
 // finder looks for devices: on the buses that are polled, on external brokers
@@ -19,8 +18,6 @@ type finder struct {
 	broker  *broker.Broker
 	brokers mqtt.Config
 }
-
-var _ api.Discovery = finder{}
 
 // Listen hears what is published on an external broker.
 func (f finder) Listen(ctx context.Context, dev devices.Device, what mqtt.ListenConfig) (*payload.Topics, error) {

@@ -23,7 +23,8 @@ import (
 	"offsite/edge/cameras"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
-	"offsite/gateway/api"
+	"offsite/gateway/api/commissioning"
+	"offsite/gateway/api/instruments"
 	"offsite/gateway/console"
 )
 
@@ -115,12 +116,12 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	s := &station{box: box}
 	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
 		backend := gateway.Site(box)
-		backend.Discovery = finder{Pool: buses, broker: box.Broker, brokers: brokers}
-		backend.Templates = templates
-		backend.Prober, backend.Lookout = probers(box, buses, brokers), box.Cameras
-		backend.Writers = map[string]api.Writer{devices.DriverModbus: buses}
+		backend.Commissioning.Discovery = finder{Pool: buses, broker: box.Broker, brokers: brokers}
+		backend.Commissioning.Prober = probers(box, buses, brokers)
+		backend.Registration.Templates = templates
+		backend.Instruments.Writers = map[string]instruments.Writer{devices.DriverModbus: buses}
 		s.server, err = gateway.Open(cfg.Gateway, gateway.Parts{
-			Backend: backend, Feeds: box.Cameras, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box, sessions), Log: log,
+			Backend: backend, Feeds: box.Cameras, Ready: box.Ready, Decoder: box.Cameras.Decoder, Accounts: s.accounts, State: cfg.State, Console: console.Files(), Metrics: metrics(box, sessions), Log: log,
 		})
 	}
 	if err != nil {
@@ -130,8 +131,8 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 }
 
 // probers try devices of every driver.
-func probers(box *edge.Box, buses *modbus.Pool, brokers mqtt.Config) api.Probers {
-	ps := api.Probers{
+func probers(box *edge.Box, buses *modbus.Pool, brokers mqtt.Config) commissioning.Probers {
+	ps := commissioning.Probers{
 		devices.DriverModbus: buses, devices.DriverMQTT: mqtt.NewProber(brokers), devices.DriverBroker: box.Broker, devices.DriverHJ212: hj212.Absent{},
 	}
 	if box.Loggers != nil {

@@ -15,7 +15,7 @@ import (
 	"offsite/deploy/peers"
 	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams/rtsp/rtsptest"
 	"offsite/timeseries/influx/influxtest"
 )
@@ -33,15 +33,15 @@ func (p *program) change(path string, edit func(thing)) {
 	}
 }
 
-func (p *program) camera(id string) (api.CameraStatus, error) {
+func (p *program) camera(id string) (contract.CameraStatus, error) {
 	st, err := p.status()
 	if err != nil {
-		return api.CameraStatus{}, err
+		return contract.CameraStatus{}, err
 	}
-	if i := slices.IndexFunc(st.Cameras, func(c api.CameraStatus) bool { return c.Camera == id }); i >= 0 {
+	if i := slices.IndexFunc(st.Cameras, func(c contract.CameraStatus) bool { return c.Camera == id }); i >= 0 {
 		return st.Cameras[i], nil
 	}
-	return api.CameraStatus{}, fmt.Errorf("no camera %s in the status", id)
+	return contract.CameraStatus{}, fmt.Errorf("no camera %s in the status", id)
 }
 
 // plays is nil while the camera is connected.
@@ -54,17 +54,17 @@ func (p *program) plays(id string) error {
 }
 
 // notice gives the notice with this code.
-func (p *program) notice(code string) (api.FieldProblem, error) {
+func (p *program) notice(code string) (contract.FieldProblem, error) {
 	st, err := p.status()
 	if err != nil {
-		return api.FieldProblem{}, err
+		return contract.FieldProblem{}, err
 	}
 	for _, n := range st.Notices {
 		if n.Code == code {
-			return api.FieldProblem{Code: n.Code, Zh: n.Zh, En: n.En}, nil
+			return contract.FieldProblem{Code: n.Code, Zh: n.Zh, En: n.En}, nil
 		}
 	}
-	return api.FieldProblem{}, fmt.Errorf("no notice %s among %+v", code, st.Notices)
+	return contract.FieldProblem{}, fmt.Errorf("no notice %s among %+v", code, st.Notices)
 }
 
 // rtspCameras runs cameras for the test's time.
@@ -87,7 +87,7 @@ func (p *program) badCamera(t *testing.T) {
 	publish := p.sensor(t, "seen")
 	cam := thing{"id": "gate", "site": "plant", "name": "gate", "url": strings.Replace(server.URL("cam"), "//", "//admin:wrong-canary@", 1), "outlets": []string{"seen"}}
 	got := p.refused(400, "/cameras", cam)
-	said(t, api.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "password_in_url", "url")
+	said(t, contract.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "password_in_url", "url")
 	cam["url"], cam["username"], cam["password"] = server.URL("cam"), "admin", "wrong-canary"
 	p.post("/cameras", cam)
 	p.await("the camera's problem", func() error {
@@ -109,7 +109,7 @@ func (p *program) badCamera(t *testing.T) {
 	if e.Evidence.State != dispatch.EvidenceStateNone || it.Camera == "" {
 		t.Fatalf("evidence %+v", e.Evidence)
 	}
-	said(t, api.FieldProblem{Zh: it.ReasonZh, En: it.Reason}, "", "", "密码", "password")
+	said(t, contract.FieldProblem{Zh: it.ReasonZh, En: it.Reason}, "", "", "密码", "password")
 	p.change("/cameras/gate", func(c thing) { c["password"] = "right-canary" })
 	p.await("the camera plays", func() error { return p.plays("gate") })
 	if strings.Contains(p.Out.String(), "canary") {
@@ -247,7 +247,7 @@ func (p *program) platformGarbage(t *testing.T) {
 		defer heal()
 		before := time.Duration(i-2) * time.Minute
 		publish("offsite/told/v", at(before, 150))
-		var n api.FieldProblem
+		var n contract.FieldProblem
 		p.await("notice", func() (err error) {
 			n, err = p.notice("platform_garbled")
 			return err
@@ -336,7 +336,7 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 	for i := range each {
 		publish("w", start.Add(time.Minute+time.Duration(i)*time.Millisecond), float64(i), "")
 	}
-	var n api.FieldProblem
+	var n contract.FieldProblem
 	p.await("notice", func() (err error) {
 		st, err := p.status()
 		if err != nil {
@@ -344,7 +344,7 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 		}
 		for _, x := range st.Notices {
 			if strings.HasPrefix(x.Code, "store_") || strings.Contains(x.En, "InfluxDB") {
-				n = api.FieldProblem{Code: x.Code, Zh: x.Zh, En: x.En}
+				n = contract.FieldProblem{Code: x.Code, Zh: x.Zh, En: x.En}
 				return nil
 			}
 		}

@@ -19,7 +19,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/google/go-cmp/cmp"
 
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // The tests below give the shipped program what people and devices get wrong.
@@ -27,7 +27,7 @@ import (
 // nothing else.
 
 // said checks that a Problem speaks both languages and says what it must.
-func said(t *testing.T, p api.FieldProblem, code, field string, words ...string) {
+func said(t *testing.T, p contract.FieldProblem, code, field string, words ...string) {
 	t.Helper()
 	if p.Code != code || p.Field != field {
 		t.Errorf("problem %+v, want code %q at field %q", p, code, field)
@@ -52,7 +52,7 @@ func (p *program) in(t *testing.T) *program {
 }
 
 // refused posts v and gives the Problem that the API answers with.
-func (p *program) refused(status int, path string, v thing) api.Problem {
+func (p *program) refused(status int, path string, v thing) contract.Problem {
 	p.t.Helper()
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -69,7 +69,7 @@ func (p *program) refused(status int, path string, v thing) api.Problem {
 		p.t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	var got api.Problem
+	var got contract.Problem
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		p.t.Fatal(err)
@@ -80,37 +80,37 @@ func (p *program) refused(status int, path string, v thing) api.Problem {
 	return got
 }
 
-func (p *program) status() (api.Status, error) {
-	var st api.Status
+func (p *program) status() (contract.Status, error) {
+	var st contract.Status
 	err := p.Do(p.t.Context(), "GET", "/status", nil, &st)
 	return st, err
 }
 
-func (p *program) device(id string) (api.DeviceStatus, error) {
+func (p *program) device(id string) (contract.DeviceStatus, error) {
 	st, err := p.status()
 	if err != nil {
-		return api.DeviceStatus{}, err
+		return contract.DeviceStatus{}, err
 	}
-	if i := slices.IndexFunc(st.Devices, func(d api.DeviceStatus) bool { return d.Device == id }); i >= 0 {
+	if i := slices.IndexFunc(st.Devices, func(d contract.DeviceStatus) bool { return d.Device == id }); i >= 0 {
 		return st.Devices[i], nil
 	}
-	return api.DeviceStatus{}, fmt.Errorf("no device %s in the status", id)
+	return contract.DeviceStatus{}, fmt.Errorf("no device %s in the status", id)
 }
 
 // losses gives the rows of a kind and subject.
-func (p *program) losses(kind, subject string) ([]api.Loss, error) {
-	var list api.LossList
+func (p *program) losses(kind, subject string) ([]contract.Loss, error) {
+	var list contract.LossList
 	if err := p.Do(p.t.Context(), "GET", "/losses?max=1000", nil, &list); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(list.Items, func(l api.Loss) bool { return l.Kind != kind || l.Subject != subject }), nil
+	return slices.DeleteFunc(list.Items, func(l contract.Loss) bool { return l.Kind != kind || l.Subject != subject }), nil
 }
 
 // lost waits until count is the sum of the rows of a kind and subject and gives
 // the newest row.
-func (p *program) lost(kind, subject string, count int64) api.Loss {
+func (p *program) lost(kind, subject string, count int64) contract.Loss {
 	p.t.Helper()
-	var row api.Loss
+	var row contract.Loss
 	p.await("loss "+kind+" of "+subject, func() error {
 		rows, err := p.losses(kind, subject)
 		if err != nil {
@@ -170,14 +170,14 @@ func offsite(t *testing.T, args ...string) (out string, code int) {
 }
 
 // terminal reads the lines "offsite: field: zh / en".
-func terminal(out string) (list []api.FieldProblem) {
+func terminal(out string) (list []contract.FieldProblem) {
 	for line := range strings.Lines(out) {
 		line, ok := strings.CutPrefix(strings.TrimSpace(line), "offsite: ")
 		zh, en, both := strings.Cut(line, " / ")
 		if !ok || !both {
 			continue
 		}
-		p := api.FieldProblem{Zh: zh, En: en}
+		p := contract.FieldProblem{Zh: zh, En: en}
 		if field, rest, named := strings.Cut(zh, ": "); named {
 			p.Field, p.Zh = field, rest
 		}
@@ -265,7 +265,7 @@ func (p *program) badRegisters(t *testing.T) {
 	p = p.in(t)
 	plc := thing{"id": "plc", "site": "plant", "name": "plc", "driver": "modbus", "endpoint": "modbus://127.0.0.1:9", "modbus": thing{"unit": 1, "gap": 124}}
 	got := p.refused(400, "/devices", plc)
-	said(t, api.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "register_span", "modbus.gap", "125")
+	said(t, contract.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "register_span", "modbus.gap", "125")
 	plc["modbus"] = thing{"unit": 1}
 	p.post("/outlets", thing{"id": "tank", "site": "plant", "name": "tank", "kind": "tank"})
 	p.post("/devices", plc)
@@ -277,9 +277,9 @@ func (p *program) badRegisters(t *testing.T) {
 	}
 	p.post("/bindings", bind("level", thing{"table": "holding", "address": 100, "type": "float32"}))
 	got = p.refused(400, "/bindings", bind("flow", thing{"table": "holding", "address": 101, "type": "float32"}))
-	said(t, api.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "register_overlap", "register.address", "level", "100–101")
+	said(t, contract.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "register_overlap", "register.address", "level", "100–101")
 	got = p.refused(400, "/bindings", bind("flow", thing{"table": "holding", "address": 65535, "type": "float32"}))
-	said(t, api.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "out_of_range", "register.address", "65536")
+	said(t, contract.FieldProblem{Field: got.Field, Code: got.Code, Zh: got.Zh, En: got.En}, "out_of_range", "register.address", "65536")
 	p.post("/bindings", bind("flow", thing{"table": "holding", "address": 102, "type": "float32"}))
 }
 
@@ -326,7 +326,7 @@ func (p *program) unknownTopic(t *testing.T) {
 	}
 	publish("offsite/other/v", "1")
 	publish("offsite/lost/v", at(0, 1))
-	rows := map[string]api.Loss{}
+	rows := map[string]contract.Loss{}
 	p.await("both topics told", func() error {
 		list, err := p.losses("unbound", "device/lost")
 		for _, r := range list {

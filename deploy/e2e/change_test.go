@@ -11,7 +11,7 @@ import (
 
 	"offsite/devices/modbus/modbustest"
 	"offsite/edge/dispatch"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams/rtsp/rtsptest"
 )
 
@@ -113,7 +113,7 @@ func TestChangesAreFeltWithinASecondAndByNobodyElse(t *testing.T) {
 		t.Errorf("the neighbour's polls paused for %s", longest)
 	}
 	for _, subject := range []string{"device/steady", "device/signed", "camera/steady"} {
-		if rows, err := p.losses("gap", subject); err != nil || slices.ContainsFunc(rows, func(l api.Loss) bool { return l.To.After(began) }) {
+		if rows, err := p.losses("gap", subject); err != nil || slices.ContainsFunc(rows, func(l contract.Loss) bool { return l.To.After(began) }) {
 			t.Errorf("gaps of %s: %+v, %v", subject, rows, err)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"offsite/edge/dispatch"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // smallDisk mounts an ext4 of its own. It skips the test where that is not allowed.
@@ -89,7 +89,7 @@ func (p *program) refuses(t *testing.T) {
 		}
 		return nil
 	})
-	var n api.FieldProblem
+	var n contract.FieldProblem
 	p.await("notice", func() (err error) {
 		n, err = p.notice("disk_full")
 		return err
@@ -150,7 +150,7 @@ func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(tl.Gaps, func(g api.RecordingGap) bool { return g.Why.Code == "recording_stopped" }) {
+	if !slices.ContainsFunc(tl.Gaps, func(g contract.RecordingGap) bool { return g.Why.Code == "recording_stopped" }) {
 		t.Errorf("gaps %+v", tl.Gaps)
 	}
 }

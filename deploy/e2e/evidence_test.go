@@ -18,7 +18,7 @@ import (
 
 	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams"
 	"offsite/streams/rtsp/rtsptest"
 	"offsite/streams/snapshot"
@@ -197,14 +197,14 @@ func (w *watched) none(opened platformtest.Event, code string, words ...string) 
 	if it.SHA256 != "" || !it.CapturedAt.IsZero() { // one from before may be there
 		w.t.Errorf("evidence %+v", e.Evidence)
 	}
-	said(w.t, api.FieldProblem{Zh: it.ReasonZh, En: it.Reason}, "", "", words...)
+	said(w.t, contract.FieldProblem{Zh: it.ReasonZh, En: it.Reason}, "", "", words...)
 	var detail struct {
-		Pictures []api.Picture `json:"pictures"`
+		Pictures []contract.Picture `json:"pictures"`
 	}
 	if err := w.Do(w.t.Context(), "GET", "/events/"+e.ID, nil, &detail); err != nil {
 		w.t.Fatalf("event %+v, %v", detail, err)
 	}
-	at := slices.IndexFunc(detail.Pictures, func(p api.Picture) bool { return p.Kind == "still" && p.Moment == 0 })
+	at := slices.IndexFunc(detail.Pictures, func(p contract.Picture) bool { return p.Kind == "still" && p.Moment == 0 })
 	if at < 0 || detail.Pictures[at].Problem == nil {
 		w.t.Fatalf("event %+v", detail)
 	}

@@ -17,11 +17,11 @@ import (
 	"time"
 
 	"offsite/deploy/peers"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 )
 
 // timeline gives what the gateway tells of a camera's recording since from.
-func (p *program) timeline(camera string, from time.Time) (tl api.RecordingTimeline, err error) {
+func (p *program) timeline(camera string, from time.Time) (tl contract.RecordingTimeline, err error) {
 	q := url.Values{"from": {from.Format(time.RFC3339)}, "to": {time.Now().Add(time.Minute).Format(time.RFC3339)}}
 	return tl, p.Do(p.t.Context(), http.MethodGet, "/cameras/"+camera+"/recordings?"+q.Encode(), nil, &tl)
 }
@@ -103,7 +103,7 @@ func TestRecordingOfACameraThatIsNotOurs(t *testing.T) {
 	t.Logf("%+v, gaps %+v", tl.Recorded, tl.Gaps)
 
 	from, to := tl.Recorded[0].From, tl.Recorded[1].From.Add(3*time.Second)
-	var taken api.RecordingExport
+	var taken contract.RecordingExport
 	if err := p.Do(t.Context(), http.MethodPost, "/cameras/yard/recordings:export", thing{"from": from, "to": to, "reason": "执法检查"}, &taken); err != nil {
 		t.Fatal(err)
 	}

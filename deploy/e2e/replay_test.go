@@ -16,7 +16,7 @@ import (
 
 	"offsite/deploy/peers"
 	"offsite/devices"
-	"offsite/gateway/api"
+	"offsite/gateway/api/contract"
 	"offsite/streams/onvif"
 	"offsite/streams/onvif/onviftest"
 )
@@ -129,7 +129,7 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 		}
 	}
 
-	var taken api.RecordingExport
+	var taken contract.RecordingExport
 	if err := p.Do(t.Context(), http.MethodPost, "/cameras/ch1/recordings:export", thing{"from": from, "to": from.Add(5 * time.Second), "reason": "执法检查", "source": "recorder"}, &taken); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, film = p.fetch(taken.URL, "")
-	if sum := sha256.Sum256(film); hex.EncodeToString(sum[:]) != taken.Sha256 || taken.Source != api.Recorder {
+	if sum := sha256.Sum256(film); hex.EncodeToString(sum[:]) != taken.Sha256 || taken.Source != contract.Recorder {
 		t.Errorf("%+v is not what is given", taken)
 	}
 	resp, film = p.fetch("/api/v1/cameras/ch1/clip?source=recorder&from="+url.QueryEscape(begin.Add(-time.Minute).Format(time.RFC3339))+"&to="+url.QueryEscape(begin.Add(-50*time.Second).Format(time.RFC3339)), "")

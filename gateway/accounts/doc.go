@@ -18,7 +18,7 @@
 //	sessions   hash is the SHA-256 of the cookie; data is JSON {"deadline","person"}
 //	attempts   wrong passwords, subject is "person/ID" or "address/IP"; locked_ms is when the lock ends
 //	preferences  what a person or token has chosen for itself, by name, such as its walls of pictures; owner is the person's id
-//	           or "token:" and the token's, and with it the row goes; data is JSON whose form belongs to who names it (gateway/api/walls.go)
+//	           or "token:" and the token's, and with it the row goes; data is JSON whose form belongs to who names it (gateway/api/video/walls.go)
 //	setup      SHA-256 of the set-up token, while nobody exists
 //
 // Tickets and sign-in links live in memory: they are short, and a restart may

@@ -1,18 +1,22 @@
 package api
 
-import "testing"
+import (
+	"testing"
+
+	"offsite/gateway/api/contract"
+)
 
 // TestAllows asks for roles by an operation's id, as RTSP does.
 func TestAllows(t *testing.T) {
 	tests := []struct {
 		name, operation string
-		role            Role
+		role            contract.Role
 		want            bool
 	}{
-		{"named", "viewLive", Viewer, true},
-		{"not named", "createCamera", Viewer, false},
+		{"named", "viewLive", contract.Viewer, true},
+		{"not named", "createCamera", contract.Viewer, false},
 		{"unknown role", "viewLive", "guest", false},
-		{"unknown operation", "viewLiveAndMore", Administrator, false},
+		{"unknown operation", "viewLiveAndMore", contract.Administrator, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,61 @@
+// Package footage shows what cameras have shown: what the gateway has recorded of
+// them by itself, and what their recorders keep. Clips are played and downloaded, and
+// taken out as evidence; who does is in the audit trail.
+package footage
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/edge/recorders"
+	"offsite/edge/recordings"
+	"offsite/gateway/api/request"
+	"offsite/streams/recording"
+)
+
+// Backend is what this part is served from.
+type Backend struct {
+	Recordings ownRecordings
+	Recorders  keepers
+}
+
+// ownRecordings are what the gateway has recorded, as [recordings.Recordings] says.
+type ownRecordings interface {
+	Timeline(ctx context.Context, camera string, from, to time.Time) (recordings.Timeline, error)
+	Clip(ctx context.Context, camera string, from, to time.Time) (*recording.Clip, error)
+	Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e recordings.Export) error) (recordings.Export, error)
+}
+
+// keepers show what recorders keep of cameras, as [recorders.Recorders] says.
+type keepers interface {
+	Holding(ctx context.Context, camera string, from, to time.Time) (*recorders.Holding, error)
+	Clip(ctx context.Context, camera string, from, to time.Time) (*recorders.Clip, error)
+	Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e recorders.Export) error) (recorders.Export, error)
+}
+
+// API serves the operations of this part.
+type API struct {
+	Backend
+	desk      *request.Desk
+	once      *request.Once
+	playing   *places
+	exporting *places
+}
+
+// New makes the part at d.
+func New(d *request.Desk, b Backend) *API {
+	return &API{
+		Backend: b, desk: d, once: request.NewOnce(d),
+		playing: newPlaces(clipsAtAll, clipsEach), exporting: newPlaces(exportsAtAll, exportsEach),
+	}
+}
+
+// Handlers names the handler of each operation.
+func (a *API) Handlers() map[string]echo.HandlerFunc {
+	return map[string]echo.HandlerFunc{
+		"listRecordings": a.listRecordings, "getClip": a.getClip, "exportRecording": a.exportRecording,
+	}
+}

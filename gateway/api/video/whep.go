@@ -1,0 +1,138 @@
+package video
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+
+	"offsite/devices"
+	"offsite/edge/audit"
+	"offsite/gateway/api/contract"
+	"offsite/gateway/api/request"
+	"offsite/streams/whep"
+)
+
+// Media types of WHEP (draft-ietf-wish-whep; RFC 8840).
+const (
+	sdpType      = "application/sdp"
+	fragmentType = "application/trickle-ice-sdpfrag"
+)
+
+// viewingsOfOne is how many live pictures one person or token has at once, by
+// WebRTC and again by WebSocket.
+const viewingsOfOne = 32
+
+// viewings counts the live pictures of each person and token.
+type viewings struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func newViewings() *viewings { return &viewings{of: map[string]int{}} }
+
+// enter takes one more place for who; false when who has too many.
+func (v *viewings) enter(who string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of[who] >= viewingsOfOne {
+		return false
+	}
+	v.of[who]++
+	return true
+}
+
+func (v *viewings) leave(who string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of[who]--; v.of[who] == 0 {
+		delete(v.of, who)
+	}
+}
+
+// openWHEP answers an offer. The session then lives by itself: its end, too,
+// goes into the trail, whoever ends it.
+func (a *API) openWHEP(c echo.Context) error {
+	t, err := a.desk.Thing(c, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	offer, err := readText(c, sdpType)
+	if err != nil {
+		return err
+	}
+	profile, who := profileOf(c), request.Who(c)
+	if !a.viewings.enter(who.ID) {
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: "您打开的低延迟画面过多，请先关闭一些", EN: "you have too many WebRTC sessions open; close some",
+		}
+	}
+	ctx := c.Request().Context()
+	if err := a.desk.Record(c, audit.Entry{Act: "live.whep", What: "camera/" + t.Key(), Detail: string(profile)}); err != nil {
+		a.viewings.leave(who.ID)
+		return err
+	}
+	answer, err := a.Cameras.WHEP(ctx, t.Key(), profile, whep.Viewing{
+		Offer: offer,
+		Holds: func() bool {
+			_, err := request.Visible(who, a.desk.Registry.Snapshot(), devices.KindCamera, t.Key())
+			return err == nil && who.Holds()
+		},
+		Ended: func(e whep.End) {
+			a.viewings.leave(who.ID)
+			a.endedWHEP(who, t.Key(), profile, e)
+		},
+	})
+	if err != nil {
+		a.viewings.leave(who.ID)
+		a.endedWHEP(who, t.Key(), profile, whep.End{Why: err})
+		return err
+	}
+	h := c.Response().Header()
+	// Relative, so that it holds behind a proxy that serves us under another path.
+	h.Set(echo.HeaderLocation, "whep/"+answer.ID)
+	h.Set("Accept-Patch", fragmentType)
+	h.Set("Access-Control-Expose-Headers", echo.HeaderLocation)
+	return c.Blob(http.StatusCreated, sdpType, []byte(answer.SDP))
+}
+
+// endedWHEP writes how a session has ended.
+func (a *API) endedWHEP(who request.Principal, camera string, profile devices.Profile, e whep.End) {
+	why := e.Why.Error()
+	if errors.Is(e.Why, context.Canceled) {
+		why = "the gateway stops"
+	}
+	a.ended(who, "live.whep.end", camera, fmt.Sprintf("%s, %d s, %d bytes, %d pictures, %d left out: %s", profile, int(e.Took.Seconds()), e.Bytes, e.Frames, e.Lost, why))
+}
+
+// trickleWHEP takes addresses of the viewer that it found after its offer.
+func (a *API) trickleWHEP(c echo.Context) error {
+	fragment, err := readText(c, fragmentType)
+	if err != nil {
+		return err
+	}
+	if err := a.Cameras.TrickleWHEP(c.Param("session"), fragment); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+func (a *API) closeWHEP(c echo.Context) error {
+	if err := a.Cameras.CloseWHEP(c.Param("session")); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusOK)
+}
+
+// readText reads a body that must be of this media type.
+func readText(c echo.Context, kind string) (string, error) {
+	if got, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); err != nil || got != kind {
+		return "", &devices.Problem{Kind: contract.ErrMediaType, Code: "wrong_media_type", ZH: "请求体须为 " + kind, EN: "send the body as " + kind}
+	}
+	body, err := request.ReadBody(c)
+	return string(body), err
+}
