@@ -7,9 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/goburrow/modbus"
-
 	"offsite/devices"
+	"offsite/devices/modbus/bus"
 	"offsite/devices/modbus/register"
 )
 
@@ -17,11 +16,11 @@ import (
 type Driver struct {
 	pool   *Pool
 	dev    devices.Device
-	at     endpoint
+	at     bus.Endpoint
 	blocks []*block
 	log    *slog.Logger
 
-	bus     *bus // while Run runs
+	seat    *bus.Seat // while Run runs
 	breaker breaker
 	teller  *teller
 	onTime  int // polls since the last missed one
@@ -42,12 +41,12 @@ type lost struct {
 // the same address with the other framing. A moment at which the previous poll
 // is still at work is missed, and told.
 func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
-	b, err := d.pool.join(ctx, d)
+	seat, err := d.pool.buses.Join(ctx, d.at, wishes(&d.dev))
 	if err != nil {
 		return err
 	}
-	defer d.pool.leave(d, b)
-	d.bus, d.teller, d.breaker, d.onTime = b, newTeller(d.dev.ID, sink), breaker{}, onTimeAgain
+	defer seat.Leave()
+	d.seat, d.teller, d.breaker, d.onTime = seat, newTeller(d.dev.ID, sink), breaker{}, onTimeAgain
 	if len(d.blocks) == 0 {
 		<-ctx.Done()
 		return context.Cause(ctx)
@@ -72,6 +71,11 @@ func (d *Driver) Run(ctx context.Context, sink devices.Sink) error {
 	}
 }
 
+// wishes are those of a device that has been checked.
+func wishes(dev *devices.Device) bus.Wishes {
+	return bus.Wishes{Period: dev.Period.D(), Pause: dev.Modbus.Pause.D(), Settle: dev.Modbus.Settle.D()}
+}
+
 // gridStart is the multiple of period on the clock that now has passed last.
 func gridStart(now time.Time, period time.Duration) time.Time {
 	return now.Add(-now.Round(0).Sub(now.Truncate(period)))
@@ -79,9 +83,9 @@ func gridStart(now time.Time, period time.Duration) time.Time {
 
 // poll asks for every block once and hands on what came.
 func (d *Driver) poll(ctx context.Context, sink devices.Sink) {
-	quiet := d.bus.quiet(d.dev.Modbus.Unit)
-	leftOut := d.breaker.open(time.Now()) && !d.bus.revivedSince(d.breaker.failed)
-	if leftOut || quiet >= d.dev.Period.D() || !sleep(ctx, quiet) {
+	quiet := d.seat.Quiet(d.dev.Modbus.Unit)
+	leftOut := d.breaker.open(time.Now()) && !d.seat.RevivedSince(d.breaker.failed)
+	if leftOut || quiet >= d.dev.Period.D() || !bus.Sleep(ctx, quiet) {
 		d.metered(sink, nil, leftOut)
 		return // a gap that was told when it began
 	}
@@ -107,25 +111,12 @@ func (d *Driver) poll(ctx context.Context, sink devices.Sink) {
 	}
 }
 
-// sleep waits, and says whether ctx still goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // finish tells how a round went and hands on its readings.
 func (d *Driver) finish(r *round, sink devices.Sink) {
 	now := time.Now().UTC()
 	if r.answered && r.problem == nil {
 		d.breaker.succeed()
-		d.bus.leaveOut(d, false)
+		d.seat.LeaveOut(false)
 	}
 	d.metered(sink, r, d.breaker.tripped())
 	d.teller.points(now, r.points)
@@ -196,16 +187,16 @@ func (r *round) ask(ctx context.Context, b *block) []*block {
 	}
 	timeout := r.d.dev.Timeout.D()
 	q := b.query()
-	q.unit, q.timeout = r.d.dev.Modbus.Unit, timeout
-	short, others := r.d.bus.patience(r.d, q)
-	q.patience = short
-	if r.d.at.framing.untagged() && (r.d.breaker.long(now, timeout) || b.breaker.long(now, timeout)) {
-		q.patience = timeout // on TCP it has its whole timeout anyway
+	q.Unit, q.Timeout = r.d.dev.Modbus.Unit, timeout
+	short, others := r.d.seat.Patience(q)
+	q.Patience = short
+	if r.d.at.Framing.Untagged() && (r.d.breaker.long(now, timeout) || b.breaker.long(now, timeout)) {
+		q.Patience = timeout // on TCP it has its whole timeout anyway
 	}
-	data, held, err := r.d.bus.read(ctx, q)
+	data, held, err := r.d.seat.Ask(ctx, q)
 	at := time.Now().UTC().Truncate(time.Millisecond)
-	var exception *modbus.ModbusError
-	var f *fault
+	var exception bus.Exception
+	var f *bus.Fault
 	if err == nil || errors.As(err, &exception) {
 		r.took = max(r.took, held)
 	}
@@ -235,13 +226,13 @@ func (r *round) take(b *block, data []byte, at time.Time) {
 
 // refused deals with an exception. Those by which a gateway says that the unit
 // does not answer are failures of the unit, and cost the bus as much.
-func (r *round) refused(b *block, e *modbus.ModbusError, held time.Duration, others int) []*block {
-	if unreached(e) {
-		r.over, r.problem = true, refusal(b.query(), e)
+func (r *round) refused(b *block, e bus.Exception, held time.Duration, others int) []*block {
+	if e.Unreached() {
+		r.over, r.problem = true, e.Problem(b.query())
 		r.d.leaveOut(held, others)
 		return nil
 	}
-	if e.ExceptionCode == modbus.ExceptionCodeIllegalDataAddress {
+	if e == bus.IllegalAddress {
 		if parts := b.split(); parts != nil {
 			r.answered = true
 			r.d.log.Info("device refuses a block; reading it in parts", "start", b.start, "quantity", b.quantity, "parts", len(parts))
@@ -250,23 +241,23 @@ func (r *round) refused(b *block, e *modbus.ModbusError, held time.Duration, oth
 	}
 	r.answered = true
 	b.breaker.succeed()
-	r.blame(b, refusal(b.query(), e))
+	r.blame(b, e.Problem(b.query()))
 	return nil
 }
 
 // failed deals with an exchange that gave nothing. If the unit has answered in
 // this round only the block is at fault.
-func (r *round) failed(b *block, f *fault, held time.Duration, others int) {
-	problem := f.problem(r.d.at.addr, r.d.dev.Modbus.Unit, r.d.dev.Timeout.D())
+func (r *round) failed(b *block, f *bus.Fault, held time.Duration, others int) {
+	problem := f.Problem(r.d.at.Addr, r.d.dev.Modbus.Unit, r.d.dev.Timeout.D())
 	r.d.log.Debug("poll failed", "start", b.start, "err", f)
-	if r.answered && f.kind != unreachable {
+	if r.answered && f.Kind != bus.Unreachable {
 		b.breaker.fail(time.Now(), held, r.d.dev.Timeout.D(), others)
 		r.blame(b, problem)
-		r.over = r.d.at.framing.untagged() // a late answer of this unit may still come
+		r.over = r.d.at.Framing.Untagged() // a late answer of this unit may still come
 		return
 	}
 	r.over, r.problem = true, problem
-	if f.kind != unreachable {
+	if f.Kind != bus.Unreachable {
 		r.d.leaveOut(held, others)
 	}
 }
@@ -280,11 +271,11 @@ func (r *round) blame(b *block, p *devices.Problem) {
 // leaveOut counts a failure of the whole unit. Alone on its bus a unit takes
 // nothing from anybody and is asked on.
 func (d *Driver) leaveOut(held time.Duration, others int) {
-	if !d.bus.shared() {
+	if !d.seat.Shared() {
 		return
 	}
 	d.breaker.fail(time.Now(), held, d.dev.Timeout.D(), others)
 	if d.breaker.tripped() {
-		d.bus.leaveOut(d, true)
+		d.seat.LeaveOut(true)
 	}
 }

@@ -3,86 +3,70 @@ package modbus
 import (
 	"context"
 	"errors"
-	"time"
-
-	"github.com/goburrow/modbus"
 
 	"offsite/devices"
+	"offsite/devices/modbus/bus"
 )
 
 // guest asks on a bus for somebody who does not poll: a probe, a scan, a set
 // point. It waits its turn as drivers do, and neighbours have as little patience
 // with it as with one of theirs.
 type guest struct {
-	bus *bus
-	dev devices.Device
+	seat *bus.Seat
+	at   bus.Endpoint
+	dev  devices.Device
 }
 
 // visit lets a guest onto the bus of a device that has been checked, until
-// leave. The error is a Problem or the context's.
+// it leaves its seat. The error is a Problem or the context's.
 func (p *Pool) visit(ctx context.Context, dev devices.Device) (*guest, error) {
-	at, err := endpointOf(&dev)
+	at, err := bus.EndpointOf(&dev)
 	if err != nil {
 		return nil, err
 	}
+	seat, err := p.buses.Visit(ctx, at, wishes(&dev))
+	if err != nil {
+		return nil, err
+	}
+	return newGuest(seat, at, dev), nil
+}
+
+func newGuest(seat *bus.Seat, at bus.Endpoint, dev devices.Device) *guest {
 	if dev.Timeout == 0 {
 		dev.Timeout = devices.Duration(defaultTimeout)
 	}
-	b, err := p.enter(ctx, at)
-	if err != nil {
-		return nil, err
-	}
-	return &guest{bus: b, dev: dev}, nil
+	return &guest{seat: seat, at: at, dev: dev}
 }
 
 // ask puts one query. The error is a Problem or the context's.
-func (g *guest) ask(ctx context.Context, q query) ([]byte, error) {
-	q.unit, q.timeout = g.dev.Modbus.Unit, g.dev.Timeout.D()
-	q.pause, q.settle = g.dev.Modbus.Pause.D(), g.dev.Modbus.Settle.D()
-	if !sleep(ctx, g.bus.quiet(q.unit)) { // a late answer may still be under way
+func (g *guest) ask(ctx context.Context, q bus.Query) ([]byte, error) {
+	q.Unit, q.Timeout = g.dev.Modbus.Unit, g.dev.Timeout.D()
+	if !bus.Sleep(ctx, g.seat.Quiet(q.Unit)) { // a late answer may still be under way
 		return nil, context.Cause(ctx)
 	}
-	if q.patience, _ = g.bus.patience(nil, q); q.size() == 0 {
-		q.patience = q.timeout // a write is rare, and may take a device long
+	q.Patience, _ = g.seat.Patience(q)
+	if len(q.Values) > 0 {
+		q.Patience = q.Timeout // a write is rare, and may take a device long
 	}
-	data, _, err := g.bus.read(ctx, q)
-	var exception *modbus.ModbusError
-	var f *fault
-	switch {
-	case errors.As(err, &exception):
-		return nil, refusal(q, exception)
-	case errors.As(err, &f):
-		return nil, f.problem(g.bus.at.addr, q.unit, q.timeout)
+	data, _, err := g.seat.Ask(ctx, q)
+	var exception bus.Exception
+	if errors.As(err, &exception) {
+		return nil, exception.Problem(q)
 	}
-	return data, err
+	return data, g.told(err)
+}
+
+// told gives a fault of the bus as a Problem, and any other error as it is.
+func (g *guest) told(err error) error {
+	var f *bus.Fault
+	if errors.As(err, &f) {
+		return f.Problem(g.at.Addr, g.dev.Modbus.Unit, g.dev.Timeout.D())
+	}
+	return err
 }
 
 // answered says that err, if any, is a device's own answer.
 func answered(err error) bool {
-	var exception *modbus.ModbusError
-	return err == nil || (errors.As(err, &exception) && !unreached(exception))
-}
-
-// unreached says that a gateway answered for a unit that did not.
-func unreached(e *modbus.ModbusError) bool {
-	return e.ExceptionCode == modbus.ExceptionCodeGatewayPathUnavailable || e.ExceptionCode == modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond
-}
-
-// polled says whether a driver runs on the bus.
-func (b *bus) polled() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.members) > 0
-}
-
-// reach connects if there is no connection.
-func (b *bus) reach(ctx context.Context) (took time.Duration, err error) {
-	t := &turn{queue: &b.queue}
-	if err := t.take(ctx); err != nil {
-		return 0, err
-	}
-	defer t.give()
-	began := time.Now()
-	err = b.connect(ctx)
-	return time.Since(began), err
+	var exception bus.Exception
+	return err == nil || (errors.As(err, &exception) && !exception.Unreached())
 }

@@ -10,6 +10,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/modbus"
+	"offsite/devices/modbus/bus"
 	"offsite/devices/modbus/modbustest"
 )
 
@@ -63,7 +64,7 @@ func TestASerialPortIsABus(t *testing.T) {
 				odd := device("c", endpoint, 3, time.Second)
 				odd.Modbus.Serial = &devices.SerialLine{Baud: 19200, Parity: "even"}
 				opened := 0
-				pool := modbus.New(modbus.Config{Port: func(path string, line devices.SerialLine) (modbus.Link, error) {
+				pool := modbus.New(modbus.Config{Port: func(path string, line devices.SerialLine) (bus.Link, error) {
 					opened++
 					if want := (devices.SerialLine{Baud: 9600, Parity: "none", DataBits: 8, StopBits: 1}); path != "/dev/ttyS7" || line != want {
 						t.Errorf("opened %s at %+v", path, line)

@@ -5,40 +5,22 @@ import (
 	"slices"
 
 	"offsite/devices"
-)
-
-// Functions of the Modbus Application Protocol V1.1b3, section 6.
-const (
-	readCoils      = 1
-	readDiscrete   = 2
-	readHolding    = 3
-	readInput      = 4
-	writeCoil      = 5
-	writeRegister  = 6
-	writeCoils     = 15
-	writeRegisters = 16
+	"offsite/devices/modbus/bus"
+	"offsite/devices/modbus/wire"
 )
 
 // reads gives the function that reads a table.
 func reads(table string) byte {
 	switch table {
 	case "coil":
-		return readCoils
+		return wire.ReadCoils
 	case "discrete":
-		return readDiscrete
+		return wire.ReadDiscrete
 	case "input":
-		return readInput
+		return wire.ReadInput
 	default:
-		return readHolding
+		return wire.ReadHolding
 	}
-}
-
-// mostPlaces is how many registers or bits a read may ask for.
-func mostPlaces(function byte) int {
-	if function == readCoils || function == readDiscrete {
-		return devices.MostCoils
-	}
-	return devices.MostRegisters
 }
 
 // Defaults and arithmetic of requests.
@@ -133,8 +115,8 @@ func (b *block) split() []*block {
 }
 
 // query asks for the block.
-func (b *block) query() query {
-	return query{function: reads(b.table), start: b.start, quantity: b.quantity}
+func (b *block) query() bus.Query {
+	return bus.Query{Function: reads(b.table), Start: b.start, Quantity: b.quantity}
 }
 
 // of gives the bytes of one binding out of the answer to the whole block; a bit

@@ -98,19 +98,3 @@ func TestCapsOfADevice(t *testing.T) {
 		t.Errorf("a value longer than the size was asked for by %v", b)
 	}
 }
-
-func TestOtherQuantity(t *testing.T) {
-	for _, function := range []byte{readCoils, readDiscrete, readHolding, readInput} {
-		for n := 1; n <= mostPlaces(function); n++ {
-			asked := query{function: function, quantity: uint16(n)}
-			debts := []owed{{size: asked.size()}}
-			for range owedMost {
-				asked.quantity = otherQuantity(asked, debts)
-				if asked.quantity < 1 || int(asked.quantity) > mostPlaces(function) || slices.ContainsFunc(debts, func(o owed) bool { return o.size == asked.size() }) {
-					t.Fatalf("otherQuantity(%d, %v) = %d", n, debts, asked.quantity)
-				}
-				debts = append(debts, owed{size: asked.size()})
-			}
-		}
-	}
-}

@@ -24,28 +24,12 @@
 // the first in the high byte (BADC: in the low one), and spells a number between
 // spaces or zero bytes. A coil or discrete input is one bit, read by its address.
 //
-// # One bus
+// # Polls
 //
-// A host and port is one bus, and so is a serial port: one connection, and a queue in order of arrival
-// that devices join anew for each request, so that none is served twice while
-// another waits. What the queue's holder may assume of the peer is little:
-//
-//   - TCP: an answer counts when its transaction id, unit id and function fit; a
-//     late one finds nobody who waits for it. A slow answer does not keep the
-//     queue: its request stands aside after a while and still has its whole
-//     timeout, and whoever holds the queue reads for it.
-//   - RTU and ASCII have no transaction id. Before each request the line is drained until it
-//     is silent; after an answer that did not come the connection is closed, the
-//     unit is left alone for one timeout, and the first request after that asks
-//     for a number of registers that no unanswered request asked for, so that a
-//     late answer is known by its length. After four of them in vain the unit is
-//     left alone for ten seconds and no answer is expected any more.
-//   - Any error that is not a Modbus exception closes the connection, except that
-//     one silent unit on TCP does not take it from its neighbours.
+// How a bus is shared, and what is assumed of its peer, is written in package bus.
 //
 // All devices of one period are polled at the same moments of the clock, besides
-// once at their start. A bus rests between requests, and after connecting, as long
-// as the one of its devices that asks for most.
+// once at their start.
 //
 // Probes, scans and set points are guests on the bus of the polls: they wait their
 // turn like a device, and share its connection, for a second one could evict the
@@ -62,11 +46,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"offsite/devices"
-	"offsite/devices/modbus/serial"
+	"offsite/devices/modbus/bus"
 )
 
 // Defaults of a device.
@@ -86,7 +69,7 @@ type Config struct {
 	// all. Only probes ask it; Dial asks for itself at each connect.
 	Allow func(netip.AddrPort) error
 	// Port opens a serial port; nil means [serial.Open].
-	Port func(path string, line devices.SerialLine) (Link, error)
+	Port func(path string, line devices.SerialLine) (bus.Link, error)
 	Log  *slog.Logger // nil means silence
 }
 
@@ -99,37 +82,22 @@ func (c *Config) setDefaults() {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	if c.Dial == nil {
-		c.Dial = (&net.Dialer{}).DialContext
-	}
-	if c.Port == nil {
-		c.Port = func(path string, line devices.SerialLine) (Link, error) {
-			f, err := serial.Open(path, line)
-			if err != nil {
-				return nil, err
-			}
-			return f, nil
-		}
-	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 }
 
-// Pool makes drivers that share one bus for each host and port. Its lock comes
-// before that of a bus.
+// Pool makes drivers that share one bus for each address, and lets guests ask
+// there.
 type Pool struct {
-	cfg Config
-
-	mu     sync.Mutex
-	buses  map[string]*bus          // in use, by address
-	trials map[string]chan struct{} // of the other framing, by address; closed at their end
+	cfg   Config
+	buses *bus.Pool
 }
 
 // New gives a pool without any bus.
 func New(cfg Config) *Pool {
 	cfg.setDefaults()
-	return &Pool{cfg: cfg, buses: map[string]*bus{}, trials: map[string]chan struct{}{}}
+	return &Pool{cfg: cfg, buses: bus.NewPool(bus.Config{Dial: cfg.Dial, Port: cfg.Port})}
 }
 
 // Open checks a device and its bindings and gives its driver; it opens no
@@ -138,7 +106,7 @@ func (p *Pool) Open(dev devices.Device, bounds []devices.Bound) (devices.Driver,
 	if err := check(&dev, bounds); err != nil {
 		return nil, err
 	}
-	at, err := endpointOf(&dev)
+	at, err := bus.EndpointOf(&dev)
 	if err != nil {
 		return nil, fmt.Errorf("open modbus device: %w", err) // check has parsed it before
 	}
@@ -158,90 +126,4 @@ func (p *Pool) Open(dev devices.Device, bounds []devices.Bound) (devices.Driver,
 		blocks: plan(pointers, capsOf(dev.Modbus)),
 		log:    p.cfg.Log.With("device", dev.ID),
 	}, nil
-}
-
-// join gives the bus of d's endpoint until leave.
-func (p *Pool) join(ctx context.Context, d *Driver) (*bus, error) {
-	b, err := p.enter(ctx, d.at)
-	if err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.members[d] = false
-	return b, nil
-}
-
-// leave ends what join began.
-func (p *Pool) leave(d *Driver, b *bus) {
-	b.mu.Lock()
-	delete(b.members, d)
-	b.mu.Unlock()
-	p.exit(b)
-}
-
-// enter gives the bus at an endpoint until exit. While a probe tries the other
-// framing there, it waits.
-func (p *Pool) enter(ctx context.Context, at endpoint) (*bus, error) {
-	for {
-		b, tried, err := p.tryEnter(at)
-		if tried == nil {
-			return b, err
-		}
-		select {
-		case <-tried:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// tryEnter is enter, or what to wait for.
-func (p *Pool) tryEnter(at endpoint) (*bus, chan struct{}, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if tried := p.trials[at.addr]; tried != nil {
-		return nil, tried, nil
-	}
-	b := p.buses[at.addr]
-	if b == nil {
-		b = newBus(at, &p.cfg)
-		p.buses[at.addr] = b
-	}
-	if b.at != at {
-		return nil, nil, conflict(b.at, at)
-	}
-	b.users++
-	return b, nil, nil
-}
-
-// exit closes the bus behind its last user.
-func (p *Pool) exit(b *bus) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if b.users--; b.users == 0 {
-		b.drop() // nobody has the turn: each user ends its exchange before it leaves
-		delete(p.buses, b.at.addr)
-	}
-}
-
-// conflict says how two devices of one endpoint contradict each other.
-func conflict(is, want endpoint) *devices.Problem {
-	if is.framing == want.framing {
-		return &devices.Problem{
-			Kind: devices.ErrConflict, Code: "line_conflict", Field: "modbus.serial",
-			ZH: fmt.Sprintf("%s 已被另一设备以 %s 使用；同一串口上的设备须用相同的串口参数", is.addr, lineWords(is.line)),
-			EN: fmt.Sprintf("another device uses %s at %s; give all devices of one port the same line settings", is.addr, lineWords(is.line)),
-		}
-	}
-	return &devices.Problem{
-		Kind: devices.ErrConflict, Code: "framing_conflict", Field: "endpoint",
-		ZH: fmt.Sprintf("%s 已被另一设备以 %s 方式使用；同一地址的设备请统一写作 %s://", is.addr, is.framing, is.framing.scheme()),
-		EN: fmt.Sprintf("another device uses %s with %s framing; write %s:// for all devices of one address", is.addr, is.framing, is.framing.scheme()),
-	}
-}
-
-// lineWords writes a line as engineers do: 9600 8N1.
-func lineWords(l devices.SerialLine) string {
-	return fmt.Sprintf("%d %d%c%d", l.Baud, l.DataBits, map[string]rune{"none": 'N', "even": 'E', "odd": 'O'}[l.Parity], l.StopBits)
 }

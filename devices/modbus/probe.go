@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goburrow/modbus"
-
 	"offsite/devices"
+	"offsite/devices/modbus/bus"
 	"offsite/devices/modbus/register"
 )
 
@@ -26,14 +25,14 @@ func (p *Pool) Probe(ctx context.Context, dev devices.Device, bounds []devices.B
 	if err := check(&dev, bounds); err != nil {
 		return nil, err
 	}
-	at, err := endpointOf(&dev)
+	at, err := bus.EndpointOf(&dev)
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err) // check has parsed it before
 	}
 	pr := &probe{pool: p, dev: dev, at: at, bounds: bounds, seen: make([]devices.Probed, len(bounds))}
-	located := at.serial
-	if !at.serial {
-		pr.steps, located = devices.Places{Resolve: p.cfg.Resolve, Allow: p.cfg.Allow}.Locate(ctx, at.addr)
+	located := at.Serial
+	if !at.Serial {
+		pr.steps, located = devices.Places{Resolve: p.cfg.Resolve, Allow: p.cfg.Allow}.Locate(ctx, at.Addr)
 	}
 	if located {
 		pr.talk(ctx)
@@ -50,7 +49,7 @@ func filledIn(dev devices.Device, bounds []devices.Bound) (devices.Device, []dev
 type probe struct {
 	pool   *Pool
 	dev    devices.Device
-	at     endpoint
+	at     bus.Endpoint
 	bounds []devices.Bound
 	steps  []devices.Step
 	seen   []devices.Probed // by place in bounds
@@ -62,11 +61,11 @@ func (pr *probe) add(s devices.Step) { pr.steps = append(pr.steps, s) }
 // fail adds the step that err ended.
 func (pr *probe) fail(name string, took time.Duration, err error) {
 	var p *devices.Problem
-	var f *fault
+	var f *bus.Fault
 	switch {
 	case errors.As(err, &p):
 	case errors.As(err, &f):
-		p = f.problem(pr.at.addr, pr.dev.Modbus.Unit, pr.dev.Timeout.D())
+		p = f.Problem(pr.at.Addr, pr.dev.Modbus.Unit, pr.dev.Timeout.D())
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		p = &devices.Problem{Code: "out_of_time", ZH: "测试时间已到；请稍后再试，或缩短超时", EN: "the probe ran out of time; try again, or with a shorter timeout"}
 	default:
@@ -83,9 +82,9 @@ func (pr *probe) talk(ctx context.Context) {
 		pr.skipFraming()
 		return
 	}
-	polled := g.bus.polled()
+	polled := g.seat.Polled()
 	heard := pr.connect(ctx, g, polled) && pr.exchange(ctx, g)
-	pr.pool.exit(g.bus)
+	g.seat.Leave()
 	last := pr.steps[len(pr.steps)-1]
 	switch {
 	case heard || pr.spoke || last.Name != "answer" || ctx.Err() != nil:
@@ -100,14 +99,14 @@ func (pr *probe) talk(ctx context.Context) {
 }
 
 func (pr *probe) connect(ctx context.Context, g *guest, polled bool) bool {
-	took, err := g.bus.reach(ctx)
+	took, err := g.seat.Reach(ctx)
 	if err != nil {
 		pr.fail("connect", took, err)
 		return false
 	}
-	s := devices.Step{Name: "connect", OK: true, Took: devices.Duration(took), ZH: "已连接 " + pr.at.addr, EN: "connected to " + pr.at.addr}
-	if pr.at.serial {
-		s.ZH, s.EN = fmt.Sprintf("串口 %s 已打开，%s", pr.at.addr, lineWords(pr.at.line)), fmt.Sprintf("%s is open at %s", pr.at.addr, lineWords(pr.at.line))
+	s := devices.Step{Name: "connect", OK: true, Took: devices.Duration(took), ZH: "已连接 " + pr.at.Addr, EN: "connected to " + pr.at.Addr}
+	if pr.at.Serial {
+		s.ZH, s.EN = fmt.Sprintf("串口 %s 已打开，%s", pr.at.Addr, pr.at.LineWords()), fmt.Sprintf("%s is open at %s", pr.at.Addr, pr.at.LineWords())
 	}
 	if polled {
 		s.ZH, s.EN = "该地址正由本网关采集，测试共用其连接，不打断采集", "this gateway polls there already; the probe shares the connection and waits its turn"
@@ -130,7 +129,7 @@ func (pr *probe) exchange(ctx context.Context, g *guest) bool {
 		slowest = max(slowest, time.Since(since))
 		if !answered(err) {
 			if !heard {
-				var exception *modbus.ModbusError
+				var exception bus.Exception
 				pr.spoke = errors.As(err, &exception)
 				pr.fail("answer", time.Since(began), err)
 				return false
@@ -213,15 +212,15 @@ func (pr *probe) values() {
 // slave waits 1 s for the next character (V1.02, 2.5.2.1), libmodbus half of it.
 const resync = 1100 * time.Millisecond
 
-// other is the framing that people most often mean instead.
-func (f framing) other(serial bool) framing {
+// otherThan is the framing that people most often mean instead.
+func otherThan(f bus.Framing, serial bool) bus.Framing {
 	switch {
-	case f == framingTCP || f == framingASCII:
-		return framingRTU
+	case f == bus.TCP || f == bus.ASCII:
+		return bus.RTU
 	case serial:
-		return framingASCII
+		return bus.ASCII
 	default:
-		return framingTCP
+		return bus.TCP
 	}
 }
 
@@ -237,22 +236,18 @@ func (pr *probe) skipFraming() {
 // A driver that starts meanwhile waits for the end.
 func (pr *probe) otherFraming(ctx context.Context) {
 	other := pr.at
-	other.framing = pr.at.framing.other(pr.at.serial)
-	if unit := pr.dev.Modbus.Unit; other.framing.untagged() && (unit == 0 || unit > 247) {
+	other.Framing = otherThan(pr.at.Framing, pr.at.Serial)
+	if unit := pr.dev.Modbus.Unit; other.Framing.Untagged() && (unit == 0 || unit > 247) {
 		return // nobody has that number there
 	}
-	end, free := pr.pool.beginTrial(pr.at.addr)
+	seat, free := pr.pool.buses.Try(other, wishes(&pr.dev))
 	if !free {
 		pr.skipFraming()
 		return
 	}
-	defer end()
-	g := &guest{bus: newBus(other, &pr.pool.cfg), dev: pr.dev}
-	if g.dev.Timeout == 0 {
-		g.dev.Timeout = devices.Duration(defaultTimeout)
-	}
-	defer g.bus.drop()
-	if pr.at.framing.untagged() && !sleep(ctx, resync) {
+	defer seat.Leave()
+	g := newGuest(seat, other, pr.dev)
+	if pr.at.Framing.Untagged() && !bus.Sleep(ctx, resync) {
 		return
 	}
 	began := time.Now()
@@ -260,10 +255,10 @@ func (pr *probe) otherFraming(ctx context.Context) {
 	s := devices.Step{Name: "framing", Took: devices.Duration(time.Since(began))}
 	if answered(err) {
 		s.OK = true
-		s.ZH, s.EN = fmt.Sprintf("以 %s 方式有应答", other.framing), fmt.Sprintf("with %s framing it answers", other.framing)
-		s.CureZH, s.CureEN = fmt.Sprintf("请将地址改为 %s", other.url()), fmt.Sprintf("write the address %s", other.url())
+		s.ZH, s.EN = fmt.Sprintf("以 %s 方式有应答", other.Framing), fmt.Sprintf("with %s framing it answers", other.Framing)
+		s.CureZH, s.CureEN = fmt.Sprintf("请将地址改为 %s", other.URL()), fmt.Sprintf("write the address %s", other.URL())
 	} else {
-		s.ZH, s.EN = fmt.Sprintf("以 %s 方式也没有应答", other.framing), fmt.Sprintf("with %s framing it does not answer either", other.framing)
+		s.ZH, s.EN = fmt.Sprintf("以 %s 方式也没有应答", other.Framing), fmt.Sprintf("with %s framing it does not answer either", other.Framing)
 		s.CureZH, s.CureEN = pr.cure()
 	}
 	pr.add(s)
@@ -271,25 +266,8 @@ func (pr *probe) otherFraming(ctx context.Context) {
 
 // cure is what to look at when no framing helps.
 func (pr *probe) cure() (zh, en string) {
-	if pr.at.serial {
+	if pr.at.Serial {
 		return "请核对单元号、波特率与校验、A/B 线是否接反、仪表电源", "check unit id, baud rate and parity, whether A and B are swapped, and the instrument's power"
 	}
 	return "请核对单元号、端口、设备电源，以及串口服务器的波特率与工作方式", "check unit id, port and power, and baud rate and mode of a serial device server"
-}
-
-// beginTrial keeps drivers from an address that nobody uses, until end.
-func (p *Pool) beginTrial(addr string) (end func(), free bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.buses[addr] != nil || p.trials[addr] != nil {
-		return nil, false
-	}
-	done := make(chan struct{})
-	p.trials[addr] = done
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.trials, addr)
-		close(done)
-	}, true
 }

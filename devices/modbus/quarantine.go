@@ -1,10 +1,6 @@
 package modbus
 
-import (
-	"maps"
-	"slices"
-	"time"
-)
+import "time"
 
 // Numbers of the quarantine.
 const (
@@ -54,82 +50,3 @@ func (b *breaker) long(now time.Time, timeout time.Duration) bool {
 }
 
 func (b *breaker) succeed() { *b = breaker{} }
-
-// What neighbours must bear from one another.
-const (
-	leastPatience = 20 * time.Millisecond
-	mostPatience  = 100 * time.Millisecond // for a unit known to be quick
-)
-
-// patience is how long q may hold the bus up when others come to wait for it,
-// and how many others are left out beside some that are not: they share the time
-// that may be lost. A guest is no driver: d is nil. While nobody waits, and on TCP also after it stood aside, q
-// has its whole timeout.
-func (b *bus) patience(d *Driver, q query) (patience time.Duration, leftOut int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	shortest := longestWait
-	if d != nil {
-		shortest = d.dev.Period.D()
-	}
-	for m, out := range b.members {
-		if m == d {
-			continue
-		}
-		if out {
-			leftOut++
-		}
-		shortest = min(shortest, m.dev.Period.D())
-	}
-	slowest := b.unit(q.unit).slowest
-	floor := min(max(shortest/4, leastPatience), mostPatience)
-	switch {
-	case !b.untagged:
-		patience = max(floor, min(2*slowest, shortest/2))
-	case slowest > 0:
-		patience = max(2*floor, 8*slowest)
-	default:
-		patience = max(shortest/4, mostPatience) + b.at.under(q)
-	}
-	if leftOut == len(b.members)-1 {
-		leftOut = 0 // nobody is there to be protected
-	}
-	return min(patience, q.timeout), leftOut
-}
-
-// shared says whether several drivers use the bus.
-func (b *bus) shared() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.members) > 1
-}
-
-// leaveOut notes that d's unit is left out, or is not any more.
-func (b *bus) leaveOut(d *Driver, out bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	was, member := b.members[d]
-	if !member || was == out {
-		return
-	}
-	if !out && !slices.Contains(slices.Collect(maps.Values(b.members)), false) {
-		b.revived = time.Now()
-	}
-	b.members[d] = out
-}
-
-// revivedSince says that the bus, on which everybody was left out, has come
-// back since then: all may be tried at once.
-func (b *bus) revivedSince(t time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.revived.After(t)
-}
-
-// quiet is how long a unit must not be asked yet, because a late answer of it
-// may still be under way.
-func (b *bus) quiet(id uint8) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return time.Until(b.unit(id).quiet)
-}

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goburrow/modbus"
-
 	"offsite/devices"
+	"offsite/devices/modbus/bus"
 )
 
 // Scan is a search for units behind one address.
@@ -51,24 +50,24 @@ func (p *Pool) Scan(ctx context.Context, s Scan, found func(Unit)) (next uint8, 
 	if err != nil {
 		return 0, err
 	}
-	defer p.exit(g.bus)
+	defer g.seat.Leave()
 	start := time.Now()
-	if _, err := g.bus.reach(ctx); err != nil {
-		return 0, told(err, g)
+	if _, err := g.seat.Reach(ctx); err != nil {
+		return 0, g.told(err)
 	}
 	for unit := int(s.First); unit <= int(s.Last); unit++ {
 		began := time.Now()
 		if s.Within > 0 && unit > int(s.First) && began.Sub(start) >= s.Within {
 			return uint8(unit), nil
 		}
-		if g.bus.polled() {
-			return 0, endpointPolled(g.bus.at.addr)
+		if g.seat.Polled() {
+			return 0, endpointPolled(g.at.Addr)
 		}
 		g.dev.Modbus.Unit = uint8(unit)
 		if u, ok := g.hail(ctx, hello); ok {
 			found(u)
 		}
-		if !sleep(ctx, time.Until(began.Add(s.Every))) {
+		if !bus.Sleep(ctx, time.Until(began.Add(s.Every))) {
 			return 0, context.Cause(ctx)
 		}
 	}
@@ -77,7 +76,7 @@ func (p *Pool) Scan(ctx context.Context, s Scan, found func(Unit)) (next uint8, 
 
 // prepare checks the search, fills in its defaults and gives the device as it is
 // asked, with settings of its own, and the query that each unit gets.
-func (s *Scan) prepare() (devices.Device, query, error) {
+func (s *Scan) prepare() (devices.Device, bus.Query, error) {
 	dev, _ := filledIn(s.Device, nil)
 	settings := devices.ModbusSettings{}
 	if dev.Modbus != nil {
@@ -90,7 +89,7 @@ func (s *Scan) prepare() (devices.Device, query, error) {
 	if s.Every <= 0 {
 		s.Every = scanEvery
 	}
-	hello := query{function: reads(s.Table), start: s.Address, quantity: 1}
+	hello := bus.Query{Function: reads(s.Table), Start: s.Address, Quantity: 1}
 	switch {
 	case s.First < 1 || s.Last > 247 || s.First > s.Last:
 		return dev, hello, devices.Invalid("first", "empty_range", "单元号范围须在 1 至 247 之间，且起始不大于终止", "scan units from 1 to 247, the first not above the last")
@@ -101,30 +100,21 @@ func (s *Scan) prepare() (devices.Device, query, error) {
 }
 
 // hail asks the guest's unit whether it is there.
-func (g *guest) hail(ctx context.Context, hello query) (Unit, bool) {
+func (g *guest) hail(ctx context.Context, hello bus.Query) (Unit, bool) {
 	began := time.Now()
 	data, err := g.ask(ctx, hello)
 	if !answered(err) {
 		return Unit{}, false
 	}
 	u := Unit{ID: g.dev.Modbus.Unit, Took: devices.Duration(time.Since(began))}
-	var exception *modbus.ModbusError
+	var exception bus.Exception
 	if errors.As(err, &exception) {
 		p := devices.AllProblems(err)[0]
 		u.ZH, u.EN = p.ZH, p.EN
 		return u, true
 	}
-	u.ZH, u.EN = fmt.Sprintf("地址 %d 为 % X", hello.start, data), fmt.Sprintf("address %d is % X", hello.start, data)
+	u.ZH, u.EN = fmt.Sprintf("地址 %d 为 % X", hello.Start, data), fmt.Sprintf("address %d is % X", hello.Start, data)
 	return u, true
-}
-
-// told gives a fault of the bus as a Problem.
-func told(err error, g *guest) error {
-	var f *fault
-	if errors.As(err, &f) {
-		return f.problem(g.bus.at.addr, g.dev.Modbus.Unit, g.dev.Timeout.D())
-	}
-	return err
 }
 
 func endpointPolled(addr string) *devices.Problem {

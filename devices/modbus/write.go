@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/goburrow/modbus"
-
 	"offsite/devices"
+	"offsite/devices/modbus/bus"
 	"offsite/devices/modbus/register"
+	"offsite/devices/modbus/wire"
 )
 
 // Numbers of reading back.
@@ -45,13 +45,12 @@ func (p *Pool) Write(ctx context.Context, dev devices.Device, b devices.Binding,
 	if err != nil {
 		return devices.Written{}, err
 	}
-	defer p.exit(g.bus)
-	select { // two at once would each undo the other's bits
-	case g.bus.writing <- struct{}{}:
-	case <-ctx.Done():
-		return devices.Written{}, context.Cause(ctx)
+	defer g.seat.Leave()
+	done, err := g.seat.Alone(ctx) // two at once would each undo the other's bits
+	if err != nil {
+		return devices.Written{}, err
 	}
-	defer func() { <-g.bus.writing }()
+	defer done()
 	return g.write(ctx, &b, raw, agree)
 }
 
@@ -79,7 +78,7 @@ func (g *guest) write(ctx context.Context, b *devices.Binding, raw float64, agre
 		return w, fmt.Errorf("write register %d: %w", b.Register.Address, err) // encode wrote it
 	}
 	for try := range readBacks {
-		if try > 0 && !sleep(ctx, readBackPause) {
+		if try > 0 && !bus.Sleep(ctx, readBackPause) {
 			break
 		}
 		if w.After, bytes, err = g.readOne(ctx, b); err != nil {
@@ -110,19 +109,19 @@ func (g *guest) readOne(ctx context.Context, bound *devices.Binding) (v float64,
 // put writes once; a device that lacks the function for one place gets that for
 // several, for which nothing has been written yet.
 func (g *guest) put(ctx context.Context, reg *devices.Register, sent []byte) error {
-	q := query{function: writeRegisters, start: reg.Address, quantity: uint16(len(sent) / 2), values: sent}
+	q := bus.Query{Function: wire.WriteRegisters, Start: reg.Address, Quantity: uint16(len(sent) / 2), Values: sent}
 	second := q
 	switch {
 	case reg.Table == "coil":
 		on := sent[1] & 1
-		q = query{function: writeCoil, start: reg.Address, quantity: 1, values: []byte{on * 0xff, 0}}
-		second = query{function: writeCoils, start: reg.Address, quantity: 1, values: []byte{on}}
+		q = bus.Query{Function: wire.WriteCoil, Start: reg.Address, Quantity: 1, Values: []byte{on * 0xff, 0}}
+		second = bus.Query{Function: wire.WriteCoils, Start: reg.Address, Quantity: 1, Values: []byte{on}}
 	case len(sent) == 2:
-		q.function = writeRegister
+		q.Function = wire.WriteRegister
 	}
 	_, err := g.ask(ctx, q)
-	var exception *modbus.ModbusError
-	if q.function != second.function && errors.As(err, &exception) && exception.ExceptionCode == modbus.ExceptionCodeIllegalFunction {
+	var exception bus.Exception
+	if q.Function != second.Function && errors.As(err, &exception) && exception == bus.IllegalFunction {
 		_, err = g.ask(ctx, second)
 	}
 	return err

@@ -19,13 +19,13 @@ type shape struct {
 // shapes gives the layouts of a function, the likelier first.
 func shapes(function uint8) []shape {
 	switch function {
-	case readCoils, readDiscrete:
+	case ReadCoils, ReadDiscrete:
 		return []shape{{Request, isSpan, readSpan}, {Response, isCounted, readBits}}
-	case readHolding, readInput:
+	case ReadHolding, ReadInput:
 		return []shape{{Request, isSpan, readSpan}, {Response, areRegisters, readRegisters}}
-	case writeCoil, writeRegister:
+	case WriteCoil, WriteRegister:
 		return []shape{{Either, isSpan, readSingle}}
-	case writeCoils, writeRegisters:
+	case WriteCoils, WriteRegisters:
 		return []shape{{Request, isCountedSpan, readCountedSpan}, {Response, isSpan, readSpan}}
 	case maskWrite:
 		return []shape{{Either, func(b []byte) bool { return len(b) == 6 }, readMasks}}
@@ -97,7 +97,7 @@ func (a *asked) answeredBy(f *Frame, direction string) bool {
 
 // bytes is how many bytes of values the answer has.
 func (a *asked) bytes() int {
-	if a.function == readCoils || a.function == readDiscrete {
+	if a.function == ReadCoils || a.function == ReadDiscrete {
 		return (int(a.quantity) + 7) / 8
 	}
 	return 2 * int(a.quantity)
@@ -125,13 +125,13 @@ func (a *asked) complete(f *Frame) {
 // most is how many places a request of a function may name, 0 if it names one.
 func most(function uint8) uint16 {
 	switch function {
-	case readCoils, readDiscrete:
+	case ReadCoils, ReadDiscrete:
 		return 2000
-	case readHolding, readInput, readWrite:
+	case ReadHolding, ReadInput, readWrite:
 		return 125
-	case writeCoils:
+	case WriteCoils:
 		return 1968
-	case writeRegisters:
+	case WriteRegisters:
 		return 123
 	}
 	return 0
@@ -204,7 +204,7 @@ func readBits(f *Frame, b []byte) { f.Bits = bitsOf(b[1:], 8*len(b[1:])) }
 func readSingle(f *Frame, b []byte) {
 	f.span(b)
 	*f.Quantity = 1
-	if f.Function == writeRegister {
+	if f.Function == WriteRegister {
 		f.words(b[2:])
 		return
 	}
@@ -220,7 +220,7 @@ func readSingle(f *Frame, b []byte) {
 
 func readCountedSpan(f *Frame, b []byte) {
 	f.span(b)
-	if f.Function == writeCoils {
+	if f.Function == WriteCoils {
 		f.Bits = bitsOf(b[5:], min(int(*f.Quantity), 8*len(b[5:])))
 		return
 	}

@@ -8,14 +8,14 @@ import (
 
 // Functions whose data is understood (Modbus Application Protocol V1.1b3, 6).
 const (
-	readCoils      = 1
-	readDiscrete   = 2
-	readHolding    = 3
-	readInput      = 4
-	writeCoil      = 5
-	writeRegister  = 6
-	writeCoils     = 15
-	writeRegisters = 16
+	ReadCoils      = 1
+	ReadDiscrete   = 2
+	ReadHolding    = 3
+	ReadInput      = 4
+	WriteCoil      = 5
+	WriteRegister  = 6
+	WriteCoils     = 15
+	WriteRegisters = 16
 	maskWrite      = 22
 	readWrite      = 23
 
@@ -24,18 +24,18 @@ const (
 
 // functions are those of the standard, section 6, by name.
 var functions = map[uint8]Words{
-	readCoils:      {"读线圈", "read coils"},
-	readDiscrete:   {"读离散输入", "read discrete inputs"},
-	readHolding:    {"读保持寄存器", "read holding registers"},
-	readInput:      {"读输入寄存器", "read input registers"},
-	writeCoil:      {"写单个线圈", "write single coil"},
-	writeRegister:  {"写单个寄存器", "write single register"},
+	ReadCoils:      {"读线圈", "read coils"},
+	ReadDiscrete:   {"读离散输入", "read discrete inputs"},
+	ReadHolding:    {"读保持寄存器", "read holding registers"},
+	ReadInput:      {"读输入寄存器", "read input registers"},
+	WriteCoil:      {"写单个线圈", "write single coil"},
+	WriteRegister:  {"写单个寄存器", "write single register"},
 	7:              {"读异常状态", "read exception status"},
 	8:              {"诊断", "diagnostics"},
 	11:             {"取通信事件计数器", "get comm event counter"},
 	12:             {"取通信事件记录", "get comm event log"},
-	writeCoils:     {"写多个线圈", "write multiple coils"},
-	writeRegisters: {"写多个寄存器", "write multiple registers"},
+	WriteCoils:     {"写多个线圈", "write multiple coils"},
+	WriteRegisters: {"写多个寄存器", "write multiple registers"},
 	17:             {"报告从站标识", "report server id"},
 	20:             {"读文件记录", "read file record"},
 	21:             {"写文件记录", "write file record"},

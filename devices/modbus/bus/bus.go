@@ -1,9 +1,30 @@
-package modbus
+// Package bus asks on a Modbus bus: one connection or serial port, which drivers
+// and guests share.
+//
+// A host and port is one bus, and so is a serial port: one connection, and a queue in order of arrival
+// that whoever asks joins anew for each request, so that none is served twice while
+// another waits. What the queue's holder may assume of the peer is little:
+//
+//   - TCP: an answer counts when its transaction id, unit id and function fit; a
+//     late one finds nobody who waits for it. A slow answer does not keep the
+//     queue: its request stands aside after a while and still has its whole
+//     timeout, and whoever holds the queue reads for it.
+//   - RTU and ASCII have no transaction id. Before each request the line is drained until it
+//     is silent; after an answer that did not come the connection is closed, the
+//     unit is left alone for one timeout, and the first request after that asks
+//     for a number of registers that no unanswered request asked for, so that a
+//     late answer is known by its length. After four of them in vain the unit is
+//     left alone for ten seconds and no answer is expected any more.
+//   - Any error that is not a Modbus exception closes the connection, except that
+//     one silent unit on TCP does not take it from its neighbours.
+//
+// A bus rests between requests, and after connecting, as long as the one who asks
+// for most.
+package bus
 
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,7 +33,6 @@ import (
 
 	"github.com/goburrow/modbus"
 
-	"offsite/devices"
 	"offsite/devices/modbus/wire"
 )
 
@@ -28,57 +48,10 @@ const (
 	owedFor       = 10 * time.Second      // after which no answer comes any more
 )
 
-// query is one request for registers.
-type query struct {
-	unit     uint8
-	function byte
-	start    uint16
-	quantity uint16        // of registers or bits
-	values   []byte        // to write, as they travel
-	timeout  time.Duration // for the answer
-	patience time.Duration // that neighbours have with it
-	pause    time.Duration // of the bus before it
-	settle   time.Duration // of the bus between connecting and it
-}
-
-// size is how many bytes of values answer a read, 0 for a write.
-func (q query) size() int {
-	switch q.function {
-	case readCoils, readDiscrete:
-		return (int(q.quantity) + 7) / 8
-	case readHolding, readInput:
-		return 2 * int(q.quantity)
-	default:
-		return 0
-	}
-}
-
-// ask puts the query to goburrow's client. A write gives nothing that counts.
-func (q query) ask(c modbus.Client) ([]byte, error) {
-	switch q.function {
-	case readCoils:
-		return c.ReadCoils(q.start, q.quantity)
-	case readDiscrete:
-		return c.ReadDiscreteInputs(q.start, q.quantity)
-	case readInput:
-		return c.ReadInputRegisters(q.start, q.quantity)
-	case writeCoil:
-		return c.WriteSingleCoil(q.start, binary.BigEndian.Uint16(q.values))
-	case writeRegister:
-		return c.WriteSingleRegister(q.start, binary.BigEndian.Uint16(q.values))
-	case writeCoils:
-		return c.WriteMultipleCoils(q.start, q.quantity, q.values)
-	case writeRegisters:
-		return c.WriteMultipleRegisters(q.start, q.quantity, q.values)
-	default:
-		return c.ReadHoldingRegisters(q.start, q.quantity)
-	}
-}
-
 // bus is one physical endpoint. Whoever has the turn in queue owns the fields
 // below it; mu guards those below mu, and is never held while waiting.
 type bus struct {
-	at       endpoint
+	at       Endpoint
 	untagged bool // frames do not tell which request they answer
 	cfg      *Config
 	users    int           // of the bus; guarded by the pool's lock
@@ -95,12 +68,12 @@ type bus struct {
 	opened   time.Time // when the connection was
 
 	mu         sync.Mutex
-	members    map[*Driver]bool // true: left out
+	members    map[*Seat]bool // true: left out
 	units      map[uint8]*unit
 	parked     map[uint16]chan []byte // by transaction id; closed when the connection is
 	spoilt     int                    // number of the last connection that must not be used again
 	failures   int                    // of connecting, or of answers, since the last good answer
-	last       *fault                 // what failed last, told to those who come before retryAt
+	last       *Fault                 // what failed last, told to those who come before retryAt
 	unanswered int
 	ended      time.Time // the last exchange
 	revived    time.Time // when the first unit answered again after all were left out
@@ -118,16 +91,16 @@ type owed struct {
 	at   time.Time
 }
 
-func newBus(at endpoint, cfg *Config) *bus {
-	b := &bus{at: at, untagged: at.framing.untagged(), cfg: cfg, writing: make(chan struct{}, 1), members: map[*Driver]bool{}, units: map[uint8]*unit{}, parked: map[uint16]chan []byte{}}
-	b.packager, b.setUnit = at.framing.packager()
+func newBus(at Endpoint, cfg *Config) *bus {
+	b := &bus{at: at, untagged: at.Framing.Untagged(), cfg: cfg, writing: make(chan struct{}, 1), members: map[*Seat]bool{}, units: map[uint8]*unit{}, parked: map[uint16]chan []byte{}}
+	b.packager, b.setUnit = at.Framing.packager()
 	return b
 }
 
 // read asks for registers and gives their 2 × quantity bytes. held is how long
-// the bus served nobody else. The error is a *modbus.ModbusError, a *fault, or
-// the context's.
-func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duration, err error) {
+// the bus served nobody else. The error is an Exception, a *Fault, or the
+// context's.
+func (b *bus) read(ctx context.Context, q Query) (data []byte, held time.Duration, err error) {
 	t := &turn{queue: &b.queue}
 	if err := t.take(ctx); err != nil {
 		return nil, 0, err
@@ -136,9 +109,9 @@ func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duratio
 		t.give()
 		held = t.spent
 	}()
-	if b.at.serial { // we know how long the line needs
-		q.timeout += b.at.under(q)
-		q.patience += b.at.under(q)
+	if b.at.Serial { // we know how long the line needs
+		q.Timeout += b.at.under(q)
+		q.Patience += b.at.under(q)
 	}
 	if b.untagged && q.size() > 0 {
 		if err := b.catchUp(ctx, t, q); err != nil {
@@ -147,8 +120,8 @@ func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duratio
 	}
 	used := b.conn != nil
 	data, err = b.attempt(ctx, t, q)
-	var f *fault
-	if used && !b.untagged && q.size() > 0 && t.place != nil && errors.As(err, &f) && f.kind == closed {
+	var f *Fault
+	if used && !b.untagged && q.size() > 0 && t.place != nil && errors.As(err, &f) && f.Kind == Closed {
 		data, err = b.attempt(ctx, t, q) // a connection that idled away says so only when used
 	}
 	return data, 0, err
@@ -157,44 +130,25 @@ func (b *bus) read(ctx context.Context, q query) (data []byte, held time.Duratio
 // catchUp makes sure that nothing a unit still owes can be taken for the
 // answer to q: it asks for so many registers or bits that no unanswered request
 // has an answer of that length. The answer itself is thrown away.
-func (b *bus) catchUp(ctx context.Context, t *turn, q query) error {
+func (b *bus) catchUp(ctx context.Context, t *turn, q Query) error {
 	b.mu.Lock()
-	debts := slices.Clone(b.unit(q.unit).owed)
+	debts := slices.Clone(b.unit(q.Unit).owed)
 	b.mu.Unlock()
 	if len(debts) == 0 {
 		return nil
 	}
 	probe := q
-	probe.quantity = otherQuantity(q, debts)
+	probe.Quantity = otherQuantity(q, debts)
 	_, err := b.attempt(ctx, t, probe)
-	var exception *modbus.ModbusError
+	var exception Exception
 	if errors.As(err, &exception) {
 		return nil
 	}
 	return err
 }
 
-// otherQuantity is one near that of q, which no debt has the length of.
-func otherQuantity(q query, debts []owed) uint16 {
-	stride, most := 1, mostPlaces(q.function)
-	if most == devices.MostCoils {
-		stride = 8 // bits in a byte
-	}
-	for step := stride; ; step += stride {
-		for _, candidate := range []int{int(q.quantity) - step, int(q.quantity) + step} {
-			if candidate < 1 || candidate > most {
-				continue
-			}
-			other := query{function: q.function, quantity: uint16(candidate)}
-			if !slices.ContainsFunc(debts, func(o owed) bool { return o.size == other.size() }) {
-				return other.quantity
-			}
-		}
-	}
-}
-
 // attempt does one exchange by goburrow's client on our transport.
-func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
+func (b *bus) attempt(ctx context.Context, t *turn, q Query) ([]byte, error) {
 	if err := b.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -202,12 +156,12 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 		return nil, err
 	}
 	if b.untagged {
-		if err := b.hush(ctx, time.Now().Add(q.timeout)); err != nil {
+		if err := b.hush(ctx, time.Now().Add(q.Timeout)); err != nil {
 			return nil, b.settle(ctx, q, b.number, time.Now(), err)
 		}
 	}
 	number, sent := b.number, time.Now()
-	b.setUnit(q.unit)
+	b.setUnit(q.Unit)
 	client := modbus.NewClient2(b.packager, transport(func(request []byte) ([]byte, error) {
 		if b.untagged {
 			return b.sendUntagged(ctx, q, request)
@@ -215,39 +169,43 @@ func (b *bus) attempt(ctx context.Context, t *turn, q query) ([]byte, error) {
 		return b.sendTCP(ctx, t, q, request)
 	}))
 	data, err := q.ask(client)
+	var refused *modbus.ModbusError
+	if errors.As(err, &refused) {
+		err = Exception(refused.ExceptionCode)
+	}
 	if size := q.size(); err == nil && size > 0 && len(data) != size {
-		err = &fault{kind: wrong, err: fmt.Errorf("%d bytes of values, want %d", len(data), size)}
+		err = &Fault{Kind: Wrong, err: fmt.Errorf("%d bytes of values, want %d", len(data), size)}
 	}
 	return data, b.settle(ctx, q, number, sent, err)
 }
 
 // rest waits as long as the bus is to be left alone after connecting and
 // between an answer and the next request: as long as any of its devices asks.
-func (b *bus) rest(ctx context.Context, q query) error {
+func (b *bus) rest(ctx context.Context, q Query) error {
 	pause, settle := q.pause, q.settle
 	b.mu.Lock()
 	for m := range b.members {
-		pause = max(pause, m.dev.Modbus.Pause.D())
-		settle = max(settle, m.dev.Modbus.Settle.D())
+		pause = max(pause, m.wishes.Pause)
+		settle = max(settle, m.wishes.Settle)
 	}
 	until := b.ended.Add(pause)
 	b.mu.Unlock()
 	if settled := b.opened.Add(settle); settled.After(until) {
 		until = settled
 	}
-	if !sleep(ctx, time.Until(until)) {
+	if !Sleep(ctx, time.Until(until)) {
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
 // settle draws the conclusions of an exchange for those that follow.
-func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, err error) error {
+func (b *bus) settle(ctx context.Context, q Query, number int, sent time.Time, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	u, now := b.unit(q.unit), time.Now()
+	u, now := b.unit(q.Unit), time.Now()
 	b.ended = now
-	var exception *modbus.ModbusError
+	var exception Exception
 	if err == nil || errors.As(err, &exception) {
 		u.slowest = max(now.Sub(sent), u.slowest-u.slowest/16)
 		u.owed, b.failures, b.unanswered = nil, 0, 0
@@ -255,7 +213,7 @@ func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, e
 	}
 	if b.untagged {
 		b.spoilt = max(b.spoilt, number)
-		u.quiet = now.Add(q.timeout)
+		u.quiet = now.Add(q.Timeout)
 		if q.size() > 0 {
 			u.owed = append(u.owed, owed{q.size(), now})
 		}
@@ -268,7 +226,7 @@ func (b *bus) settle(ctx context.Context, q query, number int, sent time.Time, e
 	}
 	f := faultOf(err)
 	f.after = now.Sub(sent)
-	if f.kind == silent {
+	if f.Kind == Silent {
 		if b.unanswered++; b.unanswered >= deafAfter {
 			b.spoilt, b.unanswered = max(b.spoilt, number), 0
 		}
@@ -320,14 +278,14 @@ func (b *bus) connect(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return b.noDial(&fault{kind: unreachable, err: err})
+		return b.noDial(&Fault{Kind: Unreachable, err: err})
 	}
 	b.conn, b.in, b.opened = conn, bufio.NewReaderSize(conn, wire.Room), time.Now()
 	b.number++
 	return nil
 }
 
-func (b *bus) noDial(f *fault) *fault {
+func (b *bus) noDial(f *Fault) *Fault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failures++
@@ -352,5 +310,18 @@ func (b *bus) drop() {
 	for id, ch := range b.parked {
 		close(ch)
 		delete(b.parked, id)
+	}
+}
+
+// Sleep waits, and says whether ctx still goes on.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

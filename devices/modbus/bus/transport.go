@@ -1,4 +1,4 @@
-package modbus
+package bus
 
 import (
 	"context"
@@ -23,11 +23,11 @@ type transport func(request []byte) ([]byte, error)
 func (t transport) Send(request []byte) ([]byte, error) { return t(request) }
 
 // sendTCP sends a request and waits for the frame with its transaction id.
-func (b *bus) sendTCP(ctx context.Context, t *turn, q query, request []byte) ([]byte, error) {
-	deadline := time.Now().Add(q.timeout)
+func (b *bus) sendTCP(ctx context.Context, t *turn, q Query, request []byte) ([]byte, error) {
+	deadline := time.Now().Add(q.Timeout)
 	patience := deadline
-	if q.patience < q.timeout {
-		patience = time.Now().Add(q.patience)
+	if q.Patience < q.Timeout {
+		patience = time.Now().Add(q.Patience)
 	}
 	if err := b.write(ctx, request, deadline); err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (b *bus) sendTCP(ctx context.Context, t *turn, q query, request []byte) ([]
 // goburrow takes any other function for an exception.
 func fits(request, answer []byte) error {
 	if answer[0] != request[0] || answer[1]&^0x80 != request[1] {
-		return &fault{kind: wrong, err: fmt.Errorf("answer of unit %d function %#x to a request to unit %d function %#x", answer[0], answer[1], request[0], request[1])}
+		return &Fault{Kind: Wrong, err: fmt.Errorf("answer of unit %d function %#x to a request to unit %d function %#x", answer[0], answer[1], request[0], request[1])}
 	}
 	return nil
 }
@@ -136,19 +136,19 @@ func earlier(a, b time.Time) time.Time {
 
 // sendUntagged sends a request and waits for a frame that has its unit, function
 // and length. Whole frames that do not fit are late answers and are dropped.
-func (b *bus) sendUntagged(ctx context.Context, q query, request []byte) ([]byte, error) {
+func (b *bus) sendUntagged(ctx context.Context, q Query, request []byte) ([]byte, error) {
 	now := time.Now()
-	deadline, patience := now.Add(q.timeout), now.Add(q.patience)
+	deadline, patience := now.Add(q.Timeout), now.Add(q.Patience)
 	if err := b.write(ctx, request, deadline); err != nil {
 		return nil, err
 	}
 	var misfit error
-	asked := b.at.framing.head(request)
+	asked := b.at.Framing.head(request)
 	for {
 		frame, body, err := b.nextUntagged(ctx, patience, deadline)
 		switch {
 		case err != nil && misfit != nil && errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, &fault{kind: wrong, err: misfit}
+			return nil, &Fault{Kind: Wrong, err: misfit}
 		case err != nil:
 			return nil, err
 		}
@@ -184,7 +184,7 @@ func (b *bus) untilUntagged(ctx context.Context, until time.Time) (frame, body [
 		return nil, nil, err
 	}
 	defer b.interruptible(ctx)()
-	return b.at.framing.next(b.in)
+	return b.at.Framing.next(b.in)
 }
 
 // hush waits until the line is silent, throwing away what still comes. A peer
@@ -216,7 +216,7 @@ func (b *bus) hush(ctx context.Context, limit time.Time) error {
 			}
 		}
 	}
-	return &fault{kind: wrong, err: errors.New("the line is never silent")}
+	return &Fault{Kind: Wrong, err: errors.New("the line is never silent")}
 }
 
 func (b *bus) readUntil(ctx context.Context, into []byte, until time.Time) (int, error) {

@@ -1,4 +1,4 @@
-package modbus
+package bus
 
 import (
 	"errors"
@@ -16,40 +16,41 @@ import (
 	"offsite/devices/modbus/wire"
 )
 
-// kind is what went wrong between us and a unit, Modbus exceptions apart.
-type kind int
+// Kind is what went wrong between us and a unit, Modbus exceptions apart.
+type Kind int
 
+// The kinds of faults.
 const (
-	unreachable kind = iota // no connection
-	silent                  // no answer in time
-	closed                  // the peer closed the connection
-	wrong                   // an answer that does not fit the request, or no frame at all
+	Unreachable Kind = iota // no connection
+	Silent                  // no answer in time
+	Closed                  // the peer closed the connection
+	Wrong                   // an answer that does not fit the request, or no frame at all
 )
 
-// fault is an error of the exchange: no value came of it.
-type fault struct {
-	kind  kind
+// Fault is an error of the exchange: no value came of it.
+type Fault struct {
+	Kind  Kind
 	err   error
 	after time.Duration // since the request, or zero
 }
 
-func (f *fault) Error() string { return f.err.Error() }
-func (f *fault) Unwrap() error { return f.err }
+func (f *Fault) Error() string { return f.err.Error() }
+func (f *Fault) Unwrap() error { return f.err }
 
 // faultOf sorts an error of an exchange by its kind.
-func faultOf(err error) *fault {
-	var f *fault
+func faultOf(err error) *Fault {
+	var f *Fault
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &fault{kind: silent, err: err}
+		return &Fault{Kind: Silent, err: err}
 	case errors.Is(err, wire.ErrGarbage):
-		return &fault{kind: wrong, err: err}
+		return &Fault{Kind: Wrong, err: err}
 	case isConnError(err):
-		return &fault{kind: closed, err: err}
+		return &Fault{Kind: Closed, err: err}
 	default: // goburrow's own checks
-		return &fault{kind: wrong, err: err}
+		return &Fault{Kind: Wrong, err: err}
 	}
 }
 
@@ -59,27 +60,27 @@ func isConnError(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &sys) || errors.As(err, &port)
 }
 
-// problem puts a fault of a unit at addr into words for people.
-func (f *fault) problem(addr string, unit uint8, timeout time.Duration) *devices.Problem {
+// Problem puts a fault of a unit at addr into words for people.
+func (f *Fault) Problem(addr string, unit uint8, timeout time.Duration) *devices.Problem {
 	var port *devices.Problem
 	if errors.As(f.err, &port) { // a serial port says it better
 		return port
 	}
 	p := &devices.Problem{Kind: devices.ErrUnavailable, Cause: f.err}
 	waited := min(f.after, timeout).Round(10 * time.Millisecond)
-	switch f.kind {
-	case unreachable:
+	switch f.Kind {
+	case Unreachable:
 		p.Code = "unreachable"
 		p.ZH, p.EN = unreachableWords(addr, f.err)
-	case silent:
+	case Silent:
 		p.Code = "no_answer"
 		p.ZH = fmt.Sprintf("单元 %d 在 %s 内未应答；请检查单元号、接线与仪表电源", unit, waited)
 		p.EN = fmt.Sprintf("unit %d did not answer within %s; check unit id, wiring and the instrument's power", unit, waited)
-	case closed:
+	case Closed:
 		p.Code = "connection_closed"
 		p.ZH = fmt.Sprintf("%s 断开了连接；请检查其允许的连接数与运行状态", addr)
 		p.EN = fmt.Sprintf("%s closed the connection; check how many connections it allows and whether it runs", addr)
-	case wrong:
+	case Wrong:
 		p.Code = "bad_answer"
 		p.ZH = fmt.Sprintf("单元 %d 的应答与请求不符，已丢弃；请检查协议（Modbus TCP 或 RTU）、单元号是否重复及线路干扰", unit)
 		p.EN = fmt.Sprintf("the answer of unit %d does not fit the request and was dropped; check the protocol (Modbus TCP or RTU), doubled unit ids and noise on the line", unit)
@@ -105,22 +106,39 @@ func unreachableWords(addr string, err error) (zh, en string) {
 	}
 }
 
-// refusal puts a Modbus exception into words for people.
-func refusal(q query, e *modbus.ModbusError) *devices.Problem {
-	zh, en := wire.ExceptionWords(e.ExceptionCode)
+// Exception is the code by which a unit, or a gateway for it, refuses a request
+// (Modbus Application Protocol V1.1b3, section 7).
+type Exception byte
+
+// Exceptions that tell more than that this request was refused.
+const (
+	IllegalFunction = Exception(modbus.ExceptionCodeIllegalFunction)
+	IllegalAddress  = Exception(modbus.ExceptionCodeIllegalDataAddress)
+)
+
+func (e Exception) Error() string { return fmt.Sprintf("modbus exception %d", byte(e)) }
+
+// Unreached says that a gateway answered for a unit that did not.
+func (e Exception) Unreached() bool {
+	return e == modbus.ExceptionCodeGatewayPathUnavailable || e == modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond
+}
+
+// Problem puts the refusal of a query into words for people.
+func (e Exception) Problem(q Query) *devices.Problem {
+	zh, en := wire.ExceptionWords(byte(e))
 	places := map[byte][2]string{
-		readCoils: {"线圈", "coil"}, writeCoil: {"线圈", "coil"}, writeCoils: {"线圈", "coil"}, readDiscrete: {"离散输入", "discrete input"},
-	}[q.function]
+		wire.ReadCoils: {"线圈", "coil"}, wire.WriteCoil: {"线圈", "coil"}, wire.WriteCoils: {"线圈", "coil"}, wire.ReadDiscrete: {"离散输入", "discrete input"},
+	}[q.Function]
 	if places[0] == "" {
 		places = [2]string{"寄存器", "register"}
 	}
-	whereZH, whereEN := fmt.Sprintf("%s %d", places[0], q.start), fmt.Sprintf("%s %d", places[1], q.start)
-	if last := int(q.start) + int(q.quantity) - 1; last > int(q.start) {
-		whereZH, whereEN = fmt.Sprintf("%s %d–%d", places[0], q.start, last), fmt.Sprintf("%ss %d to %d", places[1], q.start, last)
+	whereZH, whereEN := fmt.Sprintf("%s %d", places[0], q.Start), fmt.Sprintf("%s %d", places[1], q.Start)
+	if last := int(q.Start) + int(q.Quantity) - 1; last > int(q.Start) {
+		whereZH, whereEN = fmt.Sprintf("%s %d–%d", places[0], q.Start, last), fmt.Sprintf("%ss %d to %d", places[1], q.Start, last)
 	}
 	return &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: fmt.Sprintf("exception_%d", e.ExceptionCode), Cause: e,
-		ZH: fmt.Sprintf("%s：Modbus 异常 %d，%s", whereZH, e.ExceptionCode, zh),
-		EN: fmt.Sprintf("%s: Modbus exception %d, %s", whereEN, e.ExceptionCode, en),
+		Kind: devices.ErrUnavailable, Code: fmt.Sprintf("exception_%d", byte(e)), Cause: e,
+		ZH: fmt.Sprintf("%s：Modbus 异常 %d，%s", whereZH, byte(e), zh),
+		EN: fmt.Sprintf("%s: Modbus exception %d, %s", whereEN, byte(e), en),
 	}
 }
