@@ -33,6 +33,7 @@ import (
 	"offsite/edge/audit"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api"
+	"offsite/gateway/api/request"
 	"offsite/gateway/live"
 )
 
@@ -102,7 +103,7 @@ type Server struct {
 	api      *api.API
 	trail    trail
 	hub      *live.Hub
-	readers  readers // by RTSP
+	readers  *request.Places // by RTSP
 	echo     *echo.Echo
 	cross    *http.CrossOriginProtection
 	tls      *tls.Config // nil without HTTPS
@@ -147,7 +148,7 @@ func Open(cfg Config, parts Parts) (*Server, error) {
 	if parts.Metrics == nil {
 		parts.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{cfg: cfg, accounts: parts.Accounts, feeds: parts.Feeds, trail: parts.Backend.Audit, hub: live.New(parts.Live), readers: readers{of: map[string]int{}}, cross: http.NewCrossOriginProtection(), log: parts.Log}
+	s := &Server{cfg: cfg, accounts: parts.Accounts, feeds: parts.Feeds, trail: parts.Backend.Audit, hub: live.New(parts.Live), readers: rtspReaders(), cross: http.NewCrossOriginProtection(), log: parts.Log}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if err := s.complete(&parts.Backend); err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 
 	"offsite/devices"
@@ -74,40 +73,15 @@ const (
 	readersInAll = 256
 )
 
-// readers counts those of each token.
-type readers struct {
-	mu  sync.Mutex
-	of  map[string]int
-	all int
-}
-
-// enter takes one more place for a token, or says that there is none.
-func (r *readers) enter(token string) *devices.Problem {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.of[token] >= readersOfOne:
-		return &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "too_many_readers",
-			ZH: fmt.Sprintf("该令牌已同时读取 %d 路视频，请先停止一些", readersOfOne), EN: fmt.Sprintf("this token reads %d pictures at once already; stop some", readersOfOne),
-		}
-	case r.all >= readersInAll:
-		return &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "too_many_readers",
-			ZH: fmt.Sprintf("网关已同时转发 %d 路视频，请稍后再试", readersInAll), EN: fmt.Sprintf("the gateway hands on %d pictures at once already; try later", readersInAll),
-		}
+// rtspReaders are the places of those who read by RTSP.
+func rtspReaders() *request.Places {
+	tooMany := func(zh, en string) *devices.Problem {
+		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many_readers", ZH: zh, EN: en}
 	}
-	r.of[token]++
-	r.all++
-	return nil
-}
-
-func (r *readers) leave(token string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all--
-	if r.of[token]--; r.of[token] == 0 {
-		delete(r.of, token)
+	return &request.Places{
+		All: readersInAll, Each: readersOfOne,
+		Taken: tooMany(fmt.Sprintf("网关已同时转发 %d 路视频，请稍后再试", readersInAll), fmt.Sprintf("the gateway hands on %d pictures at once already; try later", readersInAll)),
+		Yours: tooMany(fmt.Sprintf("该令牌已同时读取 %d 路视频，请先停止一些", readersOfOne), fmt.Sprintf("this token reads %d pictures at once already; stop some", readersOfOne)),
 	}
 }
 
@@ -151,17 +125,17 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 		Feed:  feed,
 		Holds: func() bool { return s.api.MayView(who, ask.Camera) == nil },
 		Begin: func(ctx context.Context) error {
-			if p := s.readers.enter(who.ID); p != nil {
-				return p
+			if err := s.readers.Enter(who.ID); err != nil {
+				return err
 			}
 			if err := s.trail.Record(ctx, row("live.rtsp", string(ask.Profile))); err != nil {
-				s.readers.leave(who.ID)
+				s.readers.Leave(who.ID)
 				return fmt.Errorf("audit: %w", err)
 			}
 			return nil
 		},
 		End: func(sum rtsp.Tally) {
-			s.readers.leave(who.ID)
+			s.readers.Leave(who.ID)
 			detail := fmt.Sprintf("%s, %d s, %d bytes, %d lost", ask.Profile, int(sum.Lasted.Seconds()), sum.Bytes, sum.Lost)
 			if err := s.trail.Record(context.WithoutCancel(s.closing), row("live.rtsp.end", detail)); err != nil {
 				s.log.Error("end of an RTSP reader not in the trail", "camera", ask.Camera, "err", err)

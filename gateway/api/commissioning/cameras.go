@@ -80,15 +80,9 @@ func (a *API) inspectCamera(c echo.Context) error {
 	if err := request.Decode(c, &body); err != nil {
 		return err
 	}
-	who, s, cam := request.Who(c), a.desk.Registry.Snapshot(), body.Camera
-	if p := request.MayChange(who, s, &cam, true); p != nil {
-		return p
-	}
-	if saved := s.Cameras[cam.ID]; saved != nil && request.Sees(who, s, saved) && cam.Password.Kept() && saved.ONVIF != "" && cam.ONVIF == saved.ONVIF {
-		cam.Password = saved.Password
-	}
-	if cam.Password.Kept() {
-		return typeAgain("camera.password")
+	cam, err := a.cameraForm(request.Who(c), body.Camera, sameONVIF)
+	if err != nil {
+		return err
 	}
 	ctx, done, err := a.engage(c, inspectTime)
 	if err != nil {
@@ -116,15 +110,9 @@ func (a *API) probeCamera(c echo.Context) error {
 	if err := request.Decode(c, &body); err != nil {
 		return err
 	}
-	who, s, cam := request.Who(c), a.desk.Registry.Snapshot(), body.Camera
-	if p := request.MayChange(who, s, &cam, true); p != nil {
-		return p
-	}
-	if saved := s.Cameras[cam.ID]; saved != nil && request.Sees(who, s, saved) && cam.Password.Kept() && sameAddresses(&cam, saved) {
-		cam.Password = saved.Password
-	}
-	if cam.Password.Kept() {
-		return typeAgain("camera.password")
+	cam, err := a.cameraForm(request.Who(c), body.Camera, sameAddresses)
+	if err != nil {
+		return err
 	}
 	ctx, done, err := a.engage(c, probeTime)
 	if err != nil {
@@ -148,7 +136,28 @@ func (a *API) probeCamera(c echo.Context) error {
 	return c.JSON(http.StatusOK, report)
 }
 
+// cameraForm gives the camera of a form as it would be once saved. A password that is
+// not sent again is the registered camera's, if it would go to the same place.
+func (a *API) cameraForm(who request.Principal, cam devices.Camera, same func(form, saved *devices.Camera) bool) (devices.Camera, error) {
+	s := a.desk.Registry.Snapshot()
+	if p := request.MayChange(who, s, &cam, true); p != nil {
+		return cam, p
+	}
+	if saved := s.Cameras[cam.ID]; saved != nil && request.Sees(who, s, saved) && cam.Password.Kept() && same(&cam, saved) {
+		cam.Password = saved.Password
+	}
+	if cam.Password.Kept() {
+		return cam, typeAgain("camera.password")
+	}
+	return cam, nil
+}
+
 // sameAddresses says that a camera's password would go where it is meant for.
 func sameAddresses(form, saved *devices.Camera) bool {
 	return form.URL == saved.URL && (form.StillURL == "" || form.StillURL == saved.StillURL)
+}
+
+// sameONVIF says the same of a camera that is asked what it is.
+func sameONVIF(form, saved *devices.Camera) bool {
+	return saved.ONVIF != "" && form.ONVIF == saved.ONVIF
 }

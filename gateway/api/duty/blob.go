@@ -62,10 +62,7 @@ func (a *API) auditBlob(c echo.Context, sum, contentType string) error {
 	if contentType == "video/mp4" {
 		return a.once.Record(c, entry)
 	}
-	if err := a.desk.Record(c, entry); err != nil {
-		return err
-	}
-	return nil
+	return a.desk.Record(c, entry)
 }
 
 func extension(contentType string) string {

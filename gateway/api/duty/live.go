@@ -13,36 +13,10 @@ import (
 	"offsite/gateway/api/request"
 )
 
-// Update is one thing that happened; one field is set.
-type Update struct {
-	Readings []devices.Reading // on disk; not to be changed
-	Device   *contract.DeviceStatus
-	Camera   *contract.CameraStatus
-	Event    *breach.Transition
-	Points   []string // that turned stale or fresh, or whose maintenance began or ended
-	Notices  bool     // those that hold have changed
-	Registry bool     // the registry has changed
-}
-
-// passState tells the hub of points whose state has changed although no
-// reading came.
-func (a *API) passState(points []string) {
-	if a.Hub.Idle() {
-		return
-	}
-	s := a.desk.Registry.Snapshot()
-	for _, id := range points {
-		p := s.Points[id]
-		r, ok := a.Updates.Newest(id)
-		if p != nil && ok && r.Quality != devices.BadClock {
-			a.Hub.Value(r.Site, id, a.withState(lastValue(r, p.Unit)))
-		}
-	}
-}
-
 // mostOpenEvents bounds the events of one state message.
 const mostOpenEvents = 200
 
+// watchLive tells what happens as it happens, after the state of all that may be seen.
 func (a *API) watchLive(c echo.Context) error {
 	who := request.Who(c)
 	only := c.QueryParam("site")
@@ -98,7 +72,19 @@ func mergeEvents(x, y []breach.Event) []breach.Event {
 	return merged
 }
 
-func (a *API) carry(ctx context.Context) error {
+// Update is one thing that happened; one field is set.
+type Update struct {
+	Readings []devices.Reading // on disk; not to be changed
+	Device   *contract.DeviceStatus
+	Camera   *contract.CameraStatus
+	Event    *breach.Transition
+	Points   []string // that turned stale or fresh, or whose maintenance began or ended
+	Notices  bool     // those that hold have changed
+	Registry bool     // the registry has changed
+}
+
+// Run carries what happens to the hub until ctx ends.
+func (a *API) Run(ctx context.Context) error {
 	updates, missed, stop := a.Updates.Updates()
 	defer stop()
 	for told := int64(0); ; {
@@ -151,5 +137,18 @@ func (a *API) pass(u Update) error {
 	return errors.Join(errs...)
 }
 
-// Run carries what happens to the hub until ctx ends.
-func (a *API) Run(ctx context.Context) error { return a.carry(ctx) }
+// passState tells the hub of points whose state has changed although no
+// reading came.
+func (a *API) passState(points []string) {
+	if a.Hub.Idle() {
+		return
+	}
+	s := a.desk.Registry.Snapshot()
+	for _, id := range points {
+		p := s.Points[id]
+		r, ok := a.Updates.Newest(id)
+		if p != nil && ok && r.Quality != devices.BadClock {
+			a.Hub.Value(r.Site, id, a.withState(lastValue(r, p.Unit)))
+		}
+	}
+}

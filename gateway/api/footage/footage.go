@@ -6,10 +6,12 @@ package footage
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"offsite/devices"
 	"offsite/edge/recorders"
 	"offsite/edge/recordings"
 	"offsite/gateway/api/request"
@@ -41,15 +43,30 @@ type API struct {
 	Backend
 	desk      *request.Desk
 	once      *request.Once
-	playing   *places
-	exporting *places
+	playing   *request.Places
+	exporting *request.Places
 }
 
 // New makes the part at d.
 func New(d *request.Desk, b Backend) *API {
 	return &API{
 		Backend: b, desk: d, once: request.NewOnce(d),
-		playing: newPlaces(clipsAtAll, clipsEach), exporting: newPlaces(exportsAtAll, exportsEach),
+		playing: places(clipsAtAll, clipsEach), exporting: places(exportsAtAll, exportsEach),
+	}
+}
+
+// places bounds what is played, or exported, at once.
+func places(all, each int) *request.Places {
+	return &request.Places{
+		All: all, Each: each,
+		Taken: &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在播放或导出的录像过多，请稍后再试", EN: "too many recordings are being played or exported; try again in a while",
+		},
+		Yours: &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "busy_yourself",
+			ZH: fmt.Sprintf("您同时播放或导出的录像已达 %d 个，请先关闭一些播放页面或等导出结束", each),
+			EN: fmt.Sprintf("you are playing or exporting %d recordings, which is the most; close some of them, or wait for the export", each),
+		},
 	}
 }
 

@@ -103,11 +103,11 @@ func (a *API) getClip(c echo.Context) error {
 	if err := q.Err(); err != nil {
 		return err
 	}
-	leave, err := a.playing.enter(request.Who(c).ID)
-	if err != nil {
+	who := request.Who(c).ID
+	if err := a.playing.Enter(who); err != nil {
 		return err
 	}
-	defer leave()
+	defer a.playing.Leave(who)
 	clip, err := a.film(c, t.Key(), from, to, source)
 	if err != nil {
 		return err
@@ -155,11 +155,11 @@ func (a *API) exportRecording(c echo.Context) error {
 	if p := request.Reasoned(body.Reason); p != nil {
 		return p
 	}
-	leave, err := a.exporting.enter(request.Who(c).ID)
-	if err != nil {
+	who := request.Who(c).ID
+	if err := a.exporting.Enter(who); err != nil {
 		return err
 	}
-	defer leave()
+	defer a.exporting.Leave(who)
 	if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(fetchTime + exportTime)); err != nil {
 		return fmt.Errorf("export of %s: %w", t.Key(), err)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -62,14 +61,10 @@ func (a *API) adoptDevice(c echo.Context) error {
 		return err
 	}
 	var made *found
-	ctx := c.Request().Context()
-	err := a.desk.Registry.Update(ctx, func(e *registry.Edit) error {
-		made = &found{contract.AdoptResult{Outlets: []contract.Outlet{}, Devices: []contract.Device{}, Points: []contract.Point{}, Bindings: []contract.Binding{}}} // afresh: the edit may run again
-		w := registering{desk: a.desk, c: c, ctx: ctx, edit: e, before: e.Snapshot(), at: time.Now().UTC().Truncate(time.Millisecond), result: made}
-		if err := w.all(body); err != nil {
-			return err
-		}
-		return w.ps.Err()
+	err := a.register(c, func(w *registering) error {
+		made = &found{contract.AdoptResult{Outlets: []contract.Outlet{}, Devices: []contract.Device{}, Points: []contract.Point{}, Bindings: []contract.Binding{}}}
+		w.result = made
+		return w.found(body)
 	})
 	if err != nil {
 		return err
@@ -104,4 +99,68 @@ func (a *API) checkAdopt(who request.Principal, body *contract.AdoptRequest) err
 		}
 	}
 	return ps.Err()
+}
+
+// found registers the outlet, the devices, and each point with its binding.
+func (w *registering) found(body contract.AdoptRequest) error {
+	outlet, made := body.Outlet, ""
+	if body.NewOutlet != nil {
+		o := *body.NewOutlet
+		if err := w.named(devices.KindOutlet, &o.ID, o.Name); err != nil {
+			return err
+		}
+		if err := w.thing(&o); err != nil {
+			return err
+		}
+		outlet = o.ID
+	}
+	for i := range body.Devices {
+		d := body.Devices[i]
+		if err := w.named(devices.KindDevice, &d.ID, d.Name); err != nil {
+			return err
+		}
+		if err := w.thing(&d); err != nil {
+			return err
+		}
+		if made == "" {
+			made = d.ID
+		}
+	}
+	if len(w.ps) > 0 {
+		return nil // the points would only repeat it
+	}
+	w.before = w.edit.Snapshot() // the outlet says whose the points are
+	for i := range body.Points {
+		if err := w.value(&body.Points[i], outlet, made); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value registers a point and its binding to the device of its entry, else to
+// the first one that was made.
+func (w *registering) value(v *contract.AdoptPoint, outlet, made string) error {
+	p := &devices.Point{Name: v.Name, Factor: v.Factor, Unit: v.Unit, Digits: v.Digits}
+	if v.ID != "" {
+		p.ID = outlet + "." + v.ID
+	} else {
+		stem := v.Name
+		if registry.Readable(stem) == "" { // a name that has no Latin letter
+			stem = v.Factor
+		}
+		var err error
+		if p.ID, err = w.edit.Unused(devices.KindPoint, outlet+"."+registry.Readable(stem)); err != nil {
+			return err
+		}
+	}
+	if err := w.thing(p); err != nil {
+		return err
+	}
+	place := v.Topic
+	b := &devices.Binding{Point: p.ID, Device: v.Device, Topic: &place, Scale: v.Scale}
+	if b.Device == "" {
+		b.Device = made
+	}
+	return w.thing(b)
 }

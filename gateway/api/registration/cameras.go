@@ -7,7 +7,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
-	"offsite/devices/registry"
 	"offsite/gateway/api/contract"
 	"offsite/gateway/api/request"
 )
@@ -34,10 +33,9 @@ func (a *API) adoptCameras(c echo.Context) error {
 		return devices.Invalid("cameras", "out_of_range", fmt.Sprintf("请选择 1 至 %d 台摄像机", mostNewCameras), fmt.Sprintf("choose 1 to %d cameras", mostNewCameras))
 	}
 	var made *adopted
-	ctx := c.Request().Context()
-	err := a.desk.Registry.Update(ctx, func(e *registry.Edit) error {
-		made = &adopted{contract.CameraAdoptResult{Cameras: []contract.Camera{}}} // afresh: the edit may run again
-		w := registering{desk: a.desk, c: c, ctx: ctx, edit: e, before: e.Snapshot(), result: made}
+	err := a.register(c, func(w *registering) error {
+		made = &adopted{contract.CameraAdoptResult{Cameras: []contract.Camera{}}}
+		w.result = made
 		for i := range body.Cameras {
 			cam := body.Cameras[i]
 			if err := w.named(devices.KindCamera, &cam.ID, cam.Name); err != nil {
@@ -50,7 +48,7 @@ func (a *API) adoptCameras(c echo.Context) error {
 				break // the place in the list would no longer fit
 			}
 		}
-		return w.ps.Err()
+		return nil
 	})
 	if err != nil {
 		return err

@@ -11,90 +11,17 @@ import (
 	"offsite/devices"
 	"offsite/devices/registry"
 	"offsite/edge/audit"
-	"offsite/gateway/api/contract"
 	"offsite/gateway/api/request"
 )
 
-// all registers the outlet, the devices, and each point with its binding.
-func (w *registering) all(body contract.AdoptRequest) error {
-	outlet, made := body.Outlet, ""
-	if body.NewOutlet != nil {
-		o := *body.NewOutlet
-		if err := w.named(devices.KindOutlet, &o.ID, o.Name); err != nil {
-			return err
-		}
-		if err := w.thing(&o); err != nil {
-			return err
-		}
-		outlet = o.ID
-	}
-	for i := range body.Devices {
-		d := body.Devices[i]
-		if err := w.named(devices.KindDevice, &d.ID, d.Name); err != nil {
-			return err
-		}
-		if err := w.thing(&d); err != nil {
-			return err
-		}
-		if made == "" {
-			made = d.ID
-		}
-	}
-	if len(w.ps) > 0 {
-		return nil // the points would only repeat it
-	}
-	w.before = w.edit.Snapshot() // the outlet says whose the points are
-	for i := range body.Points {
-		if err := w.value(&body.Points[i], outlet, made); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// value registers a point and its binding to the device of its entry, else to
-// the first one that was made.
-func (w *registering) value(v *contract.AdoptPoint, outlet, made string) error {
-	p := &devices.Point{Name: v.Name, Factor: v.Factor, Unit: v.Unit, Digits: v.Digits}
-	if v.ID != "" {
-		p.ID = outlet + "." + v.ID
-	} else {
-		stem := v.Name
-		if registry.Readable(stem) == "" { // a name that has no Latin letter
-			stem = v.Factor
-		}
-		var err error
-		if p.ID, err = w.edit.Unused(devices.KindPoint, outlet+"."+registry.Readable(stem)); err != nil {
-			return err
-		}
-	}
-	if err := w.thing(p); err != nil {
-		return err
-	}
-	place := v.Topic
-	b := &devices.Binding{Point: p.ID, Device: v.Device, Topic: &place, Scale: v.Scale}
-	if b.Device == "" {
-		b.Device = made
-	}
-	return w.thing(b)
-}
-
-// named makes an id of a name where there is none.
-func (w *registering) named(kind devices.Kind, id *string, name string) (err error) {
-	if *id == "" {
-		*id, err = w.edit.Unused(kind, name)
-	}
-	return err
-}
-
-// registering is a device being registered with what belongs to it.
+// registering is things being registered that belong together.
 type registering struct {
 	desk     *request.Desk
 	c        echo.Context
 	ctx      context.Context // of the one request
 	edit     *registry.Edit
 	before   *registry.Snapshot
-	takeOver bool
+	takeOver bool // ends the present bindings of the points
 	at       time.Time
 	result   tally
 	ps       devices.Problems
@@ -105,6 +32,20 @@ type registering struct {
 type tally interface {
 	add(t devices.Thing)
 	field(t devices.Thing, name string) string
+}
+
+// register runs fn, which gives w the result, made afresh, and registers things one by
+// one. It keeps them all, or none where anything is wrong with one of them. fn may run
+// again.
+func (a *API) register(c echo.Context, fn func(w *registering) error) error {
+	ctx := c.Request().Context()
+	return a.desk.Registry.Update(ctx, func(e *registry.Edit) error {
+		w := &registering{desk: a.desk, c: c, ctx: ctx, edit: e, before: e.Snapshot(), at: time.Now().UTC().Truncate(time.Millisecond)}
+		if err := fn(w); err != nil {
+			return err
+		}
+		return w.ps.Err()
+	})
 }
 
 // thing registers one and writes the trail. What is wrong with it is kept to be
@@ -204,4 +145,12 @@ func (w *registering) record(act string, after, before devices.Thing) error {
 		}
 	}
 	return w.desk.Trail.Append(w.ctx, w.edit.Tx(), request.By(w.c, entry))
+}
+
+// named makes an id of a name where there is none.
+func (w *registering) named(kind devices.Kind, id *string, name string) (err error) {
+	if *id == "" {
+		*id, err = w.edit.Unused(kind, name)
+	}
+	return err
 }

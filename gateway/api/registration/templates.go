@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
-	"offsite/devices/registry"
 	"offsite/devices/template"
 	"offsite/gateway/api/contract"
 	"offsite/gateway/api/request"
@@ -133,20 +131,19 @@ func (a *API) registerTemplate(c echo.Context) error {
 		return err
 	}
 	var made *rendered
-	ctx := c.Request().Context()
-	err = a.desk.Registry.Update(ctx, func(e *registry.Edit) error {
-		things, err := t.Render(r.Request) // afresh: the edit may run again
+	err = a.register(c, func(w *registering) error {
+		things, err := t.Render(r.Request) // afresh, too
 		if err != nil {
 			return err
 		}
 		made = newRendered()
-		w := registering{desk: a.desk, c: c, ctx: ctx, edit: e, before: e.Snapshot(), takeOver: r.TakeOver, at: time.Now().UTC().Truncate(time.Millisecond), result: made}
+		w.result, w.takeOver = made, r.TakeOver
 		for _, thing := range things {
 			if err := w.thing(thing); err != nil {
 				return err
 			}
 		}
-		return w.ps.Err()
+		return nil
 	})
 	if err != nil {
 		return err

@@ -64,7 +64,7 @@ func (d *Desk) Also(c echo.Context, e audit.Entry) func(context.Context, *sql.Tx
 	return func(ctx context.Context, tx *sql.Tx) error { return d.Trail.Append(ctx, tx, e) }
 }
 
-// Attempt is a command in the trail: a row before it is tried, so that nothing
+// Attempt tries a command with two rows in the trail: one before, so that nothing
 // happens which cannot be audited, and one with what became of it.
 func (d *Desk) Attempt(c echo.Context, e audit.Entry, try func(ctx context.Context) (detail string, err error)) error {
 	ctx := c.Request().Context()

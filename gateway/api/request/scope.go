@@ -9,17 +9,6 @@ import (
 	"offsite/gateway/api/contract"
 )
 
-// Retired gives a retired thing, nil where there is none.
-func Retired[T devices.Thing](ctx context.Context, r *registry.Registry, kind devices.Kind, id string) (found T, err error) {
-	list, err := r.Retired(ctx, kind)
-	for _, t := range list {
-		if t.Key() == id {
-			found = t.(T)
-		}
-	}
-	return found, err
-}
-
 // Sees says whether a registered thing may be shown to p. Limits of a kind of
 // outlet belong to no site and are shown to everybody.
 func Sees(p Principal, s *registry.Snapshot, t devices.Thing) bool {
@@ -123,4 +112,15 @@ func Visible(p Principal, s *registry.Snapshot, kind devices.Kind, id string) (d
 		return nil, NotFound("没有 "+string(kind)+" "+id, "there is no "+string(kind)+" "+id)
 	}
 	return t, nil
+}
+
+// Retired gives a retired thing, nil where there is none.
+func Retired[T devices.Thing](ctx context.Context, r *registry.Registry, kind devices.Kind, id string) (found T, err error) {
+	list, err := r.Retired(ctx, kind)
+	for _, t := range list {
+		if t.Key() == id {
+			found = t.(T)
+		}
+	}
+	return found, err
 }

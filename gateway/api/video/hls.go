@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	playbackIdle   = 30 * time.Second // without a request, after which a playback has ended
-	playbackSweep  = 5 * time.Second
-	playbacksOfOne = 32 // at once, for one person or token: a wall of 16 that is opened anew
+	playbackIdle  = 30 * time.Second // without a request, after which a playback has ended
+	playbackSweep = 5 * time.Second
 )
 
 // playback is one viewer's reading of a camera's HLS, from the opening until the
@@ -55,7 +54,7 @@ func (l *playbacks) open(p *playback) (secret string, ok bool) {
 			mine++
 		}
 	}
-	if mine >= playbacksOfOne {
+	if mine >= liveOfOne {
 		return "", false
 	}
 	secret = rand.Text()
@@ -120,10 +119,7 @@ func (a *API) openHLS(c echo.Context) error {
 	secret, ok := a.playbacks.open(p)
 	if !ok {
 		a.ended(p.who, "live.hls.end", p.camera, "not begun: too_many_playbacks")
-		return &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: "您打开的 HLS 播放过多，请先关闭一些，30 秒后再试",
-			EN: "you have too many HLS playbacks open; close some and try again in 30 s",
-		}
+		return tooMany("您打开的 HLS 播放过多，请先关闭一些，30 秒后再试", "you have too many HLS playbacks open; close some and try again in 30 s")
 	}
 	// Relative, so that it holds behind a proxy that serves us under another path.
 	c.Response().Header().Set(echo.HeaderLocation, secret+"/index.m3u8")

@@ -24,10 +24,10 @@ func (a *API) viewLive(c echo.Context) error {
 	profile := profileOf(c)
 	ctx := c.Request().Context()
 	who := request.Who(c)
-	if !a.views.enter(who.ID) {
-		return &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: "您打开的实时画面过多，请先关闭一些", EN: "you have too many live pictures open; close some"}
+	if err := a.views.Enter(who.ID); err != nil {
+		return err
 	}
-	defer a.views.leave(who.ID)
+	defer a.views.Leave(who.ID)
 	if err := a.desk.Record(c, audit.Entry{Act: "live.view", What: "camera/" + t.Key(), Detail: string(profile)}); err != nil {
 		return err
 	}

@@ -103,13 +103,30 @@ type API struct {
 	log       *slog.Logger
 	openings  *openings
 	playbacks *playbacks
-	viewings  *viewings // by WebRTC
-	views     *viewings // by WebSocket
+	sessions  *request.Places // of WebRTC
+	views     *request.Places // by WebSocket
 }
 
 // New makes the part at d. Nothing runs before [API.Run].
 func New(d *request.Desk, b Backend, log *slog.Logger) *API {
-	return &API{Backend: b, desk: d, log: log, openings: newOpenings(), playbacks: newPlaybacks(), viewings: newViewings(), views: newViewings()}
+	return &API{
+		Backend: b, desk: d, log: log, openings: newOpenings(), playbacks: newPlaybacks(),
+		sessions: live("您打开的低延迟画面过多，请先关闭一些", "you have too many WebRTC sessions open; close some"),
+		views:    live("您打开的实时画面过多，请先关闭一些", "you have too many live pictures open; close some"),
+	}
+}
+
+// liveOfOne is how many live pictures one person or token has at once, by WebRTC and
+// again by WebSocket and HLS: a wall of 16 that is opened anew.
+const liveOfOne = 32
+
+// live are the places of those who see live pictures by one way.
+func live(zh, en string) *request.Places {
+	return &request.Places{Each: liveOfOne, Yours: tooMany(zh, en)}
+}
+
+func tooMany(zh, en string) *devices.Problem {
+	return &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: zh, EN: en}
 }
 
 // Run ends playbacks that are over, and all of them when ctx ends.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -23,37 +22,6 @@ const (
 	fragmentType = "application/trickle-ice-sdpfrag"
 )
 
-// viewingsOfOne is how many live pictures one person or token has at once, by
-// WebRTC and again by WebSocket.
-const viewingsOfOne = 32
-
-// viewings counts the live pictures of each person and token.
-type viewings struct {
-	mu sync.Mutex
-	of map[string]int
-}
-
-func newViewings() *viewings { return &viewings{of: map[string]int{}} }
-
-// enter takes one more place for who; false when who has too many.
-func (v *viewings) enter(who string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.of[who] >= viewingsOfOne {
-		return false
-	}
-	v.of[who]++
-	return true
-}
-
-func (v *viewings) leave(who string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.of[who]--; v.of[who] == 0 {
-		delete(v.of, who)
-	}
-}
-
 // openWHEP answers an offer. The session then lives by itself: its end, too,
 // goes into the trail, whoever ends it.
 func (a *API) openWHEP(c echo.Context) error {
@@ -66,14 +34,12 @@ func (a *API) openWHEP(c echo.Context) error {
 		return err
 	}
 	profile, who := profileOf(c), request.Who(c)
-	if !a.viewings.enter(who.ID) {
-		return &devices.Problem{
-			Kind: devices.ErrUnavailable, Code: "too_many_playbacks", ZH: "您打开的低延迟画面过多，请先关闭一些", EN: "you have too many WebRTC sessions open; close some",
-		}
+	if err := a.sessions.Enter(who.ID); err != nil {
+		return err
 	}
 	ctx := c.Request().Context()
 	if err := a.desk.Record(c, audit.Entry{Act: "live.whep", What: "camera/" + t.Key(), Detail: string(profile)}); err != nil {
-		a.viewings.leave(who.ID)
+		a.sessions.Leave(who.ID)
 		return err
 	}
 	answer, err := a.Cameras.WHEP(ctx, t.Key(), profile, whep.Viewing{
@@ -83,12 +49,12 @@ func (a *API) openWHEP(c echo.Context) error {
 			return err == nil && who.Holds()
 		},
 		Ended: func(e whep.End) {
-			a.viewings.leave(who.ID)
+			a.sessions.Leave(who.ID)
 			a.endedWHEP(who, t.Key(), profile, e)
 		},
 	})
 	if err != nil {
-		a.viewings.leave(who.ID)
+		a.sessions.Leave(who.ID)
 		a.endedWHEP(who, t.Key(), profile, whep.End{Why: err})
 		return err
 	}
