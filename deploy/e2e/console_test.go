@@ -59,6 +59,7 @@ var browserDriver = sync.OnceValue(func() error {
 // demo is a running `offsite demo`, as its first line of output tells of it.
 type demo struct {
 	Console, API, Token, Broker string
+	Process                     int `json:"-"`
 }
 
 // startDemo runs the demo as people start it, on a port of its own.
@@ -101,6 +102,7 @@ func startDemo(t *testing.T) demo {
 	if err != nil {
 		t.Fatalf("demo's first line %q: %v", first, err)
 	}
+	d.Process = cmd.Process.Pid
 	return d
 }
 
@@ -172,6 +174,7 @@ func TestInBrowsers(t *testing.T) {
 		{"Events", testEvents},
 		{"Reference", testReference},
 		{"WallByHand", testWallByHand},
+		{"WallInTrouble", testWallInTrouble},
 		{"HLSByTicket", testHLSByTicket},
 		{"Firefox", testFirefox},
 		{"WebKit", testWebKit},

@@ -102,3 +102,28 @@ func TestWallKeepsPlaying(t *testing.T) {
 		t.Errorf("%d pictures, want at least %d", frames, least)
 	}
 }
+
+// testWallInTrouble has a page's file refused, an address changed early and the gateway fall silent, each of which
+// the page tells.
+func testWallInTrouble(t *testing.T) {
+	chromium := needBrowser(t)
+	d := startDemo(t)
+	var got struct {
+		Failed, Opened, Early, Tried, Stopped, Lost string
+		Beeps, Live                                 int
+		Covered                                     bool
+	}
+	browse(t, "trouble.mjs", map[string]any{"chromium": chromium, "url": d.Console, "process": d.Process}, &got)
+	if !strings.Contains(got.Failed, "页面没有打开") || !strings.HasPrefix(got.Opened, "/wall") || got.Early != "/cameras/cam-1" {
+		t.Errorf("a file that was refused: %q, then at %q; an address changed early leads to %q", got.Failed, got.Opened, got.Early)
+	}
+	if !strings.Contains(got.Tried, "已响一次") || got.Beeps < 2 {
+		t.Errorf("the sound was tried: %q, %d tones", got.Tried, got.Beeps)
+	}
+	if !strings.Contains(got.Stopped, "此后没有新画面") || got.Live > 0 {
+		t.Errorf("a picture that stands still: %q, %d called live", got.Stopped, got.Live)
+	}
+	if !strings.Contains(got.Lost, "与网关的连接中断") || got.Covered {
+		t.Errorf("in full screen: %q, hidden %v", got.Lost, got.Covered)
+	}
+}

@@ -31,7 +31,7 @@ const (
 // Config sets the pace. Zero fields mean the defaults.
 type Config struct {
 	Coalesce  time.Duration // values are collected this long; 200 ms
-	Heartbeat time.Duration // 15 s
+	Heartbeat time.Duration // 5 s
 	Deadline  time.Duration // a subscriber that takes nothing for this long is dropped; 15 s
 	Queue     int           // messages that may wait for one subscriber; 256
 	Most      int           // subscribers at once; 200
@@ -45,7 +45,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	def(&c.Coalesce, 200*time.Millisecond)
-	def(&c.Heartbeat, 15*time.Second)
+	def(&c.Heartbeat, 5*time.Second)
 	def(&c.Deadline, 15*time.Second)
 	if c.Queue == 0 {
 		c.Queue = 256

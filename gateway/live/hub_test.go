@@ -239,7 +239,7 @@ func TestDeafListenerIsDropped(t *testing.T) {
 func TestHeartbeatAndTheEndOfRights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, b := live.New(live.Config{}), newBrowser()
-		until := time.Now().Add(40 * time.Second)
+		until := time.Now().Add(12 * time.Second)
 		end := listen(t.Context(), h, b, live.Listener{Holds: func() bool { return time.Now().Before(until) }})
 		if err := end(); err != nil {
 			t.Error(err)

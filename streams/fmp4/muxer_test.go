@@ -332,6 +332,37 @@ func TestSilentCameraIsExplained(t *testing.T) {
 	}
 }
 
+// A viewer takes silence for a line that is cut: while no picture comes it is told so.
+func TestViewerHearsWhileNoPictureComes(t *testing.T) {
+	tests := []struct {
+		name  string
+		begin func(*testing.T, *streams.Feed)
+		sent  int // messages of what is there
+		then  func(*streams.Feed)
+		want  string // of the next message
+	}{
+		{"away, for another reason now", func(_ *testing.T, f *streams.Feed) { f.Disconnected(&devices.Problem{Code: "camera_unreachable"}) }, 1, func(f *streams.Feed) { f.Disconnected(&devices.Problem{Code: "camera_password"}) }, "camera_password"},
+		{"paused", func(t *testing.T, f *streams.Feed) {
+			f.Connected()
+			publish(f, frames(t, streams.H264, load(t, "../rtsp/testdata/small.h264"), nil)[:5])
+		}, 7, func(*streams.Feed) {}, `"mode":"lag"`},
+		{"no key frame yet", func(_ *testing.T, f *streams.Feed) { f.Connected() }, 0, func(*streams.Feed) {}, "camera_connecting"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			feed := streams.NewFeed(streams.FeedConfig{})
+			tt.begin(t, feed)
+			conn, _ := watch(t, fmp4.New(feed, fmp4.Config{Told: 100 * time.Millisecond}))
+			read(t, conn, tt.sent)
+			tt.then(feed)
+			if got := read(t, conn, 1); !strings.Contains(got[0].text, tt.want) {
+				t.Errorf("got %q, want %s", got[0].text, tt.want)
+			}
+		})
+	}
+}
+
 func TestClosedFeedEndsTheSession(t *testing.T) {
 	feed := streams.NewFeed(streams.FeedConfig{})
 	m := fmp4.New(feed, fmp4.Config{})

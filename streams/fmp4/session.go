@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Log     *slog.Logger
 	Timeout time.Duration // for one message to go out and for a viewer to answer a ping; 15 s
+	Told    time.Duration // how often a viewer hears why no picture comes; 5 s, players take three times that for a line that is cut
 }
 
 func (c *Config) setDefaults() {
@@ -25,6 +26,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = 15 * time.Second
+	}
+	if c.Told <= 0 {
+		c.Told = 5 * time.Second
 	}
 }
 
@@ -85,6 +89,7 @@ type session struct {
 	head    *header   // sent last; nil before the first and after a wait
 	skipped uint64    // group that could not be followed
 	told    time.Time // when the lag was told
+	newest  time.Time // when the picture that was sent last was taken
 }
 
 func (s *session) send(ctx context.Context) error {
@@ -125,14 +130,19 @@ func (s *session) send(ctx context.Context) error {
 // tellLag tells from time to time how old f is when it arrives.
 func (s *session) tellLag(ctx context.Context, f *streams.Frame) error {
 	now := time.Now()
+	s.newest = f.At
 	if s.told.IsZero() {
 		s.told = now
 	}
 	if now.Sub(s.told) < time.Second {
 		return nil
 	}
+	return s.tellAge(ctx, now)
+}
+
+func (s *session) tellAge(ctx context.Context, now time.Time) error {
 	s.told = now
-	age := now.Sub(f.At) + s.pacer.trip
+	age := now.Sub(s.newest) + s.pacer.trip
 	b, _ := json.Marshal(lag{Mode: "lag", MS: age.Milliseconds(), Lost: s.reader.Lost()}) // never fails
 	return s.write(ctx, websocket.MessageText, b)
 }
@@ -148,10 +158,12 @@ func (s *session) begin(ctx context.Context, head *header) error {
 	return s.write(ctx, websocket.MessageBinary, head.init)
 }
 
-// next waits for a frame, and tells the viewer why when none comes.
+// next waits for a frame. While none comes the viewer is told why, again and again:
+// it takes a long silence for a line that is cut.
 func (s *session) next(ctx context.Context) (*streams.Frame, error) {
-	for told := false; ; {
-		wait := patience
+	began, told := time.Now(), false
+	for {
+		wait := min(patience, s.muxer.cfg.Told)
 		if s.head == nil && !told && !s.muxer.feed.State().Connected {
 			wait = time.Millisecond // who joins a camera that is away is told at once
 		}
@@ -161,14 +173,24 @@ func (s *session) next(ctx context.Context) (*streams.Frame, error) {
 		if err == nil || ctx.Err() != nil || errors.Is(err, streams.ErrClosed) {
 			return f, err
 		}
-		if state := s.muxer.feed.State(); !told && !state.Connected {
-			told = true
-			s.head = nil
-			if err := s.write(ctx, websocket.MessageText, waiting(state)); err != nil {
-				return nil, err
-			}
+		state := s.muxer.feed.State()
+		if time.Since(began) < s.muxer.cfg.Told && (told || state.Connected) {
+			continue
+		}
+		began, told = time.Now(), true
+		if err := s.tellWhy(ctx, state); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// tellWhy tells why no frame comes or, where the camera only pauses, how old the newest is by now.
+func (s *session) tellWhy(ctx context.Context, state streams.State) error {
+	if state.Connected && s.head != nil {
+		return s.tellAge(ctx, time.Now())
+	}
+	s.head = nil
+	return s.write(ctx, websocket.MessageText, waiting(state))
 }
 
 func waiting(state streams.State) []byte {

@@ -20,7 +20,8 @@ export class Problem extends Error {
   }
 }
 
-const unreachable = () =>
+/** No answer came. */
+export const unreachable = () =>
   new Problem(0, 'unreachable', '无法连接网关，请检查网络后重试', 'the gateway cannot be reached; check the network and try again')
 
 let signedOut: () => void = () => {}

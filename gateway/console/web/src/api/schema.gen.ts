@@ -1057,7 +1057,7 @@ export interface paths {
          * @description The stream begins with one `state`: everything as it stands. Then come, as it happens:
          *     `readings` (newest value of each point that changed, at most five times a second), `device`, `camera`, `event`
          *     (opened, updated, closed), `notices` (all that hold now), `registry` (something was registered, replaced or retired: read the lists again), and `lost` with
-         *     the number of messages that this subscriber was too slow for: after it comes a new `state`. A comment line every 15 s keeps the connection alive.
+         *     the number of messages that this subscriber was too slow for: after it comes a new `state`. A comment line every 5 s shows that the connection lives.
          *     Each message's `data` is one JSON object as in LiveStream.
          */
         get: operations["watchLive"];

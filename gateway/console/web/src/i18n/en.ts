@@ -49,6 +49,9 @@ export const en: Record<Key, string> = {
   'link.lost': 'The connection to the gateway is lost and is being tried again; what you see is from {time}',
   'page.loading': 'Loading…',
   'page.retry': 'Try again',
+  'page.opening': 'Opening the page…',
+  'page.failed': 'The page did not open: its program file did not come. The network may be broken, or the gateway was upgraded',
+  'page.unreachable': 'The gateway does not answer yet; check the network and try again. What shows here stays',
   'page.notFound': 'There is no such page',
   'page.home': 'Go to the overview',
 

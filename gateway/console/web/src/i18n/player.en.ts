@@ -5,6 +5,8 @@ export const playerEn: Record<keyof typeof playerZh, string> = {
   'player.socket': 'WebSocket',
   'player.hls': 'HLS',
   'player.stills': 'Stills',
+  'player.stopped': 'No new picture since {time}',
+  'player.semicolon': '; ',
   'player.sub': ' (sub-stream)',
   'player.leftClosed': '{way}{profile} does not connect; another way is used',
   'player.leftCodec': '{way}{profile} cannot play this video ({codec}); another way is used',

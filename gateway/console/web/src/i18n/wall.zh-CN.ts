@@ -40,6 +40,9 @@ export const wallZh = {
   'wall.mute': '静音 10 分钟',
   'wall.unmute': '恢复声音',
   'wall.muted': '静音中，{left} 后恢复',
+  'wall.try': '试听报警声',
+  'wall.tried': '已响一次；没有听到时请检查音量和扬声器',
+  'wall.triedNot': '浏览器未能发声：请检查本机是否有声音输出，并允许此页面播放声音',
   'wall.blocked': '浏览器尚未允许声音，请点按页面任意处',
   'wall.alarms': '{n} 条报警未确认',
   'wall.kiosk': '全屏值守',
@@ -55,5 +58,5 @@ export const wallZh = {
   'wall.keyPage': '上一页、下一页',
   'wall.keyFull': '全屏值守，再按退出',
   'wall.keyHelp': '显示本说明',
-  'wall.keysNote': '全屏值守时屏幕不熄灭、登录不因无人操作而结束（最长仍为一次登录的期限）。静音最长 10 分钟；报警确认后声音即停。鼠标移动或按键后一分钟内轮巡暂停。',
+  'wall.keysNote': '全屏值守时屏幕不熄灭、登录不因无人操作而结束（最长仍为一次登录的期限）。静音最长 10 分钟；报警确认后声音即停；与网关断开 15 秒以上时同样发声。鼠标移动或按键后一分钟内轮巡暂停。',
 }

@@ -49,6 +49,9 @@ export const zhCN = {
   'link.lost': '与网关的连接中断，正在自动重连；以下为 {time} 的数据',
   'page.loading': '正在读取…',
   'page.retry': '重试',
+  'page.opening': '正在打开页面…',
+  'page.failed': '页面没有打开：其程序文件没有取到。可能是网络中断，或网关已升级',
+  'page.unreachable': '网关仍无应答，请检查网络后再试；当前页面保留',
   'page.notFound': '没有这个页面',
   'page.home': '回到总览',
 

@@ -17,6 +17,7 @@ const keep = 20 // seconds kept behind the picture
 const margin = 0.5 // seconds before the end where the player joins
 const hold = 3 // half-seconds without progress before it jumps over whatever holds it
 const patience = 3 // failures in a row before another way is tried
+const silence = 15_000 // milliseconds without a word: the gateway sends one at least every 5 s, so the line is cut
 
 /**
  * SocketPlayer shows the fragments of streams/fmp4 in a video element until stop is
@@ -32,11 +33,13 @@ export class SocketPlayer implements Player {
   private pictures = false
   private travel = 0 // seconds that the newest picture was old on arrival
   private retry?: ReturnType<typeof setTimeout>
-  private readonly watch = setInterval(() => this.follow(true), 500)
+  private readonly watch = setInterval(() => this.look(), 500)
   private failures = 0
   private stopped = false
   private stuck = 0
   private lastTime = -1
+  private known = 0 // where the end was when it moved last, seconds
+  private heard = 0
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -63,10 +66,12 @@ export class SocketPlayer implements Player {
   private connect(): void {
     this.tell({ mode: this.failures ? 'reconnecting' : 'connecting' })
     const socket = new WebSocket(this.url)
+    this.heard = Date.now()
     socket.binaryType = 'arraybuffer'
     socket.onmessage = (m: MessageEvent<string | ArrayBuffer>) => {
       if (socket !== this.socket) return
       this.failures = 0
+      this.heard = Date.now()
       if (typeof m.data === 'string') this.head(JSON.parse(m.data) as Head)
       else if (this.pictures) this.picture(m.data)
       else {
@@ -78,9 +83,16 @@ export class SocketPlayer implements Player {
     this.socket = socket
   }
 
+  private look(): void {
+    if (this.socket && Date.now() - this.heard > silence) this.lost()
+    else this.follow(true)
+  }
+
   private lost(): void {
     if (this.stopped) return
+    const socket = this.socket
     this.socket = undefined
+    socket?.close()
     this.failures++
     this.release()
     this.tell({ mode: this.failures >= patience ? 'unreachable' : 'reconnecting' })
@@ -161,9 +173,11 @@ export class SocketPlayer implements Player {
     const begin = b.start(b.length - 1)
     if (timed) {
       this.stuck = this.video.currentTime === this.lastTime ? this.stuck + 1 : 0
+      if (!this.stuck) this.known = end
       this.lastTime = this.video.currentTime
     }
-    if (this.video.currentTime < begin || end - this.video.currentTime > behind || this.stuck > hold) {
+    // Where nothing new has come it is left standing: the last pictures again would look alive.
+    if (this.video.currentTime < begin || end - this.video.currentTime > behind || (this.stuck > hold && end > this.known)) {
       this.video.currentTime = Math.max(begin, end - margin)
       this.stuck = 0
     }
@@ -178,6 +192,7 @@ export class SocketPlayer implements Player {
     this.buffer = undefined
     this.source = undefined
     this.lastTime = -1
+    this.known = 0
     this.video.onerror = null
     if (!this.address) return
     URL.revokeObjectURL(this.address)

@@ -34,9 +34,9 @@ export type End = { refused: number } | 'broken'
 
 /**
  * follow reads address until signal aborts, the stream ends or nothing at all has
- * come for silence ms; the gateway sends at least a comment every 15 s.
+ * come for silence ms; the gateway sends at least a comment every 5 s.
  */
-export async function follow(address: string, each: (m: Message) => void, signal: AbortSignal, silence = 40_000): Promise<End> {
+export async function follow(address: string, each: (m: Message) => void, signal: AbortSignal, silence = 12_000): Promise<End> {
   const own = new AbortController()
   const stop = () => own.abort()
   signal.addEventListener('abort', stop)

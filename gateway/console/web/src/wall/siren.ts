@@ -41,12 +41,14 @@ export function useSiren() {
     source.stop(at + 0.24)
   }
 
+  const tones = () => [880, 660].forEach((pitch, i) => tone(audio!.currentTime + i * 0.26, pitch))
+
   function beat(): void {
     if (Date.now() < until.value) return
     audio ??= new AudioContext()
     blocked.value = audio.state !== 'running'
     if (blocked.value) void audio.resume().catch(() => {})
-    else [880, 660].forEach((pitch, i) => tone(audio!.currentTime + i * 0.26, pitch))
+    else tones()
   }
 
   function sound(on: boolean): void {
@@ -64,6 +66,15 @@ export function useSiren() {
     if (timer !== undefined) beat()
   }
 
+  /** Sounds once, muted or not, so that a person knows whether alarms are heard here; false where the browser does not let it. */
+  async function test(): Promise<boolean> {
+    audio ??= new AudioContext()
+    await Promise.race([audio.resume().catch(() => {}), new Promise((resolve) => setTimeout(resolve, 1000))])
+    if (audio.state !== 'running') return false
+    tones()
+    return true
+  }
+
   const touched = () => void audio?.resume().then(() => (blocked.value = false)).catch(() => {})
   const gestures = ['pointerdown', 'keydown']
   gestures.forEach((g) => window.addEventListener(g, touched))
@@ -74,5 +85,5 @@ export function useSiren() {
     void audio?.close()
   }
 
-  return { blocked, until, sound, toggle, end }
+  return { blocked, until, sound, toggle, test, end }
 }
