@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"offsite/cmd/offsite/decode"
 	"offsite/devices"
 )
 
@@ -19,7 +20,7 @@ type program struct {
 	Serve    serveCommand    `cmd:"" help:"Run the gateway. 运行网关"`
 	Demo     demoCommand     `cmd:"" help:"Run a gateway among simulated instruments, cameras and a platform. 演示"`
 	Simulate simulateCommand `cmd:"" help:"Run one simulated instrument, camera or platform. 模拟设备"`
-	Decode   decodeCommand   `cmd:"" help:"Read frames from standard input and print them as JSON. 解析报文"`
+	Decode   decode.Command  `cmd:"" help:"Read frames from standard input and print them as JSON. 解析报文"`
 	Probe    probeCommand    `cmd:"" help:"Try a device step by step, or look for units. 测试设备或扫描单元号"`
 	Devices  devicesCommand  `cmd:"" help:"Import and export what is registered, as CSV. 批量导入导出"`
 	Check    checkCommand    `cmd:"" help:"Explain every fault of a configuration file. 检查配置文件"`
@@ -46,7 +47,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	parser, err := kong.New(&p,
 		kong.Name("offsite"), kong.Description("Off-site supervision gateway 非现场监管网关"),
 		kong.Writers(out, errOut), kong.Exit(func(int) { exited = true }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(streamsOut{out, errOut}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(streamsOut{out, errOut}), kong.BindTo(out, (*io.Writer)(nil)),
 	)
 	if err != nil {
 		return err

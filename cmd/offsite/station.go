@@ -17,6 +17,9 @@ import (
 	"offsite/devices/hj212"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
+	"offsite/devices/mqtt/payload"
+	"offsite/devices/mqtt/senml"
+	"offsite/devices/mqtt/sparkplug"
 	"offsite/devices/networks"
 	"offsite/devices/template"
 	"offsite/edge"
@@ -139,6 +142,11 @@ func probers(box *edge.Box, buses *modbus.Pool, brokers mqtt.Config) commissioni
 		ps[devices.DriverHJ212] = box.Loggers
 	}
 	return ps
+}
+
+// formats are the payloads of MQTT that are read besides JSON.
+func formats() payload.Formats {
+	return payload.Formats{devices.FormatSenML: senml.New, devices.FormatSparkplug: sparkplug.New}
 }
 
 // metrics are the site's counters and the process's own.

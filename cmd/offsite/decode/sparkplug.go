@@ -1,11 +1,10 @@
-package main
+package decode
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"io"
 	"os"
 	"strings"
@@ -13,114 +12,19 @@ import (
 	"unicode/utf8"
 
 	"offsite/devices"
-	"offsite/devices/mqtt/senml"
 	"offsite/devices/mqtt/sparkplug"
 )
 
-// maxLine bounds a line of a payload in hexadecimal, and a raw payload.
-const maxLine = 4 << 20
-
-type decodeSenML struct{}
-
-// Run prints a line of JSON for each pack, {"refused":reason} for what is none.
-func (c *decodeSenML) Run(s streamsOut) error { return c.decode(os.Stdin, s.out) }
-
-// decode takes packs of one line or of several; a blank line ends a pack.
-func (c *decodeSenML) decode(in io.Reader, to io.Writer) error {
-	out := newLines(to)
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, maxLine)
-	var pack []byte
-	flush := func() error {
-		if len(bytes.TrimSpace(pack)) == 0 {
-			return nil
-		}
-		defer func() { pack = pack[:0] }()
-		return out.pack(pack)
-	}
-	for lines.Scan() {
-		line := lines.Bytes()
-		whole := bytes.HasPrefix(bytes.TrimSpace(line), []byte("[")) && json.Valid(line)
-		if whole || len(bytes.TrimSpace(line)) == 0 || len(pack) > devices.MaxPayload {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-		pack = append(append(pack, line...), '\n')
-		if json.Valid(pack) {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return flush()
-}
-
-// lines prints an object a line.
-type lines struct {
-	out *bufio.Writer
-	enc *json.Encoder
-}
-
-func newLines(to io.Writer) *lines {
-	out := bufio.NewWriter(to)
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	return &lines{out, enc}
-}
-
-func (l *lines) print(v any) error {
-	if err := l.enc.Encode(v); err != nil {
-		return err
-	}
-	return l.out.Flush()
-}
-
-func (l *lines) refuse(p *devices.Problem, frame string) error {
-	const most = 2048
-	if len(frame) > most {
-		frame = frame[:most]
-	}
-	return l.print(refusedFrame{Refused: p.EN, ZH: p.ZH, Code: p.Code, Field: p.Field, Frame: strings.ToValidUTF8(frame, "?")})
-}
-
-// senmlRecord is a resolved record of a pack.
-type senmlRecord struct {
-	Name  string    `json:"name"`
-	Value *float64  `json:"value"` // null for text and data
-	Unit  string    `json:"unit,omitempty"`
-	Time  time.Time `json:"time,omitzero"` // absent: the pack does not say
-}
-
-func (l *lines) pack(pack []byte) error {
-	samples, p := senml.Read(bytes.TrimSpace(pack), time.Now())
-	if p != nil {
-		return l.refuse(p, string(bytes.TrimSpace(pack)))
-	}
-	records := make([]senmlRecord, len(samples))
-	for i, s := range samples {
-		records[i] = senmlRecord{Name: s.Name, Unit: s.Unit, Time: s.At}
-		if s.Fault == nil {
-			records[i].Value = &samples[i].Value
-		}
-	}
-	return l.print(struct {
-		Records []senmlRecord `json:"records"`
-	}{records})
-}
-
-type decodeSparkplug struct{}
+// Sparkplug decodes payloads of Sparkplug B.
+type Sparkplug struct{}
 
 // Run prints a line of JSON for each payload, {"refused":reason} for what is none.
-func (c *decodeSparkplug) Run(s streamsOut) error { return c.decode(os.Stdin, s.out) }
+func (c *Sparkplug) Run(to io.Writer) error { return c.decode(os.Stdin, to) }
 
 // decode takes lines of hexadecimal or base64, with the topic in front if there
 // is one, as mosquitto_sub -F '%t %x' writes them; else the whole input is one
 // payload.
-func (c *decodeSparkplug) decode(in io.Reader, to io.Writer) error {
+func (c *Sparkplug) decode(in io.Reader, to io.Writer) error {
 	out := newLines(to)
 	births := sparkplug.New().(*sparkplug.Format)
 	r := bufio.NewReaderSize(in, 64<<10)

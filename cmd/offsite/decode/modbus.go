@@ -1,4 +1,4 @@
-package main
+package decode
 
 import (
 	"bufio"
@@ -9,17 +9,18 @@ import (
 	"offsite/devices/modbus/wire"
 )
 
-type decodeModbus struct {
+// Modbus decodes lines of Modbus frames.
+type Modbus struct {
 	Framing   string `help:"tcp, rtu, ascii, or auto: each frame tells. 帧格式" enum:"auto,tcp,rtu,ascii" default:"auto"`
 	Direction string `help:"request, response, or auto: both are tried. 方向" enum:"auto,request,response" default:"auto"`
 	Tolerant  bool   `help:"Accept a length that does not fit, a CRC with its high byte first, small letters in ASCII, quantities beyond the standard's. 兼容模式"`
 }
 
 // Run prints a line of JSON for each frame, {"refused":reason} for what is none.
-func (c *decodeModbus) Run(s streamsOut) error { return c.decode(os.Stdin, s.out) }
+func (c *Modbus) Run(to io.Writer) error { return c.decode(os.Stdin, to) }
 
 // decode takes a frame a line; blank lines are passed over.
-func (c *decodeModbus) decode(in io.Reader, to io.Writer) error {
+func (c *Modbus) decode(in io.Reader, to io.Writer) error {
 	r := wire.Reader{Tolerant: c.Tolerant}
 	if c.Framing != "auto" {
 		r.Framing = c.Framing
