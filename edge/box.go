@@ -94,6 +94,7 @@ type Box struct {
 	recording   chan struct{}                   // closed when the log can first be written
 	undelivered atomic.Int32                    // tries to deliver since the last that succeeded
 	contact     atomic.Pointer[dispatch.Report] // the platform's last coming or going
+	clockSet    atomic.Pointer[time.Time]       // when the clock was set last; nil: never since the start
 	readings    atomic.Pointer[openReadings]    // nil while the store is closed
 }
 
@@ -256,6 +257,7 @@ func (b *Box) Run(ctx context.Context) error {
 	keep("outbox", 10*time.Second, func(ctx context.Context) error { return b.Outbox.Run(ctx, b.deliver) })
 	keep("relay", 5*time.Second, b.relay.Run)
 	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })
+	g.Go(func() error { return b.watchMachine(later) })
 	g.Go(func() error { return b.clerk.Run(later) })
 	g.Go(func() error { return b.health.Run(later) })
 	if err := g.Wait(); ctx.Err() == nil {
@@ -285,6 +287,7 @@ func (b *Box) acquire(ctx context.Context) error {
 	}
 	g.Go(func() error { return listen(ctx, "broker", b.runBroker) })
 	g.Go(func() error { return listen(ctx, "webrtc", b.runWebRTC) })
+	g.Go(func() error { return b.watchClock(ctx) })
 	g.Go(func() error { return field.NewAgent(cfg).Run(ctx) })
 	g.Go(func() error { return b.Board.Run(ctx) })
 	g.Go(func() error { return b.PTZ.Run(ctx) })

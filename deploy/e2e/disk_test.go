@@ -110,8 +110,17 @@ func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
 	p.post("/cameras", thing{"id": "yard", "site": "plant", "name": "yard", "url": gst.camera().URL, "record": "continuous"})
 	p.await("the camera is recorded", func() error { return p.newest("yard", began) })
 	say(1)
+	empty := fill(t, disk, 0.82)
+	p.await("it warns of the disk", func() error {
+		_, err := p.notice("disk_filling")
+		return err
+	})
+	if _, err := p.notice("recording_stopped"); err == nil {
+		t.Error("recording stopped before anything else")
+	}
+	empty()
 	full := time.Now()
-	empty := fill(t, disk, 0.91)
+	empty = fill(t, disk, 0.91)
 	p.await("recording stops and says so", func() error {
 		_, err := p.notice("recording_stopped")
 		return err

@@ -29,6 +29,8 @@ type Pipeline struct {
 	cfg Config
 	log atomic.Pointer[appender]
 
+	lead atomic.Int64 // of times of receipt before the machine's clock, nanoseconds; see Clock
+
 	mu      sync.Mutex
 	newest  map[string]int64 // by point: At of the newest reading accepted, Unix milliseconds
 	placed  map[string]int64 // by point: At that the last reading of a wrong clock was given
@@ -85,11 +87,14 @@ func (p *Pipeline) Accept(d devices.Delivery, done func(error)) {
 // how many readings have it.
 func (p *Pipeline) settle(d *devices.Delivery) (ahead *devices.Problem, early int64) {
 	var repeats []devices.Reading
-	kept := d.Readings[:0]
+	kept, lead := d.Readings[:0], time.Duration(p.lead.Load()).Milliseconds()
 	p.mu.Lock()
 	for _, r := range d.Readings {
 		last, known := p.newest[r.Point]
 		at := r.At.UnixMilli()
+		if r.Stamped {
+			at += lead
+		}
 		switch {
 		case r.Repeat && (r.Stamped || known && at <= last):
 			repeats = append(repeats, r)

@@ -26,7 +26,7 @@ const (
 	LossRefused    = "refused"     // readings that the store refused
 	LossDeadLetter = "dead_letter" // messages that could not be understood
 	LossRecording  = "recording"   // recordings that were deleted before their days were over
-	LossClock      = "clock"       // readings that claimed a time in the future
+	LossClock      = "clock"       // readings that claimed a time in the future, and times in which the gateway's clock was set
 	LossUnbound    = "unbound"     // messages on a topic, or values of a factor, that no point is bound to, and packets of no registered logger; a row for each, which is its detail
 )
 

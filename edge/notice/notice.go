@@ -25,11 +25,13 @@ const (
 	Platform     = "platform"       // the platform is away or refuses
 	Delivery     = "delivery"       // messages to the platform do not arrive although it is there
 	Outbox       = "outbox"         // messages to the platform are held or were given up
+	Disk         = "disk"           // the disk of the state fills up
+	Clock        = "clock"          // the gateway's clock was set lately
 )
 
 // Names are all of them.
 var Names = [...]string{
-	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Recording, Watched, Platform, Delivery, Outbox,
+	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Recording, Watched, Platform, Delivery, Outbox, Disk, Clock,
 }
 
 // Notice is something about the gateway itself that people must see while it holds.

@@ -1,0 +1,135 @@
+package edge
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"offsite/devices"
+	"offsite/edge/intake"
+	"offsite/edge/ledger"
+	"offsite/edge/notice"
+	"offsite/edge/yardtest"
+	"offsite/timeseries"
+)
+
+// keptLog is a log in memory.
+type keptLog struct{ recs []timeseries.Record }
+
+func (l *keptLog) Append(d devices.Delivery, done func(error)) {
+	l.recs = append(l.recs, timeseries.Record{Seq: uint64(len(l.recs)) + 1, Delivery: d})
+	done(nil)
+}
+
+// TestAClockThatIsSetLosesNoJudgement reads an instrument without a clock of its own once
+// a second, for hours in which the gateway's is set, and judges what was kept.
+func TestAClockThatIsSetLosesNoJudgement(t *testing.T) {
+	const (
+		set      = 20 * time.Minute // after the beginning
+		begins   = 25 * time.Minute // the breach
+		ends     = 35 * time.Minute
+		together = 4 * time.Hour
+	)
+	for _, tt := range []struct {
+		name string
+		step time.Duration
+	}{
+		{"back by an hour", -time.Hour},
+		{"back by three seconds", -3 * time.Second},
+		{"forward by an hour", time.Hour},
+		{"not at all", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			log, told := &keptLog{}, []time.Duration(nil)
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				wall := func() time.Time {
+					now := time.Now()
+					if now.Sub(began) >= set {
+						return now.Add(tt.step)
+					}
+					return now
+				}
+				p := intake.New(intake.Config{
+					Tolerance: time.Minute, Point: func(string) *devices.Point { return nil },
+					Warn: func(string, time.Time, int64, *devices.Problem) {}, Refresh: func([]devices.Reading) {},
+				})
+				p.Open(log)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				clock := intake.NewClock(func() (time.Time, time.Duration) { return wall(), time.Since(began) })
+				go func() { _ = p.Watch(ctx, clock, func(step time.Duration) { told = append(told, step) }) }()
+				for passed := time.Duration(0); passed < together; passed += time.Second {
+					v := 50.0
+					if passed >= begins && passed < ends {
+						v = 150
+					}
+					at := wall()
+					p.Accept(devices.Delivery{Received: at, Readings: []devices.Reading{{Site: "plant", Point: judged, Value: v, At: at, Stamped: true}}}, func(error) {})
+					time.Sleep(time.Second)
+					synctest.Wait()
+				}
+				if last := log.recs[len(log.recs)-1].Readings[0].At; wall().Sub(last) > 2*time.Second || last.After(wall()) {
+					t.Errorf("at the end the newest reading is of %v at %v", last, wall())
+				}
+			})
+			for i := range log.recs[1:] {
+				if !log.recs[i+1].Readings[0].At.After(log.recs[i].Readings[0].At) {
+					t.Fatalf("reading %d is not newer than the one before", i+1)
+				}
+			}
+			if want := tt.step != 0; len(told) != 1 && want || want && told[0] != tt.step {
+				t.Errorf("told %v", told)
+			}
+			c := newCourt(t, log.recs)
+			limit := yardtest.HighLimit("high", judged, 100)
+			limit.OnDelay = devices.Duration(time.Minute)
+			yardtest.Register(t, c.registry, limit)
+			c.run()
+			if got := strings.Join(c.standing().Audit, " "); got != "event.opened event.closed" {
+				t.Errorf("judged: %q, want one alarm with its end", got)
+			}
+		})
+	}
+}
+
+func TestAStepOfTheClockIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		step time.Duration
+		code string
+		word string
+	}{{time.Hour, "clock_set_forward", "1h0m0s"}, {-3 * time.Second, "clock_set_back", "3s"}} {
+		t.Run(tt.code, func(t *testing.T) {
+			b := idleLookout(t).Box
+			b.clockStepped(t.Context(), tt.step, time.Now())
+			if p := b.notices.Why(notice.Clock); p == nil || p.Code != tt.code || !strings.Contains(p.ZH, tt.word) || !strings.Contains(p.EN, tt.word) {
+				t.Errorf("notice %+v", p)
+			}
+			rows, err := b.Audit.List(t.Context(), 0, 1)
+			if err != nil || len(rows) != 1 || rows[0].Act != "clock.step" || rows[0].Detail != tt.step.String() {
+				t.Errorf("the trail: %+v, %v", rows, err)
+			}
+			beside(t, b.clerk.Run)
+			eventually(t, "no row of it", func() bool {
+				list, err := b.Ledger.Losses(t.Context(), 1)
+				return err == nil && len(list) == 1 && list[0].Kind == ledger.LossClock && list[0].Subject == ledger.Gateway && list[0].To.Sub(list[0].From) == tt.step.Abs()
+			})
+		})
+	}
+}
+
+// TestADiskThatFillsUpIsToldInTime fills it and gives room back.
+func TestADiskThatFillsUpIsToldInTime(t *testing.T) {
+	b := idleLookout(t).Box
+	for _, step := range []struct {
+		used float64
+		told string // in the notice
+	}{{0.79, ""}, {0.80, "80%"}, {0.91, "91%"}, {0.79, "91%"}, {0.77, ""}} {
+		b.lookAtDisk(step.used, nil)
+		if p := b.notices.Why(notice.Disk); (p != nil) != (step.told != "") || p != nil && (!strings.Contains(p.ZH, step.told) || !strings.Contains(p.EN, step.told)) {
+			t.Errorf("%.0f %% in use: %+v", 100*step.used, p)
+		}
+	}
+}
