@@ -83,7 +83,7 @@ func checkLoopback(address string) *devices.Problem {
 
 // Parts is what the Server is given besides its configuration.
 type Parts struct {
-	Backend  api.Backend                     // without Accounts and Hub, which the Server adds
+	Backend  api.Backend                     // without accounts, preferences and hub, which the Server adds
 	Feeds    feeds                           // of the cameras that RTSP hands on
 	Ready    func() error                    // what keeps the gateway from recording, all at once
 	Decoder  func() (step string, why error) // rung of streams/snapshot that decodes video, why it is no higher one

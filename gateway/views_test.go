@@ -339,7 +339,7 @@ func TestStatusLossesAndPlatform(t *testing.T) {
 	for _, r := range b.acts("platform.enrol") {
 		results = append(results, r.Result)
 	}
-	if diff := cmp.Diff([]string{"ok", "begun", "code_refused", "begun"}, results); diff != "" {
+	if diff := cmp.Diff([]string{"ok", "asked", "code_refused", "asked"}, results); diff != "" {
 		t.Error(diff)
 	}
 	b.call("POST", "/api/v1/dispatch/commands", nil, map[string]string{"id": "1", "type": "snapshot.take"}).want(401)

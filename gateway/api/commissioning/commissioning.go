@@ -55,6 +55,12 @@ type finder interface {
 	Inspect(ctx context.Context, camera devices.Camera) (*cameras.Inspection, error)
 }
 
+// Limits of probes and searches: they keep engineers' connections busy, not the gateway.
+const (
+	probeTime   = 25 * time.Second
+	probesAtAll = 4
+)
+
 // API serves the operations of this part.
 type API struct {
 	Backend
@@ -72,5 +78,18 @@ func (a *API) Handlers() map[string]echo.HandlerFunc {
 	return map[string]echo.HandlerFunc{
 		"probeDevice": a.probeDevice, "scanDevices": a.scanDevices, "listenToDevices": a.listenToDevices,
 		"probeCamera": a.probeCamera, "discoverCameras": a.discoverCameras, "inspectCamera": a.inspectCamera,
+	}
+}
+
+// engage waits for one of the turns that probes and searches share, and bounds
+// what is then done. done ends it.
+func (a *API) engage(c echo.Context, most time.Duration) (ctx context.Context, done func(), err error) {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), most)
+	select {
+	case a.probing <- struct{}{}:
+		return ctx, func() { <-a.probing; cancel() }, nil
+	case <-ctx.Done():
+		cancel()
+		return nil, nil, &devices.Problem{Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在进行的测试太多，请稍后再试", EN: "too many probes are under way; try again"}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -17,12 +16,8 @@ import (
 	"offsite/gateway/api/request"
 )
 
-// Limits of probes: they keep engineers' connections busy, not the gateway.
-const (
-	probeTime   = 25 * time.Second
-	mostBound   = 200
-	probesAtAll = 4
-)
+// mostBound is how many bindings one probe tries.
+const mostBound = 200
 
 // Probers are the probers of each driver.
 type Probers map[string]devices.Prober
@@ -104,6 +99,29 @@ func hidden(who request.Principal, s *registry.Snapshot, form *devices.Device) *
 		}
 	}
 	return nil
+}
+
+// withSecrets gives dev with the stored secrets of the registered device for
+// those that are not sent again. Who may not see that device gets none.
+func (a *API) withSecrets(who request.Principal, s *registry.Snapshot, dev devices.Device) devices.Device {
+	saved := s.Devices[dev.ID]
+	if saved == nil || !request.Sees(who, s, saved) || dev.Endpoint != saved.Endpoint { // another broker is not told the password
+		return dev
+	}
+	if dev.Password.Kept() {
+		dev.Password = saved.Password
+	}
+	if dev.MQTT != nil && saved.MQTT != nil && dev.MQTT.Key.Kept() {
+		settings := *dev.MQTT
+		settings.Key = saved.MQTT.Key
+		dev.MQTT = &settings
+	}
+	if dev.HJ212 != nil && saved.HJ212 != nil && dev.HJ212.SM4Key.Kept() {
+		settings := *dev.HJ212
+		settings.SM4Key = saved.HJ212.SM4Key
+		dev.HJ212 = &settings
+	}
+	return dev
 }
 
 // typeAgain says that a stored secret is not sent to another address.

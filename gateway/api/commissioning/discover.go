@@ -1,7 +1,6 @@
 package commissioning
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -132,40 +131,4 @@ func checkListen(who request.Principal, s *registry.Snapshot, body *contract.Lis
 		ps.Add(devices.Invalid("filters", "too_many", "最多 16 个主题过滤器", "give at most 16 topic filters"))
 	}
 	return ps.Err()
-}
-
-// withSecrets gives dev with the stored secrets of the registered device for
-// those that are not sent again. Who may not see that device gets none.
-func (a *API) withSecrets(who request.Principal, s *registry.Snapshot, dev devices.Device) devices.Device {
-	saved := s.Devices[dev.ID]
-	if saved == nil || !request.Sees(who, s, saved) || dev.Endpoint != saved.Endpoint { // another broker is not told the password
-		return dev
-	}
-	if dev.Password.Kept() {
-		dev.Password = saved.Password
-	}
-	if dev.MQTT != nil && saved.MQTT != nil && dev.MQTT.Key.Kept() {
-		settings := *dev.MQTT
-		settings.Key = saved.MQTT.Key
-		dev.MQTT = &settings
-	}
-	if dev.HJ212 != nil && saved.HJ212 != nil && dev.HJ212.SM4Key.Kept() {
-		settings := *dev.HJ212
-		settings.SM4Key = saved.HJ212.SM4Key
-		dev.HJ212 = &settings
-	}
-	return dev
-}
-
-// engage waits for one of the turns that probes and searches share, and bounds
-// what is then done. done ends it.
-func (a *API) engage(c echo.Context, most time.Duration) (ctx context.Context, done func(), err error) {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), most)
-	select {
-	case a.probing <- struct{}{}:
-		return ctx, func() { <-a.probing; cancel() }, nil
-	case <-ctx.Done():
-		cancel()
-		return nil, nil, &devices.Problem{Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在进行的测试太多，请稍后再试", EN: "too many probes are under way; try again"}
-	}
 }

@@ -16,12 +16,6 @@ import (
 	"offsite/timeseries"
 )
 
-// withState adds to a value whether it is stale and which maintenance concerns it.
-func (a *API) withState(v contract.LastValue) contract.LastValue {
-	v.Stale, v.Maintenance = a.Points.PointState(v.Point, v.At)
-	return v
-}
-
 // pointEver gives the point that is named, with its site, also one that has been
 // retired: its history stays.
 func (a *API) pointEver(c echo.Context, id string) (*devices.Point, string, error) {
@@ -78,6 +72,12 @@ func (a *API) last(ctx context.Context, p *devices.Point, site string, heard fun
 
 func lastValue(r devices.Reading, unit string) contract.LastValue {
 	return contract.LastValue{Point: r.Point, Site: r.Site, Value: r.Value, Unit: unit, At: r.At, Quality: r.Quality, Mark: r.Mark}
+}
+
+// withState adds to a value whether it is stale and which maintenance concerns it.
+func (a *API) withState(v contract.LastValue) contract.LastValue {
+	v.Stale, v.Maintenance = a.Points.PointState(v.Point, v.At)
+	return v
 }
 
 func (a *API) listLast(c echo.Context) error {

@@ -49,7 +49,7 @@ func (a *API) checkTicket(c echo.Context, body contract.TicketRequest) error {
 			return devices.Invalid("target", "not_used", "实时流没有目标，请留空", "the live stream has no target; leave it empty")
 		}
 	default:
-		return devices.Invalid("purpose", "not_one_of", "用途须为 still、view、live 或 blob", "choose still, view, live or blob")
+		return devices.Invalid("purpose", "not_one_of", "用途须为 still、view、hls、live 或 blob", "choose still, view, hls, live or blob")
 	}
 	return nil
 }

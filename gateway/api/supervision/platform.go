@@ -2,7 +2,7 @@ package supervision
 
 import (
 	"bytes"
-	"errors"
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -34,24 +34,17 @@ func (a *API) enrolPlatform(c echo.Context) error {
 	if !strings.HasPrefix(body.URL, "https://") && !strings.HasPrefix(body.URL, "http://") {
 		return devices.Invalid("url", "bad_address", "地址须形如 https://platform.example.cn", "write the address like https://platform.example.cn")
 	}
-	ctx := c.Request().Context()
-	// The platform is asked outside any transaction: the trail has the attempt
-	// before it, and what came of it after.
-	entry := audit.Entry{Act: "platform.enrol", What: "platform/" + body.URL, Result: "begun"}
-	if err := a.desk.Record(c, entry); err != nil {
-		return err
-	}
-	err := a.Platform.Enrol(ctx, body.URL, body.Code)
-	entry.Result = "ok"
+	// The platform is asked outside any transaction.
+	err := a.desk.Attempt(c, audit.Entry{Act: "platform.enrol", What: "platform/" + body.URL}, func(ctx context.Context) (string, error) {
+		return "", a.Platform.Enrol(ctx, body.URL, body.Code)
+	})
 	if err != nil {
-		entry.Result = devices.AllProblems(err)[0].Code
-	}
-	if err := errors.Join(err, a.desk.Record(c, entry)); err != nil {
 		return err
 	}
 	return a.getPlatform(c)
 }
 
+// receiveCommand hands a command of the platform on, as it came.
 func (a *API) receiveCommand(c echo.Context) error {
 	command, err := request.ReadBody(c)
 	if err != nil {
