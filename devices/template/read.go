@@ -21,16 +21,8 @@ const (
 	deepest     = 64 // levels of brackets
 )
 
-// Parse reads one template. All faults are told at once as Problems, each with
+// parse reads one template. All faults are told at once as Problems, each with
 // its line and its path.
-func Parse(data []byte) (*Template, error) {
-	known, err := connections()
-	if err != nil {
-		return nil, err
-	}
-	return parse(data, known)
-}
-
 func parse(data []byte, known map[string]connection) (*Template, error) {
 	t := &Template{Parameters: []Parameter{}, Points: []Point{}, Limits: []Suggestion{}}
 	r := reader{lines: map[string]int{}}

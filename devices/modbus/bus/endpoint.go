@@ -39,8 +39,8 @@ const (
 // Untagged says that a frame does not tell which request it answers.
 func (f Framing) Untagged() bool { return f != TCP }
 
-// Scheme is what addresses of that framing begin with, before the colon.
-func (f Framing) Scheme() string {
+// scheme is what addresses of that framing begin with, before the colon.
+func (f Framing) scheme() string {
 	if f == TCP {
 		return "modbus"
 	}
@@ -125,7 +125,7 @@ func EndpointOf(dev *devices.Device) (Endpoint, error) {
 
 // URL is the address as a device has it.
 func (e Endpoint) URL() string {
-	return e.Framing.Scheme() + "://" + e.Addr // a path begins with the third slash
+	return e.Framing.scheme() + "://" + e.Addr // a path begins with the third slash
 }
 
 // Times of an untagged line.

@@ -142,7 +142,7 @@ func conflict(is, want Endpoint) *devices.Problem {
 	}
 	return &devices.Problem{
 		Kind: devices.ErrConflict, Code: "framing_conflict", Field: "endpoint",
-		ZH: fmt.Sprintf("%s 已被另一设备以 %s 方式使用；同一地址的设备请统一写作 %s://", is.Addr, is.Framing, is.Framing.Scheme()),
-		EN: fmt.Sprintf("another device uses %s with %s framing; write %s:// for all devices of one address", is.Addr, is.Framing, is.Framing.Scheme()),
+		ZH: fmt.Sprintf("%s 已被另一设备以 %s 方式使用；同一地址的设备请统一写作 %s://", is.Addr, is.Framing, is.Framing.scheme()),
+		EN: fmt.Sprintf("another device uses %s with %s framing; write %s:// for all devices of one address", is.Addr, is.Framing, is.Framing.scheme()),
 	}
 }

@@ -17,13 +17,13 @@ const mostSample = 4 << 10
 
 // Unbound is a topic that a device publishes to and no point is bound to.
 type Unbound struct {
-	Device    string    `json:"device"`
-	Topic     string    `json:"topic"`
-	Forbidden bool      `json:"forbidden,omitempty"` // it is not the device's own: the message was refused
-	Bytes     int       `json:"bytes"`               // of the last payload; 0 where it was refused
-	Sample    []byte    `json:"-"`                   // beginning of the last payload; nil where it was refused
-	At        time.Time `json:"at"`                  // of the last message
-	Count     int64     `json:"count"`
+	Device    string
+	Topic     string
+	Forbidden bool      // it is not the device's own: the message was refused
+	Bytes     int       // of the last payload; 0 where it was refused
+	Sample    []byte    // beginning of the last payload; nil where it was refused
+	At        time.Time // of the last message
+	Count     int64
 }
 
 type unboundTopics struct {
@@ -80,12 +80,12 @@ func (u *unboundTopics) list(still func(device, topic string) bool) []Unbound {
 
 // Refused is a user name whose sign-in was refused.
 type Refused struct {
-	Username string           `json:"username"` // as it was given, at most 64 bytes of it
-	Remote   string           `json:"remote"`   // address it came from last
-	Code     string           `json:"code"`     // unknown_device, bad_password, no_password, bad_will
-	Problem  *devices.Problem `json:"-"`        // the last reason, and its cure
-	At       time.Time        `json:"at"`
-	Count    int64            `json:"count"`
+	Username string           // as it was given, at most 64 bytes of it
+	Remote   string           // address it came from last
+	Code     string           // unknown_device, bad_password, no_password, bad_will
+	Problem  *devices.Problem // the last reason, and its cure
+	At       time.Time
+	Count    int64
 }
 
 type refusedSignIns struct {
@@ -136,9 +136,9 @@ func (r *refusedSignIns) list() []Refused {
 	return list
 }
 
-// Heard gives what the devices publish to topics of their own that no point is
+// heard gives what the devices publish to topics of their own that no point is
 // bound to, with what could be bound, newest first. A device of "" means all.
-func (b *Broker) Heard(device string) []payload.Heard {
+func (b *Broker) heard(device string) []payload.Heard {
 	var list []payload.Heard
 	for _, u := range b.Unbound() {
 		if u.Forbidden || (device != "" && u.Device != device) {

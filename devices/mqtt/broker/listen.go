@@ -95,7 +95,7 @@ func (b *Broker) Listen(ctx context.Context, device string, limit time.Duration)
 			list = append(list, h)
 		}
 	}
-	for _, h := range b.Heard(device) {
+	for _, h := range b.heard(device) {
 		if !fresh[[2]string{h.Device, h.Topic}] {
 			list = append(list, h)
 		}
