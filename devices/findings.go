@@ -80,10 +80,8 @@ func SampleOf(payload []byte) string {
 	return strings.ToValidUTF8(string(payload[:min(len(payload), mostSample)]), "�")
 }
 
-// Beijing writes a time as people at a cabinet read it.
-func Beijing(t time.Time) string {
-	return t.In(time.FixedZone("", 8*60*60)).Format("01-02 15:04:05")
-}
+// Clock writes a time as people at a cabinet read it.
+func Clock(t time.Time) string { return t.In(Beijing).Format("01-02 15:04:05") }
 
 // Patience of a probe that can only listen.
 const (

@@ -6,11 +6,7 @@ import (
 	"offsite/devices"
 )
 
-// Beijing is the time that days and windows are aligned in. It is a fixed
-// offset: the daylight saving of 1986 to 1991 would cut days of 23 hours.
-var Beijing = time.FixedZone("UTC+8", 8*60*60)
-
-// beijingOffset is Beijing's distance from UTC in milliseconds.
+// beijingOffset is the distance of [devices.Beijing] from UTC in milliseconds.
 const beijingOffset = 8 * 60 * 60 * 1000
 
 // Align gives the start of the window of length every that t lies in. Windows

@@ -68,7 +68,7 @@ func newPlant(f historyFlags) *plant {
 	return p
 }
 
-var plantStart = time.Date(2026, 3, 1, 0, 0, 0, 0, timeseries.Beijing).UTC()
+var plantStart = time.Date(2026, 3, 1, 0, 0, 0, 0, devices.Beijing).UTC()
 
 // deliveries gives the next batch.
 func (p *plant) deliveries() []devices.Delivery {

@@ -215,7 +215,7 @@ func sendPackets(conn net.Conn, i int, f hj212Flags, all *delays, late *atomic.I
 }
 
 func loggerPacket(i, k int, now time.Time) []byte {
-	stamp := now.In(time.FixedZone("", 8*3600)).Format("20060102150405.000")
+	stamp := now.In(devices.Beijing).Format("20060102150405.000")
 	b := fmt.Appendf(nil, "QN=%s%s;ST=32;CN=2011;PW=123456;MN=%s;Flag=5;CP=&&DataTime=%s", stamp[:14], stamp[15:], loggerMN(i), stamp[:14])
 	for j, code := range loggerFactors {
 		b = fmt.Appendf(b, ";%s-Rtd=%d.%02d,%s-Flag=N", code, 10+j, (i+k)%100, code)

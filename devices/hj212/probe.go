@@ -139,8 +139,8 @@ func (h *Host) present(dev *devices.Device) (s devices.Step, here bool) {
 	}
 	if n, ok := h.refusal(mn); ok {
 		s := devices.StepOf("sign_in", 0, n.Problem)
-		s.ZH = fmt.Sprintf("%s（%s 来自 %s，共 %d 次）", s.ZH, devices.Beijing(n.At), n.Remote, n.Count)
-		s.EN = fmt.Sprintf("%s (%s from %s, %d times)", s.EN, devices.Beijing(n.At), n.Remote, n.Count)
+		s.ZH = fmt.Sprintf("%s（%s 来自 %s，共 %d 次）", s.ZH, devices.Clock(n.At), n.Remote, n.Count)
+		s.EN = fmt.Sprintf("%s (%s from %s, %d times)", s.EN, devices.Clock(n.At), n.Remote, n.Count)
 		return s, false
 	}
 	if h.logger(mn) == nil {
@@ -241,7 +241,7 @@ func (l *logger) itemOf(p *wire.Packet, b *devices.Bound) string {
 // told makes the steps message and values.
 func told(sent []keptFrame, found *devices.Findings, bounds []devices.Bound, took time.Duration) []devices.Step {
 	last := sent[len(sent)-1]
-	at, text := devices.Beijing(last.at), devices.SampleOf(scrub(last.raw))
+	at, text := devices.Clock(last.at), devices.SampleOf(scrub(last.raw))
 	s := devices.GoodStep("message", took,
 		fmt.Sprintf("最后一个数据包 %s：%s", at, text), fmt.Sprintf("the last packet, %s: %s", at, text))
 	if last.refused != nil {

@@ -139,7 +139,7 @@ func (pr *probe) dial(ctx context.Context) net.Conn {
 	}
 	seen := secured.ConnectionState()
 	cert := seen.PeerCertificates[0]
-	name, until := tls.VersionName(seen.Version), cert.NotAfter.In(time.FixedZone("", 8*60*60)).Format("2006-01-02")
+	name, until := tls.VersionName(seen.Version), cert.NotAfter.In(devices.Beijing).Format("2006-01-02")
 	pr.add(devices.GoodStep("encrypt", time.Since(began),
 		fmt.Sprintf("%s 握手成功，服务器证书有效至 %s", name, until), fmt.Sprintf("%s is set up; the broker's certificate holds until %s", name, until)))
 	return buffered(secured, nil)

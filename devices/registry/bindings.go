@@ -5,13 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"offsite/devices"
 )
-
-// beijing is the time in which people here read a span.
-var beijing = time.FixedZone("UTC+8", 8*60*60)
 
 // bindingsOf gives the live bindings of a point or a device by id.
 func (e *Edit) bindingsOf(kind devices.Kind, id string) []*devices.Binding {
@@ -152,9 +148,9 @@ func overlap(a, b *devices.Binding) bool {
 }
 
 func span(b *devices.Binding) string {
-	text := b.From.In(beijing).Format("2006-01-02 15:04:05") + " – "
+	text := b.From.In(devices.Beijing).Format("2006-01-02 15:04:05") + " – "
 	if b.To != nil {
-		text += b.To.In(beijing).Format("2006-01-02 15:04:05")
+		text += b.To.In(devices.Beijing).Format("2006-01-02 15:04:05")
 	}
 	return text
 }

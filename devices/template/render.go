@@ -230,15 +230,13 @@ func (w *rendering) limits() {
 	}
 }
 
-var beijing = time.FixedZone("UTC+8", 8*60*60)
-
 // valid gives the span of a suggestion; the last day is part of it.
 func (s *Suggestion) valid() (from, to *time.Time, err error) {
 	day := func(text string, after int) *time.Time {
 		if text == "" {
 			return nil
 		}
-		t, fault := time.ParseInLocation(time.DateOnly, text, beijing)
+		t, fault := time.ParseInLocation(time.DateOnly, text, devices.Beijing)
 		err = errors.Join(err, fault)
 		t = t.AddDate(0, 0, after).UTC()
 		return &t

@@ -28,16 +28,13 @@ const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 func At(t time.Time) Time { return Time{t.Truncate(time.Millisecond)} }
 
 // String writes t in Beijing time.
-func (t Time) String() string { return t.In(beijing()).Format(timeLayout) }
+func (t Time) String() string { return t.In(devices.Beijing).Format(timeLayout) }
 
 // MarshalJSON writes t in Beijing time.
 func (t Time) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
 
 // UnmarshalJSON reads any RFC 3339 time.
 func (t *Time) UnmarshalJSON(data []byte) error { return t.Time.UnmarshalJSON(data) }
-
-// beijing is UTC+8, which has had no summer time since 1991.
-func beijing() *time.Location { return time.FixedZone("", 8*60*60) }
 
 // Body gives p as the problem body of an answer with the given status.
 func Body(p *devices.Problem, status int) *ProblemBody {

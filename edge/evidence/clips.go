@@ -112,12 +112,9 @@ func lacking(c clip.Clip, to time.Time) *devices.Problem {
 	return nil
 }
 
-// beijing is the zone of every time that people read.
-var beijing = time.FixedZone("", 8*60*60)
-
 // hour names the time of day and its zone.
 func hour(t time.Time) (zh, en string) {
-	at := t.In(beijing).Format("15:04:05")
+	at := t.In(devices.Beijing).Format("15:04:05")
 	return "北京时间 " + at, at + " (Beijing time)"
 }
 

@@ -9,12 +9,13 @@ import (
 	"image/jpeg"
 	"time"
 
+	"offsite/devices"
 	"offsite/edge/evidence/lettering"
 )
 
 // words say of what a picture is: site, camera and time.
 func (s Subject) words(camera string, at time.Time) []string {
-	return []string{s.named(s.SiteName, s.Site), s.named(s.Cameras[camera], camera), at.In(beijing).Format("2006-01-02 15:04:05 -07:00")}
+	return []string{s.named(s.SiteName, s.Site), s.named(s.Cameras[camera], camera), at.In(devices.Beijing).Format("2006-01-02 15:04:05 -07:00")}
 }
 
 // burn puts copies with a watermark into the vault, one for each event of the

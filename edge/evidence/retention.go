@@ -314,7 +314,7 @@ func (d *Deletion) mark(ctx context.Context, tx *sql.Tx, query string, args ...a
 
 // deletedOn says when and why a file was deleted.
 func deletedOn(at time.Time, why string) *devices.Problem {
-	day := at.In(beijing).Format("2006-01-02")
+	day := at.In(devices.Beijing).Format("2006-01-02")
 	if why == Disk {
 		return unavailable("evidence_deleted_disk", "磁盘空间不足，文件已于 "+day+"（北京时间）提前删除；哈希与清单仍保留", "deleted on "+day+" (Beijing time), before its time, as the disk was nearly full; its hash and the manifest are kept")
 	}

@@ -157,7 +157,7 @@ func TestWhatIsDeleted(t *testing.T) {
 						t.Errorf("%+v, %v", f, err)
 					case gone == "" && it.DeletedAt.IsZero():
 						left = append(left, it.Kind)
-					case !strings.HasPrefix(gone, "evidence_deleted") || code(it.Problem) != gone || !strings.Contains(it.Problem.EN, it.DeletedAt.In(beijing).Format("2006-01-02")):
+					case !strings.HasPrefix(gone, "evidence_deleted") || code(it.Problem) != gone || !strings.Contains(it.Problem.EN, it.DeletedAt.In(devices.Beijing).Format("2006-01-02")):
 						t.Errorf("%+v: %v", it, f.Deleted)
 					}
 				}

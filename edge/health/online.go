@@ -3,6 +3,8 @@ package health
 import (
 	"slices"
 	"time"
+
+	"offsite/devices"
 )
 
 // Span is [From, To).
@@ -95,17 +97,15 @@ func (d OnlineDay) Rate() (rate float64, ok bool) {
 	return float64(d.Online) / float64(d.Expected), true
 }
 
-var beijing = time.FixedZone("UTC+8", 8*3600)
-
 // onlineDays is how many days the health of a device covers, today included.
 const onlineDays = 7
 
 // Beginnings gives where each of the last days began, oldest first.
 func Beginnings(now time.Time) []time.Time {
-	y, m, d := now.In(beijing).Date()
+	y, m, d := now.In(devices.Beijing).Date()
 	list := make([]time.Time, onlineDays)
 	for i := range list {
-		list[i] = time.Date(y, m, d-(onlineDays-1-i), 0, 0, 0, 0, beijing)
+		list[i] = time.Date(y, m, d-(onlineDays-1-i), 0, 0, 0, 0, devices.Beijing)
 	}
 	return list
 }

@@ -153,7 +153,7 @@ func TestAnswersDoNotMakeADevicePolled(t *testing.T) {
 }
 
 func TestOnlineLeavesOutMaintenanceAndShutdown(t *testing.T) {
-	day := time.Date(2026, 3, 1, 0, 0, 0, 0, beijing)
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, devices.Beijing)
 	at := func(hour int) time.Time { return day.Add(time.Duration(hour) * time.Hour) }
 	whole := Spans{{at(-100), at(100)}}
 	tests := []struct {

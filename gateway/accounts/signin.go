@@ -153,7 +153,7 @@ func (a *Accounts) countOne(ctx context.Context, tx *sql.Tx, l limit, now time.T
 }
 
 func lockedUntil(until time.Time) *devices.Problem {
-	at := until.In(time.FixedZone("UTC+8", 8*3600)).Format("15:04:05")
+	at := until.In(devices.Beijing).Format("15:04:05")
 	return &devices.Problem{Kind: ErrLocked, Code: "locked", ZH: "错误次数过多，已锁定至 " + at + "（北京时间）", EN: "too many wrong attempts; locked until " + at + " (UTC+8)"}
 }
 

@@ -233,7 +233,4 @@ func none(code, zh, en string, cause error) *devices.Problem {
 	return &devices.Problem{Kind: devices.ErrUnavailable, Code: code, ZH: "无图像：" + zh, EN: "no picture: " + en, Cause: cause}
 }
 
-// beijing is the zone of every time that people read (UTC+8, no daylight saving).
-var beijing = time.FixedZone("", 8*60*60)
-
-func clock(t time.Time) string { return t.In(beijing).Format("2006-01-02 15:04:05") }
+func clock(t time.Time) string { return t.In(devices.Beijing).Format("2006-01-02 15:04:05") }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"offsite/devices"
 	"offsite/devices/hj212/wire"
 )
 
@@ -56,7 +57,7 @@ func (l *Logger) execute(p *wire.Packet) (contents [][]wire.Item, known bool) {
 	one := func(name, value string) [][]wire.Item { return [][]wire.Item{{{{Name: name, Value: value}}}} }
 	switch p.CN {
 	case "1011":
-		return one("SystemTime", time.Now().In(beijing).Format(stampForm)), true
+		return one("SystemTime", time.Now().In(devices.Beijing).Format(stampForm)), true
 	case "1061":
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -101,11 +102,11 @@ func (l *Logger) execute(p *wire.Packet) (contents [][]wire.Item, known bool) {
 
 // span gives the history from BeginTime to EndTime, at most 100 intervals.
 func (l *Logger) span(p *wire.Packet, interval time.Duration) (contents [][]wire.Item) {
-	begin, err := time.ParseInLocation(stampForm, p.Value("BeginTime"), beijing)
+	begin, err := time.ParseInLocation(stampForm, p.Value("BeginTime"), devices.Beijing)
 	if err != nil {
 		return nil
 	}
-	end, err := time.ParseInLocation(stampForm, p.Value("EndTime"), beijing)
+	end, err := time.ParseInLocation(stampForm, p.Value("EndTime"), devices.Beijing)
 	if err != nil {
 		return nil
 	}
@@ -116,7 +117,7 @@ func (l *Logger) span(p *wire.Packet, interval time.Duration) (contents [][]wire
 }
 
 func (l *Logger) history(at time.Time, field string) []wire.Item {
-	items := []wire.Item{{{Name: "DataTime", Value: at.In(beijing).Format(stampForm)}}}
+	items := []wire.Item{{{Name: "DataTime", Value: at.In(devices.Beijing).Format(stampForm)}}}
 	for _, f := range l.cfg.Factors {
 		v, m := f.At(at)
 		items = append(items, wire.Item{{Name: f.Code + "-" + field, Value: number(v, f.Digits)}, {Name: f.Code + "-Flag", Value: m}})

@@ -68,8 +68,6 @@ type sum struct {
 	count            int
 }
 
-var beijing = time.FixedZone("UTC+8", 8*60*60)
-
 const stampForm = "20060102150405"
 
 // New checks cfg and gives the logger.
@@ -191,7 +189,7 @@ func (l *Logger) means() []wire.Item {
 
 // data makes a packet that wants an answer. l.mu is held.
 func (l *Logger) data(cn string, at time.Time, items []wire.Item) wire.Packet {
-	cp := append([]wire.Item{{{Name: "DataTime", Value: at.In(beijing).Format(stampForm)}}}, items...)
+	cp := append([]wire.Item{{{Name: "DataTime", Value: at.In(devices.Beijing).Format(stampForm)}}}, items...)
 	return wire.Packet{QN: l.newQN(), ST: l.cfg.ST, CN: cn, MN: l.cfg.MN, Flag: l.flag() | 1, CP: cp}
 }
 
@@ -214,7 +212,7 @@ func (l *Logger) flag() int {
 }
 
 func (l *Logger) newQN() string {
-	now := time.Now().In(beijing)
+	now := time.Now().In(devices.Beijing)
 	for {
 		qn := now.Format(stampForm) + fmt.Sprintf("%03d", now.Nanosecond()/1e6)
 		if qn > l.lastQN {

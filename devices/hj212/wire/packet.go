@@ -10,9 +10,6 @@ import (
 	"offsite/devices"
 )
 
-// beijing is the zone of every time in a packet, which names none.
-var beijing = time.FixedZone("UTC+8", 8*60*60)
-
 // Versions of the protocol as the bits 2 to 7 of Flag tell them.
 const (
 	Version2005    = "2005"
@@ -300,7 +297,7 @@ func ParseTime(text string) (time.Time, bool) {
 	if len(text) != 14 && len(text) != 17 || !digits(text, len(text)) {
 		return time.Time{}, false
 	}
-	at, err := time.ParseInLocation("20060102150405", text[:14], beijing)
+	at, err := time.ParseInLocation("20060102150405", text[:14], devices.Beijing)
 	if err != nil {
 		return time.Time{}, false
 	}
@@ -312,11 +309,11 @@ func ParseTime(text string) (time.Time, bool) {
 }
 
 // FormatTime writes a time as DataTime, BeginTime and the like have it.
-func FormatTime(t time.Time) string { return t.In(beijing).Format("20060102150405") }
+func FormatTime(t time.Time) string { return t.In(devices.Beijing).Format("20060102150405") }
 
 // FormatQN writes a time as QN has it.
 func FormatQN(t time.Time) string {
-	t = t.In(beijing)
+	t = t.In(devices.Beijing)
 	return t.Format("20060102150405") + fmt.Sprintf("%03d", t.Nanosecond()/1e6)
 }
 

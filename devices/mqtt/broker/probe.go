@@ -138,8 +138,8 @@ func (b *Broker) present(device string) (s devices.Step, here bool) {
 	for _, r := range b.Refused() {
 		if r.Username == device && time.Since(r.At) < probeFresh {
 			s := devices.StepOf("sign_in", 0, r.Problem)
-			s.ZH = fmt.Sprintf("%s（%s 来自 %s，共 %d 次）", s.ZH, devices.Beijing(r.At), r.Remote, r.Count)
-			s.EN = fmt.Sprintf("%s (%s from %s, %d times)", s.EN, devices.Beijing(r.At), r.Remote, r.Count)
+			s.ZH = fmt.Sprintf("%s（%s 来自 %s，共 %d 次）", s.ZH, devices.Clock(r.At), r.Remote, r.Count)
+			s.EN = fmt.Sprintf("%s (%s from %s, %d times)", s.EN, devices.Clock(r.At), r.Remote, r.Count)
 			return s, false
 		}
 	}
@@ -233,7 +233,7 @@ func told(sent []sample, found *devices.Findings, bounds []devices.Bound, took t
 	for _, m := range sent {
 		topics = append(topics, m.Topic)
 	}
-	heard, at := strings.Join(topics[max(0, len(topics)-6):], ", "), devices.Beijing(last.Received)
+	heard, at := strings.Join(topics[max(0, len(topics)-6):], ", "), devices.Clock(last.Received)
 	steps := []devices.Step{devices.GoodStep("message", took,
 		fmt.Sprintf("已收到主题 %s；最后一条 %s 于 %s：%s", heard, last.Topic, at, devices.SampleOf(last.Payload)),
 		fmt.Sprintf("heard topics %s; the last, %s at %s: %s", heard, last.Topic, at, devices.SampleOf(last.Payload)))}

@@ -136,7 +136,7 @@ func scalarText(v reflect.Value) string {
 		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
 	}
 	if t, ok := v.Interface().(time.Time); ok {
-		return t.In(beijing).Format("2006-01-02T15:04:05.999Z07:00")
+		return t.In(devices.Beijing).Format("2006-01-02T15:04:05.999Z07:00")
 	}
 	text, _ := json.Marshal(v.Interface()) // plain data always marshals
 	return string(text)
@@ -275,13 +275,10 @@ func setScalar(v reflect.Value, text string) *devices.Problem {
 	return nil
 }
 
-// beijing is the zone of times that name none.
-var beijing = time.FixedZone("UTC+8", 8*60*60)
-
 func setTime(v reflect.Value, text string) *devices.Problem {
 	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04", "2006/1/2 15:04:05", "2006/1/2 15:04", time.DateOnly, "2006/1/2"} {
 		// Spreadsheets drop the zone; people here mean Beijing.
-		if t, err := time.ParseInLocation(layout, strings.TrimSpace(text), beijing); err == nil {
+		if t, err := time.ParseInLocation(layout, strings.TrimSpace(text), devices.Beijing); err == nil {
 			v.Set(reflect.ValueOf(t.UTC().Truncate(time.Millisecond)))
 			return nil
 		}

@@ -203,7 +203,7 @@ func (a *API) readingsTable(c echo.Context, r *contract.Readings, sp span) error
 			fmt.Fprintf(&t, "%s,%s,%s,%d%s\r\n", place, beijingTime(w.Start), r.Window, w.Count, figures(&w, sp.fns))
 		}
 	}
-	name := r.Point + "_" + r.From.In(beijing).Format("20060102T1504") + ".csv"
+	name := r.Point + "_" + r.From.In(devices.Beijing).Format("20060102T1504") + ".csv"
 	c.Response().Header().Set(echo.HeaderContentDisposition, `attachment; filename="`+name+`"`)
 	return c.Blob(http.StatusOK, "text/csv; charset=utf-8", []byte(t.String()))
 }
@@ -228,6 +228,6 @@ func number(v *float64) string {
 	return strconv.FormatFloat(*v, 'f', -1, 64)
 }
 
-var beijing = time.FixedZone("UTC+8", 8*3600)
-
-func beijingTime(t time.Time) string { return t.In(beijing).Format("2006-01-02T15:04:05.000-07:00") }
+func beijingTime(t time.Time) string {
+	return t.In(devices.Beijing).Format("2006-01-02T15:04:05.000-07:00")
+}
