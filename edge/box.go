@@ -26,6 +26,7 @@ import (
 	"offsite/edge/dispatch"
 	"offsite/edge/evidence"
 	"offsite/edge/field"
+	"offsite/edge/footage"
 	"offsite/edge/health"
 	"offsite/edge/history"
 	"offsite/edge/intake"
@@ -71,6 +72,7 @@ type Box struct {
 	Alerts     *alerts.Room
 	Recordings *recordings.Recordings
 	Recorders  *recorders.Recorders // what they keep of cameras
+	Footage    *footage.Footage     // both, for who asks for an interval
 	References *scenes.References   // what cameras ought to show
 	WebRTC     *whep.Server
 
@@ -206,6 +208,9 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 		return err
 	}
 	if err = b.openRecorders(ctx); err != nil {
+		return err
+	}
+	if err = b.openFootage(ctx); err != nil {
 		return err
 	}
 	if b.Broker, err = b.openBroker(); err != nil {

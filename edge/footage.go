@@ -3,39 +3,64 @@ package edge
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
 
 	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/edge/dispatch"
+	"offsite/edge/footage"
 	"offsite/edge/ptz"
-	"offsite/edge/recordings"
 	"offsite/streams/onvif"
 )
 
-// queryRecording tells what was recorded of a camera.
+// queryRecording tells what there is of a camera, the gateway's own and its recorder's.
 func (s platformSite) queryRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
 	args, err := s.recordingArgs(ctx, c)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	line, err := s.Recordings.Timeline(ctx, args.Camera, args.From.Time, args.To.Time)
+	line, err := s.Footage.Timeline(ctx, args.Camera, args.From.Time, args.To.Time)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	data := dispatch.RecordingData{Camera: args.Camera, Stretches: []dispatch.RecordingStretch{}}
-	for _, r := range line.Recorded {
-		data.Stretches = append(data.Stretches, dispatch.RecordingStretch{From: dispatch.At(r.From), To: dispatch.At(r.To), Bytes: r.Bytes})
+	data := dispatch.RecordingData{Camera: args.Camera, Stretches: []dispatch.RecordingStretch{}, Gaps: gapData(line.Gaps)}
+	for _, r := range line.Stretches {
+		one := dispatch.RecordingStretch{From: dispatch.At(r.From), To: dispatch.At(r.To), Source: dispatch.RecordingSource(r.Source), Bytes: r.Bytes}
+		one.Reason, one.ReasonZh = inWords(r.Why)
+		data.Stretches = append(data.Stretches, one)
 	}
-	for _, g := range line.Gaps {
-		gap := dispatch.RecordingStretch{From: dispatch.At(g.From), To: dispatch.At(g.To)}
-		if g.Why != nil {
-			gap.Reason, gap.ReasonZh = g.Why.EN, g.Why.ZH
-		}
-		data.Gaps = append(data.Gaps, gap)
+	if told := line.Recorder; told != nil {
+		data.Recorder = dispatch.RecorderData{Host: told.Host, Known: told.Known, ClockOffsetMS: inMilliseconds(told.Offset)}
+		data.Recorder.Reason, data.Recorder.ReasonZh = inWords(told.Why)
 	}
 	return given(data)
+}
+
+// inWords gives a reason, or nothing.
+func inWords(p *devices.Problem) (en, zh string) {
+	if p == nil {
+		return "", ""
+	}
+	return p.EN, p.ZH
+}
+
+func inMilliseconds(d *time.Duration) *int64 {
+	if d == nil {
+		return nil
+	}
+	ms := d.Milliseconds()
+	return &ms
+}
+
+func gapData(gaps []footage.Gap) []dispatch.RecordingGap {
+	list := make([]dispatch.RecordingGap, 0, len(gaps))
+	for _, g := range gaps {
+		one := dispatch.RecordingGap{From: dispatch.At(g.From), To: dispatch.At(g.To)}
+		one.Reason, one.ReasonZh = inWords(g.Why)
+		one.RecorderReason, one.RecorderReasonZh = inWords(g.Recorder)
+		list = append(list, one)
+	}
+	return list
 }
 
 func (s platformSite) recordingArgs(ctx context.Context, c dispatch.Command) (dispatch.RecordingArgs, error) {
@@ -46,43 +71,56 @@ func (s platformSite) recordingArgs(ctx context.Context, c dispatch.Command) (di
 	return args, err
 }
 
-// exportRecording takes a clip out, to be put as a blob. It is sent from the
-// recording itself, which is held meanwhile.
+// exportRecording takes an interval out, to be put as blobs: a manifest and its parts. Those are sent from
+// the recordings themselves, which are held meanwhile.
 func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
 	args, err := s.recordingArgs(ctx, c)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	clip, err := s.Recordings.Clip(ctx, args.Camera, args.From.Time, args.To.Time)
-	if err != nil {
-		return dispatch.Result{}, err
+	order := footage.Order{Camera: args.Camera, From: args.From.Time, To: args.To.Time, Source: footage.Source(args.Source), Most: int64(s.cfg.Platform.Export)}
+	if order.Source != "" && order.Source != footage.Own && order.Source != footage.Recorder {
+		return dispatch.Result{}, devices.Invalid("source", "not_one_of", "来源须为 own 或 recorder", "choose own or recorder")
 	}
-	if most := s.cfg.Platform.Export; clip.Size > int64(most) {
-		return dispatch.Result{}, devices.Invalid("to", "clip_too_large", fmt.Sprintf("录像有 %d MiB，超过上限 %d MiB，请分段导出", clip.Size>>20, most>>20),
-			fmt.Sprintf("the clip has %d MiB, more than the %d that are allowed; export it in parts", clip.Size>>20, most>>20))
-	}
-	out, err := s.Recordings.Export(ctx, args.Camera, args.From.Time, args.To.Time, func(ctx context.Context, tx *sql.Tx, e recordings.Export) error {
+	out, err := s.Footage.Export(ctx, order, func(ctx context.Context, tx *sql.Tx, e *footage.Export) error {
 		return s.Audit.Append(ctx, tx, audit.Entry{
 			At: time.Now().UTC(), Who: "platform: " + officer(c), Act: "recording.exported", What: "camera/" + args.Camera, Purpose: c.Purpose, Result: "ok",
-			Detail: e.From.Format(time.RFC3339) + " " + e.To.Format(time.RFC3339), After: e.SHA256,
+			Detail: e.Detail(), After: e.SHA256,
 		})
 	})
 	if err != nil {
 		return dispatch.Result{}, err
 	}
-	return given(dispatch.RecordingExport{
-		Camera: args.Camera, From: dispatch.At(out.From), To: dispatch.At(out.To), SHA256: out.SHA256, MediaType: "video/mp4", Bytes: out.Size,
-	}, out.SHA256)
+	data := dispatch.RecordingExport{
+		Camera: out.Camera, From: dispatch.At(out.Asked.From), To: dispatch.At(out.Asked.To), Bytes: out.Bytes, Manifest: out.SHA256, Parts: []dispatch.RecordingPart{}, Gaps: gapData(out.Missing),
+	}
+	blobs := []dispatch.SHA256{out.SHA256}
+	for _, p := range out.Parts {
+		data.Parts = append(data.Parts, partData(p))
+		blobs = append(blobs, p.SHA256)
+	}
+	return given(data, blobs...)
 }
 
-// exported opens a clip that was taken out. It is sent with what the streams leave
+func partData(p footage.Piece) dispatch.RecordingPart {
+	part := dispatch.RecordingPart{
+		Source: dispatch.RecordingSource(p.Source), From: dispatch.At(p.From), To: dispatch.At(p.To), SHA256: p.SHA256, MediaType: p.MediaType, Bytes: p.Bytes, Codec: p.Codec,
+		Host: p.Clock.Host, ClockOffsetMS: p.Clock.AheadMS, Times: dispatch.RecordingPartTimes(p.Clock.Times),
+	}
+	if p.Cut != nil {
+		part.Reason, part.ReasonZh = p.Cut.EN, p.Cut.ZH
+	}
+	return part
+}
+
+// exported opens a file that was taken out. It is sent with what the streams leave
 // of the upload.
 func (s platformSite) exported(sha string) (dispatch.Blob, error) {
-	clip, err := s.Recordings.Exported(context.Background(), sha)
+	b, err := s.Footage.Blob(context.Background(), sha)
 	if err != nil {
 		return dispatch.Blob{}, err
 	}
-	return dispatch.Blob{ReadCloser: clip.Open(), Size: clip.Size, MediaType: "video/mp4", Slow: s.relay.Spare}, nil
+	return dispatch.Blob{ReadCloser: b.ReadCloser, Size: b.Size, MediaType: b.MediaType, Slow: s.relay.Spare}, nil
 }
 
 // steering is what moves cameras; see edge/ptz.

@@ -8,11 +8,13 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/breach"
+	"offsite/edge/footage"
 	"offsite/edge/ledger"
 	"offsite/edge/notice"
 	"offsite/edge/recorders"
 	"offsite/edge/recordings"
 	"offsite/streams/onvif"
+	"offsite/streams/recording"
 	"offsite/streams/rtsp"
 )
 
@@ -68,6 +70,107 @@ func (b *Box) openRecordings(ctx context.Context) (err error) {
 		Supervise: b.supervisor(time.Second, 30*time.Second), Log: b.logger,
 	})
 	return err
+}
+
+// openFootage opens what answers for both.
+func (b *Box) openFootage(ctx context.Context) (err error) {
+	b.Footage, err = footage.Open(ctx, b.DB, footage.Config{
+		Own: ownFootage{b.Recordings}, Recorders: recordersFootage{b.Recorders}, Version: b.version,
+		Name: func(camera string) string {
+			if c := b.Registry.Snapshot().Cameras[camera]; c != nil {
+				return c.Name
+			}
+			return ""
+		},
+		Platform: b.platformAhead,
+	})
+	return err
+}
+
+// platformAhead is how far the platform's clock is ahead of the gateway's; nil: not known.
+func (b *Box) platformAhead() *time.Duration {
+	if enrolled, _ := b.platform.Enrolled(); enrolled == "" {
+		return nil
+	}
+	ahead := time.Duration(b.platform.Clock().OffsetMS) * time.Millisecond
+	return &ahead
+}
+
+// ownFootage are the gateway's recordings as footage wants them.
+type ownFootage struct{ *recordings.Recordings }
+
+func (o ownFootage) Kept(ctx context.Context, camera string, from, to time.Time) (footage.Kept, error) {
+	line, err := o.Timeline(ctx, camera, from, to)
+	if err != nil {
+		return footage.Kept{}, err
+	}
+	return keptOf(line), nil
+}
+
+// keptOf is what a timeline of the gateway's own says for footage.
+func keptOf(line recordings.Timeline) footage.Kept {
+	kept := footage.Kept{Bytes: line.Bytes, Oldest: line.Oldest, Days: line.Days}
+	for _, s := range line.Recorded {
+		kept.Recorded = append(kept.Recorded, footage.Stored{Span: footage.Span{From: s.From, To: s.To}, Bytes: s.Bytes})
+	}
+	for _, g := range line.Gaps {
+		kept.Gaps = append(kept.Gaps, footage.Reason{Span: footage.Span{From: g.From, To: g.To}, Why: g.Why})
+	}
+	for _, m := range line.Marks {
+		kept.Marks = append(kept.Marks, footage.Mark{Event: m.Event, At: m.From})
+	}
+	return kept
+}
+
+func (o ownFootage) Take(ctx context.Context, camera string, from, to time.Time) (*recording.Clip, footage.Taken, error) {
+	t, err := o.Recordings.Take(ctx, camera, from, to)
+	if err != nil {
+		return nil, footage.Taken{}, err
+	}
+	return t.Clip, footage.Taken{SHA256: t.SHA256, Hold: t.Hold, Held: t.Held}, nil
+}
+
+// recordersFootage are the recorders as footage wants them.
+type recordersFootage struct{ *recorders.Recorders }
+
+func (r recordersFootage) Holding(ctx context.Context, camera string, from, to time.Time) (footage.Holding, error) {
+	h, err := r.Recorders.Holding(ctx, camera, from, to)
+	if err != nil {
+		return footage.Holding{}, err
+	}
+	held := footage.Holding{Host: h.Host, Known: h.Known, Offset: h.Offset}
+	for _, s := range h.Stretches {
+		held.Held = append(held.Held, footage.Span(s))
+	}
+	return held, nil
+}
+
+func (r recordersFootage) Clip(ctx context.Context, camera string, from, to time.Time) (footage.Fetched, error) {
+	c, err := r.Recorders.Clip(ctx, camera, from, to)
+	if err != nil {
+		return footage.Fetched{}, err
+	}
+	return fetchedOf(c), nil
+}
+
+func fetchedOf(c *recorders.Clip) footage.Fetched {
+	return footage.Fetched{Clip: c.Clip, Host: c.Host, Offset: c.Offset, Stamped: c.Stamped, Cut: c.Cut}
+}
+
+func (r recordersFootage) Take(ctx context.Context, camera string, from, to time.Time) (footage.Fetched, footage.Taken, error) {
+	t, err := r.Recorders.Take(ctx, camera, from, to)
+	if err != nil {
+		return footage.Fetched{}, footage.Taken{}, err
+	}
+	return fetchedOf(t.Clip), footage.Taken{SHA256: t.SHA256, Hold: t.Hold, Held: t.Held}, nil
+}
+
+func (r recordersFootage) Exported(ctx context.Context, sha256 string) (*recording.Clip, error) {
+	c, err := r.Recorders.Exported(ctx, sha256)
+	if err != nil {
+		return nil, err
+	}
+	return c.Clip, nil
 }
 
 // happened gives the events begun since, and those of the ids, for recordings.

@@ -10,6 +10,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/dispatch"
+	"offsite/edge/footage"
 	"offsite/edge/relay"
 	"offsite/streams"
 )
@@ -65,20 +66,37 @@ func (s platformSite) openStream(ctx context.Context, c dispatch.Command) (dispa
 		return dispatch.Result{}, err
 	}
 	var recorded dispatch.Time
+	var turns []dispatch.RecordingTurn
 	if order.Feed == nil {
-		player, err := s.Recordings.Play(ctx, args.Camera, args.From.Time)
+		player, err := s.Footage.Play(ctx, args.Camera, args.From.Time)
 		if err != nil {
 			return dispatch.Result{}, err
 		}
-		order.Past, recorded = player, dispatch.At(player.From)
+		order.Past, recorded, turns = player, dispatch.At(player.From), turnsOf(player, lasts)
 	}
 	session, err := s.relay.Open(ctx, order)
 	if err != nil {
 		return dispatch.Result{}, err
 	}
 	data := streamData(session)
-	data.RecordedFrom = recorded
+	data.RecordedFrom, data.Sources = recorded, turns
 	return given(data)
+}
+
+// turnsOf tells whose pictures will be seen from when on.
+func turnsOf(p *footage.Player, lasts time.Duration) (turns []dispatch.RecordingTurn) {
+	for _, s := range p.Plan {
+		source := dispatch.RecordingSource(s.Source)
+		if !s.From.Before(p.From.Add(lasts)) || len(turns) > 0 && turns[len(turns)-1].Source == source {
+			continue
+		}
+		from := s.From
+		if from.Before(p.From) {
+			from = p.From
+		}
+		turns = append(turns, dispatch.RecordingTurn{From: dispatch.At(from), Source: source})
+	}
+	return turns
 }
 
 // cameraEver says by a Problem that there is no such camera, and never was: what a

@@ -99,7 +99,7 @@ func (b *box) parts() gateway.Parts {
 				Devices: b.site, Cameras: b.site, Condition: b.site, Platform: b.site,
 			},
 			Video:       video.Backend{Cameras: b.site, Steering: steering{}, References: newAlbum(b.t, b.site.db), Alerts: alerting{}},
-			Footage:     footage.Backend{Recordings: newTapes(b.t, b.site.db), Recorders: newNVR(b.t, b.site.db)},
+			Footage:     footage.Backend{Films: filmsOf(b.t, b.site.db, newNVR(b.t))},
 			Supervision: supervision.Backend{Platform: b.site, Trail: b.log},
 		},
 		Ready: b.site.Ready, Decoder: b.site.Decoder, Accounts: b.accounts, State: b.t.TempDir(), Live: live.Config{Coalesce: 5 * time.Millisecond},

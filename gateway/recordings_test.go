@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
-	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -15,7 +14,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/state"
-	"offsite/edge/recordings"
+	"offsite/edge/footage"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api/contract"
 	"offsite/streams"
@@ -24,12 +23,11 @@ import (
 
 // tapes are recordings: of cam-a 20 s from day on, of others nothing.
 type tapes struct {
-	db      *state.DB
 	archive func() *recording.Archive
 }
 
-func newTapes(t *testing.T, db *state.DB) tapes {
-	return tapes{db, sync.OnceValue(func() *recording.Archive { return filmed(t, day) })}
+func newTapes(t *testing.T) tapes {
+	return tapes{sync.OnceValue(func() *recording.Archive { return filmed(t, day) })}
 }
 
 // filmed gives 20 s of cam-a.
@@ -55,31 +53,46 @@ func filmed(t *testing.T, from time.Time) *recording.Archive {
 	return a
 }
 
-func (r tapes) Timeline(context.Context, string, time.Time, time.Time) (recordings.Timeline, error) {
-	return recordings.Timeline{
-		Recorded: []recordings.Stretch{{From: day, To: day.Add(20 * time.Second), Bytes: 9}}, Bytes: 9, Days: 15,
-		Gaps:  []recordings.Reason{{From: day.Add(20 * time.Second), To: day.Add(time.Minute), Why: &devices.Problem{Code: "camera_silent", ZH: "无画面", EN: "silent"}}},
-		Marks: []recordings.Mark{{Event: "al-1", From: day, To: day}},
-	}, nil
+func (r tapes) Kept(_ context.Context, camera string, _, to time.Time) (footage.Kept, error) {
+	kept := footage.Kept{Bytes: 9, Days: 15, Marks: []footage.Mark{{Event: "al-1", At: day}}}
+	gone := footage.Span{From: day, To: to}
+	if camera == "cam-a" {
+		kept.Recorded = []footage.Stored{{Span: footage.Span{From: day, To: day.Add(20 * time.Second)}, Bytes: 9}}
+		gone.From = day.Add(20 * time.Second)
+	}
+	if gone.To.After(gone.From) {
+		kept.Gaps = []footage.Reason{{Span: gone, Why: &devices.Problem{Code: "camera_silent", ZH: "无画面", EN: "silent"}}}
+	}
+	return kept, nil
 }
 
 func (r tapes) Clip(_ context.Context, camera string, from, to time.Time) (*recording.Clip, error) {
 	return r.archive().Clip(camera, from, to)
 }
 
-func (r tapes) Export(ctx context.Context, camera string, from, to time.Time, write func(context.Context, *sql.Tx, recordings.Export) error) (recordings.Export, error) {
+func (r tapes) Take(ctx context.Context, camera string, from, to time.Time) (*recording.Clip, footage.Taken, error) {
 	clip, err := r.Clip(ctx, camera, from, to)
 	if err != nil {
-		return recordings.Export{}, err
+		return nil, footage.Taken{}, err
 	}
-	in := clip.Open()
-	defer func() { _ = in.Close() }()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, in); err != nil {
-		return recordings.Export{}, err
-	}
-	e := recordings.Export{Clip: clip, ID: "x1", SHA256: hex.EncodeToString(sum.Sum(nil))}
-	return e, r.db.Update(ctx, func(tx *sql.Tx) error { return write(ctx, tx, e) })
+	sum, err := clip.SHA256(ctx)
+	hold := func(context.Context, *sql.Tx) error { return nil }
+	return clip, footage.Taken{SHA256: sum, Hold: hold, Held: func() {}}, err
+}
+
+func (r tapes) Exported(ctx context.Context, _ string) (*recording.Clip, error) {
+	return r.Clip(ctx, "cam-a", day, day.Add(time.Minute))
+}
+
+func (r tapes) Play(_ context.Context, camera string, from, until time.Time) (*recording.Player, error) {
+	return r.archive().Play(camera, from, until)
+}
+
+// filmsOf gives what the gateway and a recorder have of the cameras.
+func filmsOf(t *testing.T, db *state.DB, n *nvr) *footage.Footage {
+	f, err := footage.Open(t.Context(), db, footage.Config{Own: newTapes(t), Recorders: n})
+	must(t, err)
+	return f
 }
 
 // lasting names an interval from day on.
@@ -95,15 +108,15 @@ func TestRecordingsAreListedPlayedAndExported(t *testing.T) {
 	const camera = "/api/v1/cameras/cam-a"
 	var tl contract.RecordingTimeline
 	b.call("GET", camera+"/recordings?"+lasting(time.Minute), viewer, nil).want(200).into(&tl)
-	if len(tl.Recorded) != 1 || len(tl.Gaps) != 1 || tl.Gaps[0].Why.Code != "camera_silent" || tl.Events[0].Event != "al-1" || tl.Days != 15 {
+	if len(tl.Stretches) != 1 || len(tl.Gaps) != 1 || tl.Gaps[0].Why.Code != "camera_silent" || tl.Events[0].Event != "al-1" || tl.Days != 15 {
 		t.Errorf("%+v", tl)
 	}
 	whole := b.call("GET", camera+"/clip?"+lasting(time.Minute), viewer, nil).want(200)
 	if whole.header.Get("Content-Type") != "video/mp4" || whole.header.Get("X-Recording-From") != day.UTC().Format(time.RFC3339) || string(whole.body[4:8]) != "ftyp" {
 		t.Errorf("%v", whole.header)
 	}
-	part := header{"Range": "bytes=100-199", "Authorization": viewer["Authorization"]}
-	if some := b.call("GET", camera+"/clip?"+lasting(time.Minute), part, nil).want(206); string(some.body) != string(whole.body[100:200]) {
+	some := header{"Range": "bytes=100-199", "Authorization": viewer["Authorization"]}
+	if some := b.call("GET", camera+"/clip?"+lasting(time.Minute), some, nil).want(206); string(some.body) != string(whole.body[100:200]) {
 		t.Error("a range is not what the whole has there")
 	}
 	if n := len(b.acts("recording.view")); n != 1 {
@@ -133,11 +146,15 @@ func TestRecordingsAreListedPlayedAndExported(t *testing.T) {
 	ask["reason"] = "执法检查"
 	var e contract.RecordingExport
 	b.call("POST", camera+"/recordings:export", staff, ask).want(200).into(&e)
-	got := b.call("GET", e.URL, staff, nil).want(200)
-	if sum := sha256.Sum256(got.body); int64(len(got.body)) != e.Bytes || hex.EncodeToString(sum[:]) != e.Sha256 || !strings.HasPrefix(got.header.Get("Content-Disposition"), "attachment") {
+	if len(e.Parts) != 1 || len(e.Gaps) != 1 || e.Gaps[0].Why.Code != "camera_silent" {
+		t.Fatalf("%+v", e)
+	}
+	part := e.Parts[0]
+	got := b.call("GET", part.URL, staff, nil).want(200)
+	if sum := sha256.Sum256(got.body); int64(len(got.body)) != e.Bytes || hex.EncodeToString(sum[:]) != part.Sha256 || !strings.HasPrefix(got.header.Get("Content-Disposition"), "attachment") {
 		t.Errorf("%+v %v", e, got.header)
 	}
-	if rows := b.acts("recording.export"); len(rows) != 1 || rows[0].Purpose != "执法检查" || !strings.Contains(rows[0].Detail, e.Sha256) {
+	if rows := b.acts("recording.export"); len(rows) != 1 || rows[0].Purpose != "执法检查" || !strings.Contains(rows[0].Detail, part.Sha256) || rows[0].After != e.ManifestSha256 {
 		t.Errorf("%+v", rows)
 	}
 }

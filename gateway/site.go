@@ -39,7 +39,7 @@ func Site(b *edge.Box) api.Backend {
 			Devices: siteDevices{b}, Cameras: siteCameras{b}, Condition: siteCondition{b}, Platform: sitePlatform{b},
 		},
 		Video:       video.Backend{Cameras: siteCameras{b}, Steering: b.PTZ, References: siteReferences{b}, Alerts: b.Alerts},
-		Footage:     footage.Backend{Recordings: b.Recordings, Recorders: b.Recorders},
+		Footage:     footage.Backend{Films: b.Footage},
 		Supervision: supervision.Backend{Platform: sitePlatform{b}, Trail: b.Audit},
 	}
 	if b.Loggers != nil { // else it would be an interface that holds nothing

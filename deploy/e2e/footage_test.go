@@ -120,8 +120,11 @@ func TestThePlatformAsksForWhatWasRecorded(t *testing.T) {
 	if grown := p.most() - before; grown > 32<<20 {
 		t.Errorf("%d MB of memory for it", grown>>20)
 	}
-	film := p.platform.Blob(exported.SHA256)
-	if sum := sha256.Sum256(film); hex.EncodeToString(sum[:]) != exported.SHA256 || int64(len(film)) != exported.Bytes || exported.Bytes < 100<<20 {
+	if len(exported.Parts) != 1 || exported.Parts[0].Source != dispatch.RecordingSourceOwn || exported.Parts[0].Host != "" {
+		t.Fatalf("%+v", exported)
+	}
+	film := p.platform.Blob(exported.Parts[0].SHA256)
+	if sum := sha256.Sum256(film); hex.EncodeToString(sum[:]) != exported.Parts[0].SHA256 || int64(len(film)) != exported.Bytes || exported.Bytes < 100<<20 {
 		t.Errorf("%d bytes have come, not those of %+v", len(film), exported)
 	}
 	path := filepath.Join(t.TempDir(), "export.mp4")
@@ -131,7 +134,7 @@ func TestThePlatformAsksForWhatWasRecorded(t *testing.T) {
 	if n := picturesIn(t, path); n != 6000 {
 		t.Errorf("%d pictures", n)
 	}
-	if p.trail("recording.export", "") < 2 || p.trail("recording.exported", exported.SHA256) != 1 {
+	if p.trail("recording.export", "") < 2 || p.trail("recording.exported", exported.Manifest) != 1 {
 		t.Error("the trail lacks the export")
 	}
 	p.playsThePast(server, at)
@@ -139,7 +142,7 @@ func TestThePlatformAsksForWhatWasRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := told[dispatch.RecordingExport](t, p.ask(dispatch.CommandTypeRecordingExport, thing{"camera": "yard", "from": at(10 * time.Minute), "to": at(10*time.Minute + 10*time.Second)}))
-	if film := p.platform.Blob(again.SHA256); !bytes.Equal(film[4:8], []byte("ftyp")) {
+	if film := p.platform.Blob(again.Parts[0].SHA256); !bytes.Equal(film[4:8], []byte("ftyp")) {
 		t.Error("of a retired camera nothing comes")
 	}
 	if r := p.ask(dispatch.CommandTypeRecordingQuery, thing{"camera": "gate", "from": at(0), "to": at(time.Minute)}); r.Problem.Code != "no_camera" {

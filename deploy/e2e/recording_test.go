@@ -79,8 +79,8 @@ func TestRecordingOfACameraThatIsNotOurs(t *testing.T) {
 	recorded := func(stretches int, length time.Duration) func() error {
 		return func() error {
 			tl, err := p.timeline("yard", began)
-			if n := len(tl.Recorded); err == nil && (n != stretches || tl.Recorded[n-1].To.Sub(tl.Recorded[n-1].From) < length) {
-				err = fmt.Errorf("recorded %+v", tl.Recorded)
+			if n := len(tl.Stretches); err == nil && (n != stretches || tl.Stretches[n-1].To.Sub(tl.Stretches[n-1].From) < length) {
+				err = fmt.Errorf("recorded %+v", tl.Stretches)
 			}
 			return err
 		}
@@ -100,18 +100,21 @@ func TestRecordingOfACameraThatIsNotOurs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%+v, gaps %+v", tl.Recorded, tl.Gaps)
+	t.Logf("%+v, gaps %+v", tl.Stretches, tl.Gaps)
 
-	from, to := tl.Recorded[0].From, tl.Recorded[1].From.Add(3*time.Second)
+	from, to := tl.Stretches[0].From, tl.Stretches[1].From.Add(3*time.Second)
 	var taken contract.RecordingExport
 	if err := p.Do(t.Context(), http.MethodPost, "/cameras/yard/recordings:export", thing{"from": from, "to": to, "reason": "执法检查"}, &taken); err != nil {
 		t.Fatal(err)
 	}
-	resp, whole := p.fetch(taken.URL, "")
-	if sum := sha256.Sum256(whole); resp.StatusCode != http.StatusOK || hex.EncodeToString(sum[:]) != taken.Sha256 || len(taken.Gaps) != 1 {
+	if len(taken.Parts) != 1 {
+		t.Fatalf("%+v", taken)
+	}
+	resp, whole := p.fetch(taken.Parts[0].URL, "")
+	if sum := sha256.Sum256(whole); resp.StatusCode != http.StatusOK || hex.EncodeToString(sum[:]) != taken.Parts[0].Sha256 || len(taken.Gaps) != 1 {
 		t.Errorf("%d, %d bytes are not those of %+v", resp.StatusCode, len(whole), taken)
 	}
-	resp, part := p.fetch(taken.URL, "bytes=5000-9999")
+	resp, part := p.fetch(taken.Parts[0].URL, "bytes=5000-9999")
 	if resp.StatusCode != http.StatusPartialContent || !bytes.Equal(part, whole[5000:10000]) {
 		t.Errorf("a range: %d, %d bytes", resp.StatusCode, len(part))
 	}
@@ -119,7 +122,7 @@ func TestRecordingOfACameraThatIsNotOurs(t *testing.T) {
 	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := (tl.Recorded[0].To.Sub(from) + 3*time.Second).Seconds() * 10 // pictures a second
+	want := (tl.Stretches[0].To.Sub(from) + 3*time.Second).Seconds() * 10 // pictures a second
 	if n := picturesIn(t, path); float64(n) < want-12 || float64(n) > want+12 {
 		t.Errorf("%d pictures in the export, want about %.0f", n, want)
 	}
@@ -130,7 +133,7 @@ func TestRecordingOfACameraThatIsNotOurs(t *testing.T) {
 	}
 	p.await("recording goes on", func() error {
 		tl, err := p.timeline("yard", began)
-		if err == nil && (len(tl.Recorded) < 2 || time.Since(tl.Recorded[len(tl.Recorded)-1].To) > 5*time.Second) {
+		if err == nil && (len(tl.Stretches) < 2 || time.Since(tl.Stretches[len(tl.Stretches)-1].To) > 5*time.Second) {
 			err = errors.New("nothing new")
 		}
 		return err

@@ -98,7 +98,7 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := tl.Recorder
-	if len(tl.Recorded) != 0 || len(r.Held) != 1 || !r.Held[0].From.Equal(begin) || !r.Held[0].To.Equal(begin.Add(time.Hour)) || r.ClockOffset == nil || (r.ClockOffset.D()-2500*time.Millisecond).Abs() > time.Second {
+	if len(tl.Stretches) != 1 || tl.Stretches[0].Source != contract.Recorder || len(r.Held) != 1 || !r.Held[0].From.Equal(begin) || !r.Held[0].To.Equal(begin.Add(time.Hour)) || r.ClockOffset == nil || (r.ClockOffset.D()-2500*time.Millisecond).Abs() > time.Second {
 		t.Errorf("%+v", tl)
 	}
 	if tl, err := p.timeline("ch2", begin.Add(-time.Hour)); err != nil || len(tl.Recorder.Held) != 0 {
@@ -137,8 +137,11 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_, film = p.fetch(taken.URL, "")
-	if sum := sha256.Sum256(film); hex.EncodeToString(sum[:]) != taken.Sha256 || taken.Source != contract.Recorder {
+	if len(taken.Parts) != 1 {
+		t.Fatalf("%+v", taken)
+	}
+	_, film = p.fetch(taken.Parts[0].URL, "")
+	if sum := sha256.Sum256(film); hex.EncodeToString(sum[:]) != taken.Parts[0].Sha256 || taken.Parts[0].Source != contract.Recorder {
 		t.Errorf("%+v is not what is given", taken)
 	}
 	resp, film = p.fetch("/api/v1/cameras/ch1/clip?source=recorder&from="+url.QueryEscape(begin.Add(-time.Minute).Format(time.RFC3339))+"&to="+url.QueryEscape(begin.Add(-50*time.Second).Format(time.RFC3339)), "")
@@ -163,9 +166,9 @@ func TestTheConsolePlaysARecordersPast(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Told, When, Wide string
-		Colours          []string
-		Seen             []struct {
+		Told, When, Wide, Part string
+		Colours                []string
+		Seen                   []struct {
 			Width int
 			Sum   int64
 		}
@@ -176,6 +179,9 @@ func TestTheConsolePlaysARecordersPast(t *testing.T) {
 	}
 	if len(got.Seen) != 2 || got.Seen[0].Width != 640 || got.Seen[0].Sum == got.Seen[1].Sum || got.Wide != "" {
 		t.Errorf("%+v", got)
+	}
+	if !strings.Contains(got.Part, "录像机 127.0.0.1") || !strings.Contains(got.Part, "未作换算") {
+		t.Errorf("the part is told by %q", got.Part)
 	}
 	if len(got.Colours) < 2 || got.Colours[0] == got.Colours[1] {
 		t.Errorf("ours and the recorder's have the colours %v", got.Colours)

@@ -13,8 +13,8 @@ import (
 // newest says whether something was recorded since, in the last seconds.
 func (p *program) newest(camera string, since time.Time) error {
 	tl, err := p.timeline(camera, since)
-	if n := len(tl.Recorded); err == nil && (n == 0 || tl.Recorded[n-1].To.Before(since) || time.Since(tl.Recorded[n-1].To) > 10*time.Second) {
-		err = fmt.Errorf("recorded %+v", tl.Recorded)
+	if n := len(tl.Stretches); err == nil && (n == 0 || tl.Stretches[n-1].To.Before(since) || time.Since(tl.Stretches[n-1].To) > 10*time.Second) {
+		err = fmt.Errorf("recorded %+v", tl.Stretches)
 	}
 	return err
 }

@@ -405,7 +405,9 @@ func TestALongFileHoldsUpNoOtherResult(t *testing.T) {
 			s.mu.Unlock()
 			return usual.Execute(ctx, c)
 		}
-		data, err := json.Marshal(dispatch.RecordingExport{Camera: "cam-1", From: now, To: now, SHA256: sum, MediaType: "video/mp4", Bytes: int64(len(film))})
+		data, err := json.Marshal(dispatch.RecordingExport{Camera: "cam-1", From: now, To: now, Bytes: int64(len(film)), Manifest: sum, Parts: []dispatch.RecordingPart{
+			{Source: dispatch.RecordingSourceOwn, From: now, To: now, SHA256: sum, MediaType: "video/mp4", Bytes: int64(len(film)), Codec: "h264"},
+		}})
 		return dispatch.Result{Data: data, Blobs: []string{sum}}, err
 	}
 	g.run(t, s)

@@ -152,6 +152,24 @@ const (
 	ReadingBatchKindRealtime ReadingBatchKind = "realtime"
 )
 
+// Defines values for RecordingArgsSource.
+const (
+	RecordingArgsSourceOwn      RecordingArgsSource = "own"
+	RecordingArgsSourceRecorder RecordingArgsSource = "recorder"
+)
+
+// Defines values for RecordingPartTimes.
+const (
+	RecordingPartTimesAsked    RecordingPartTimes = "asked"
+	RecordingPartTimesRecorder RecordingPartTimes = "recorder"
+)
+
+// Defines values for RecordingSource.
+const (
+	RecordingSourceOwn      RecordingSource = "own"
+	RecordingSourceRecorder RecordingSource = "recorder"
+)
+
 // Defines values for ResourceKind.
 const (
 	ResourceKindCamera ResourceKind = "camera"
@@ -880,7 +898,23 @@ type Reconciliation struct {
 	} `json:"kinds"`
 }
 
-// RecordingArgs defines model for RecordingArgs.
+// RecorderData 摄像机所接的录像机；没有时缺 / the camera's recorder; absent where it has none
+type RecorderData struct {
+	// ClockOffsetMS 其时钟现在比网关时钟快多少；缺为未知 / that its clock is ahead of the gateway's now; absent: not known
+	ClockOffsetMS *int64 `json:"clock_offset_ms,omitempty"`
+	Host          string `json:"host"`
+
+	// Known 缺：录像机不说明保存了什么，只能试取 / absent: it does not tell what it keeps, one has to try
+	Known bool `json:"known,omitempty,omitzero"`
+
+	// Reason 为何没有应答；录像机无应答时不等待 / why it says nothing; a silent recorder is not waited for
+	Reason   string `json:"reason,omitempty,omitzero"`
+	ReasonZh string `json:"reason_zh,omitempty,omitzero"`
+}
+
+// RecordingArgs 缺省时网关自己的录像与摄像机所接录像机（NVR）的录像合为一个答复，各段注明来源：网关有的用网关的，没有的用录像机的。录像机的时刻按其自身时钟，不作换算。
+// By default what the gateway has recorded and what the camera's recorder (NVR) keeps are one answer, each stretch told by its source: the gateway's own where it has one,
+// the recorder's where it has not. Times of a recorder are those of its own clock, unshifted.
 type RecordingArgs struct {
 	// Camera 编号 / id
 	Camera ID `json:"camera"`
@@ -888,53 +922,134 @@ type RecordingArgs struct {
 	// From 时间，RFC 3339，+08:00 / time
 	From Time `json:"from"`
 
+	// Source 只要这一来源；recording.export 用 / the only source that is wanted; of recording.export
+	Source RecordingArgsSource `json:"source,omitempty,omitzero"`
+
 	// To 时间，RFC 3339，+08:00 / time
 	To Time `json:"to"`
 }
+
+// RecordingArgsSource 只要这一来源；recording.export 用 / the only source that is wanted; of recording.export
+type RecordingArgsSource string
 
 // RecordingData defines model for RecordingData.
 type RecordingData struct {
 	// Camera 编号 / id
 	Camera ID `json:"camera"`
 
-	// Gaps 其间的缺口及原因 / the gaps between them, each with its reason
-	Gaps []RecordingStretch `json:"gaps,omitempty,omitzero"`
+	// Gaps 双方都没有录像的时段及原因 / what nobody has, with the reasons
+	Gaps []RecordingGap `json:"gaps,omitempty,omitzero"`
 
-	// Stretches 有录像的时段，按时间 / stretches that were recorded, by time
+	// Recorder 摄像机所接的录像机；没有时缺 / the camera's recorder; absent where it has none
+	Recorder RecorderData `json:"recorder,omitempty,omitzero"`
+
+	// Stretches 有录像的时段，按时间，互不重叠 / stretches that were recorded, by time, never two of the same time
 	Stretches []RecordingStretch `json:"stretches"`
 }
 
-// RecordingExport defines model for RecordingExport.
+// RecordingExport 一个时段导出为若干文件，每个只有一个来源，另有清单（JSON）写明各文件的来源、时钟、哈希以及缺口和原因；清单与各文件都作为 blob 先于结果送达。
+// An interval is taken out as files of one source each, and a manifest (JSON) that names the source, clock and hash of each, and the gaps with their reasons.
+// The manifest and the files are put as blobs before the result.
 type RecordingExport struct {
+	// Bytes 各文件合计 / of all files
 	Bytes int64 `json:"bytes"`
 
 	// Camera 编号 / id
 	Camera ID `json:"camera"`
 
 	// From 时间，RFC 3339，+08:00 / time
-	From      Time   `json:"from"`
-	MediaType string `json:"media_type"`
+	From Time           `json:"from"`
+	Gaps []RecordingGap `json:"gaps,omitempty,omitzero"`
 
-	// SHA256 SHA-256, 64 hex digits
-	SHA256 SHA256 `json:"sha256"`
+	// Manifest SHA-256, 64 hex digits
+	Manifest SHA256          `json:"manifest"`
+	Parts    []RecordingPart `json:"parts"`
 
 	// To 时间，RFC 3339，+08:00 / time
 	To Time `json:"to"`
 }
 
+// RecordingGap defines model for RecordingGap.
+type RecordingGap struct {
+	// From 时间，RFC 3339，+08:00 / time
+	From Time `json:"from"`
+
+	// Reason 网关为何没有 / why the gateway has none
+	Reason   string `json:"reason,omitempty,omitzero"`
+	ReasonZh string `json:"reason_zh,omitempty,omitzero"`
+
+	// RecorderReason 录像机为何也没有；缺：没有录像机或未问 / why its recorder has none either; absent: there is none, or it was not asked
+	RecorderReason   string `json:"recorder_reason,omitempty,omitzero"`
+	RecorderReasonZh string `json:"recorder_reason_zh,omitempty,omitzero"`
+
+	// To 时间，RFC 3339，+08:00 / time
+	To Time `json:"to"`
+}
+
+// RecordingPart defines model for RecordingPart.
+type RecordingPart struct {
+	Bytes int64 `json:"bytes"`
+
+	// ClockOffsetMS 取得时录像机时钟比网关时钟快多少；缺为未知 / that the recorder's clock was ahead of the gateway's when this was fetched; absent: not known
+	ClockOffsetMS *int64 `json:"clock_offset_ms,omitempty"`
+	Codec         string `json:"codec"`
+
+	// From 时间，RFC 3339，+08:00 / time
+	From Time `json:"from"`
+
+	// Host 录像机 / of the recorder
+	Host      string `json:"host,omitempty,omitzero"`
+	MediaType string `json:"media_type"`
+
+	// Reason 结尾为何缺失 / why its end is missing
+	Reason   string `json:"reason,omitempty,omitzero"`
+	ReasonZh string `json:"reason_zh,omitempty,omitzero"`
+
+	// SHA256 SHA-256, 64 hex digits
+	SHA256 SHA256 `json:"sha256"`
+
+	// Source own 网关录制，recorder 录像机录制 / own: the gateway's; recorder: of the camera's recorder
+	Source RecordingSource `json:"source"`
+
+	// Times 录像机的时刻：recorder 由其逐帧给出；asked 未给出，首帧按所请求的时刻计 / of a recorder: it told when each picture was taken, or it did not and the first counts as taken when asked for
+	Times RecordingPartTimes `json:"times,omitempty,omitzero"`
+
+	// To 时间，RFC 3339，+08:00 / time
+	To Time `json:"to"`
+}
+
+// RecordingPartTimes 录像机的时刻：recorder 由其逐帧给出；asked 未给出，首帧按所请求的时刻计 / of a recorder: it told when each picture was taken, or it did not and the first counts as taken when asked for
+type RecordingPartTimes string
+
+// RecordingSource own 网关录制，recorder 录像机录制 / own: the gateway's; recorder: of the camera's recorder
+type RecordingSource string
+
 // RecordingStretch defines model for RecordingStretch.
 type RecordingStretch struct {
+	// Bytes 网关保存的字节数 / that the gateway keeps
 	Bytes int64 `json:"bytes,omitempty,omitzero"`
 
 	// From 时间，RFC 3339，+08:00 / time
 	From Time `json:"from"`
 
-	// Reason 缺口原因 / of a gap
+	// Reason 录像机的时段：网关为何没有 / of a recorder's: why the gateway has none of its own
 	Reason   string `json:"reason,omitempty,omitzero"`
 	ReasonZh string `json:"reason_zh,omitempty,omitzero"`
 
+	// Source own 网关录制，recorder 录像机录制 / own: the gateway's; recorder: of the camera's recorder
+	Source RecordingSource `json:"source"`
+
 	// To 时间，RFC 3339，+08:00 / time
 	To Time `json:"to"`
+}
+
+// RecordingTurn defines model for RecordingTurn.
+type RecordingTurn struct {
+	// From 时间，RFC 3339，+08:00 / time
+	From Time `json:"from"`
+
+	// Source own 网关录制，recorder 录像机录制 / own: the gateway's; recorder: of the camera's recorder
+	Source RecordingSource `json:"source"`
 }
 
 // Refusal 逐条拒收 / one record of a batch that was refused
@@ -1082,6 +1197,9 @@ type StreamData struct {
 	// RecordedFrom 时间，RFC 3339，+08:00 / time
 	RecordedFrom Time `json:"recorded_from,omitempty,omitzero"`
 
+	// Sources 录像回放：自哪个时刻起由谁录制，就所知而言 / of a recording: who has recorded what is shown from when on, as far as that is known
+	Sources []RecordingTurn `json:"sources,omitempty,omitzero"`
+
 	// Stream 消息编号 / id of a message
 	Stream MessageID `json:"stream,omitempty,omitzero"`
 	Width  int       `json:"width,omitempty,omitzero"`
@@ -1133,9 +1251,9 @@ type StreamEndReason string
 // 不写 push_url 时，网关若可从外部访问，给出 pull_url。
 // The gateway pushes pictures to push_url: https (WHIP), rtsps or rtsp (ANNOUNCE and RECORD over TCP). The host must be on the
 // gateway's allow-list, which is looked at again for each connection. Without push_url a gateway that can be reached answers with pull_url.
-// 写 from 则推送该时刻起的录像，按原速播放；缺录的时段跳过，录像为主码流，停用的摄像机亦可。要更快或更多请用 recording.export。
-// With from the recording since then is pushed, at the pace at which it was taken; what was not recorded is passed over. It is of the main
-// stream whatever profile says, and a retired camera's can be had too. Whoever wants it faster takes recording.export.
+// 写 from 则推送该时刻起的录像，按原速播放；网关没有而录像机有的，先取后播；都没有的时段跳过，录像为主码流，停用的摄像机亦可。要更快或更多请用 recording.export。
+// With from the recording since then is pushed, at the pace at which it was taken; what the gateway lacks and the camera's recorder keeps is fetched and shown, what nobody
+// has is passed over. It is of the main stream whatever profile says, and a retired camera's can be had too. Whoever wants it faster takes recording.export.
 type StreamOpenArgs struct {
 	// Camera 编号 / id
 	Camera ID `json:"camera"`

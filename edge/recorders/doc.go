@@ -21,8 +21,9 @@
 // of it, gets the same bytes. Each is kept for [Config.Keep], all of them in at most [Config.Total]
 // bytes, what was exported for 90 days. A recorder that is slow or strays is cut, and the clip says why.
 //
-// # Files and table recorder_fetches, version 1
+// # Files and tables recorder_fetches and recorder_exports, version 2
 //
 // Each fetch is a camera's directory of a [recording.Archive] of its own, named by its id;
-// a directory without a row is deleted. The table is described in migrations/.
+// a directory without a row is deleted. What was taken out is found again by its hash. The tables are
+// described in migrations/.
 package recorders

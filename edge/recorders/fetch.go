@@ -41,6 +41,7 @@ const (
 	cutLasts  = 10 * time.Minute // that a fetch which was cut stands for all that was asked for
 	unwritten = 10 * time.Second // of the newest pictures, which a recorder may not play yet
 	startTime = 30 * time.Second // beside the interval itself that a fetch may take
+	closeTime = 5 * time.Second  // that writing it down takes at most
 )
 
 // errSlow ends a fetch whose recorder sends slower than it recorded.
@@ -49,6 +50,24 @@ var errSlow = errors.New("the recorder is too slow")
 // Clip fetches [from, to) from the camera's recorder, where that was not done already. It
 // returns ErrNotFound, code "no_recorder" or "replay_nothing", where there is nothing to fetch.
 func (r *Recorders) Clip(ctx context.Context, camera string, from, to time.Time) (*Clip, error) {
+	f, err := r.have(ctx, camera, from, to)
+	if err != nil {
+		return nil, err
+	}
+	return r.clip(f, from, to)
+}
+
+// Play fetches [from, to) as Clip does and gives it at its own pace; see [recording.Archive.Play].
+func (r *Recorders) Play(ctx context.Context, camera string, from, to time.Time) (*recording.Player, error) {
+	f, err := r.have(ctx, camera, from, to)
+	if err != nil {
+		return nil, err
+	}
+	return r.archive.Play(f.id, from, to)
+}
+
+// have gives the fetch that holds the interval, which is fetched where there is none.
+func (r *Recorders) have(ctx context.Context, camera string, from, to time.Time) (*fetch, error) {
 	switch {
 	case !to.After(from):
 		return nil, devices.Invalid("to", "before_from", "结束时间须晚于开始时间", "the end must come after the beginning")
@@ -62,7 +81,7 @@ func (r *Recorders) Clip(ctx context.Context, camera string, from, to time.Time)
 		f, mine, wait := r.turn(camera, from, to, key)
 		switch {
 		case f != nil:
-			return r.clip(f, from, to)
+			return f, nil
 		case !mine: // somebody is fetching the same
 			select {
 			case <-wait:
@@ -76,10 +95,7 @@ func (r *Recorders) Clip(ctx context.Context, camera string, from, to time.Time)
 		delete(r.under, key)
 		close(wait)
 		r.mu.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		return r.clip(f, from, to)
+		return f, err
 	}
 }
 
@@ -147,7 +163,11 @@ func (r *Recorders) play(ctx context.Context, at *place, f *fetch) (rtsp.Replaye
 	if err != nil {
 		return rtsp.Replayed{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, f.to.Sub(f.from)+startTime, errSlow)
+	within := f.to.Sub(f.from) + startTime
+	if end, ok := ctx.Deadline(); ok { // who asks has less time: what has come until then stands
+		within = min(within, time.Until(end)-closeTime)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, within, errSlow)
 	defer cancel()
 	tape := r.archive.Tape(f.id)
 	told, err := source.Replay(ctx, rtsp.Past{From: f.from, To: f.to, Clock: clock, Bytes: r.cfg.Bytes}, tape.Add)

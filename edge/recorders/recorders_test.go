@@ -268,19 +268,32 @@ func TestManyWhoAskForTheSameAreOneFetch(t *testing.T) {
 	}
 }
 
+// export takes a clip out, in a transaction whose trail gives that error.
+func (y *yard) export(t *testing.T, from, to time.Time, trail error) (*Taken, error) {
+	t.Helper()
+	e, err := y.Take(t.Context(), "ch1", from, to)
+	if err != nil {
+		return nil, err
+	}
+	err = y.db.Update(t.Context(), func(tx *sql.Tx) error { return errors.Join(e.Hold(t.Context(), tx), trail) })
+	if err == nil {
+		e.Held()
+	}
+	return e, err
+}
+
 func TestExportsStayAndTheRestGoes(t *testing.T) {
 	t.Parallel()
 	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{}, func(c *Config) { c.Total = 1 })
-	var told string
-	e, err := y.Export(t.Context(), "ch1", at(0), at(10), func(_ context.Context, _ *sql.Tx, e Export) error { told = e.SHA256; return nil })
-	if err != nil || told != e.SHA256 || len(told) != 64 {
+	e, err := y.export(t, at(0), at(10), nil)
+	if err != nil || len(e.SHA256) != 64 {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	if _, err := y.Clip(t.Context(), "ch1", at(60), at(70)); err != nil {
 		t.Fatal(err)
 	}
 	refused := errors.New("no trail")
-	if _, err := y.Export(t.Context(), "ch1", at(80), at(90), func(context.Context, *sql.Tx, Export) error { return refused }); !errors.Is(err, refused) {
+	if _, err := y.export(t, at(80), at(90), refused); !errors.Is(err, refused) {
 		t.Errorf("not audited: %v", err)
 	}
 	if err := y.tidy(t.Context(), time.Now()); err != nil {
@@ -300,6 +313,12 @@ func TestExportsStayAndTheRestGoes(t *testing.T) {
 	}
 	if sum, err := again.SHA256(t.Context()); err != nil || sum != e.SHA256 || y.plays() != 3 {
 		t.Errorf("%s is not %s: %v, %d plays", sum, e.SHA256, err, y.plays())
+	}
+	if taken, err := y.Exported(t.Context(), e.SHA256); err != nil || taken.Tag != e.Tag || taken.Camera != "ch1" || !taken.Stamped {
+		t.Errorf("found by its hash: %+v, %v", taken, err)
+	}
+	if _, err := y.Exported(t.Context(), strings.Repeat("0", 64)); codeOf(err) != "no_export" {
+		t.Errorf("what was never exported: %v", err)
 	}
 	if err := y.tidy(t.Context(), time.Now().Add(keepExports+time.Hour)); err != nil || len(y.archive.Usage()) != 0 {
 		t.Errorf("after 90 days %v is left: %v", y.archive.Usage(), err)

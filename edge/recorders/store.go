@@ -22,6 +22,8 @@ const (
 	insertFetch   = `INSERT INTO recorder_fetches (id, camera, host, from_ms, to_ms, asked_ms, offset_ms, stamped, cut, fetched_ms, keep_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`
 	holdFetch     = `UPDATE recorder_fetches SET keep_ms = max(keep_ms, ?) WHERE id = ?`
 	deleteFetch   = `DELETE FROM recorder_fetches WHERE id = ?`
+	insertExport  = `INSERT OR REPLACE INTO recorder_exports (sha256, fetch, from_ms, to_ms) VALUES (?, ?, ?, ?)`
+	selectExport  = `SELECT fetch, from_ms, to_ms FROM recorder_exports WHERE sha256 = ?`
 
 	keepExports = 90 * 24 * time.Hour
 	tidyEvery   = time.Minute
@@ -112,39 +114,73 @@ func (r *Recorders) keep(ctx context.Context, f *fetch) error {
 	return nil
 }
 
-// Export is a clip that somebody took out, with what proves it.
-type Export struct {
+// Taken is a clip that somebody takes out, with what proves it.
+type Taken struct {
 	*Clip
-	ID     string
 	SHA256 string // of all its bytes, lower-case hex
+
+	room  *Recorders
+	until time.Time
 }
 
-// Export fetches a clip and takes it out: its bytes are hashed and held for 90 days, and
-// write, which is called inside the transaction that holds them, puts it into the trail. The
-// clip of the same interval then has the same bytes.
-func (r *Recorders) Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e Export) error) (Export, error) {
+// Take fetches a clip and hashes it to take it out. Its bytes are held for 90 days once Hold has written
+// that in a transaction, and Held is called after its commit; the clip of the same interval then has the same bytes.
+func (r *Recorders) Take(ctx context.Context, camera string, from, to time.Time) (*Taken, error) {
 	clip, err := r.Clip(ctx, camera, from, to)
 	if err != nil {
-		return Export{}, err
+		return nil, err
 	}
-	e := Export{Clip: clip, ID: newID()}
-	if e.SHA256, err = clip.SHA256(ctx); err != nil {
-		return Export{}, fmt.Errorf("export of %s: %w", camera, err)
+	t := &Taken{Clip: clip, room: r, until: time.Now().Add(keepExports).UTC()}
+	if t.SHA256, err = clip.SHA256(ctx); err != nil {
+		return nil, fmt.Errorf("export of %s: %w", camera, err)
 	}
-	until := time.Now().Add(keepExports)
-	err = r.db.Update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, holdFetch, until.UnixMilli(), clip.fetch.id); err != nil {
-			return err
-		}
-		return write(ctx, tx, e)
-	})
+	return t, nil
+}
+
+// Hold writes that the clip is held.
+func (t *Taken) Hold(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, holdFetch, t.until.UnixMilli(), t.fetch.id)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, insertExport, t.SHA256, t.fetch.id, t.From.UnixMilli(), t.To.UnixMilli())
+	}
 	if err != nil {
-		return Export{}, fmt.Errorf("hold the export of %s: %w", camera, err)
+		return fmt.Errorf("hold the export of %s: %w", t.Camera, err)
+	}
+	return nil
+}
+
+// Held says that what Hold has written is committed.
+func (t *Taken) Held() {
+	t.room.mu.Lock()
+	defer t.room.mu.Unlock()
+	t.fetch.keep = t.until
+}
+
+// Exported lays out again what was exported, by its hash, while it is held. It returns
+// ErrNotFound for what was not; its bytes are not looked at.
+func (r *Recorders) Exported(ctx context.Context, sha256 string) (*Clip, error) {
+	none := &devices.Problem{Kind: devices.ErrNotFound, Code: "no_export", Field: "sha256", ZH: "没有该哈希的导出录像", EN: "no export has this hash"}
+	var id string
+	var from, to int64
+	err := r.db.Read().QueryRowContext(ctx, selectExport, sha256).Scan(&id, &from, &to)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, none
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find export: %w", err)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	clip.fetch.keep = until.UTC()
-	return e, nil
+	i := slices.IndexFunc(r.fetches, func(f *fetch) bool { return f.id == id })
+	var f *fetch
+	if i >= 0 {
+		f = r.fetches[i]
+	}
+	r.mu.Unlock()
+	if f == nil {
+		return nil, none
+	}
+	// What is in the table begins up to a millisecond before the clip's key frame.
+	return r.clip(f, time.UnixMilli(from+1).UTC(), time.UnixMilli(to).UTC())
 }
 
 // Run deletes what is over until ctx ends.

@@ -2,7 +2,6 @@ package recordings
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"embed"
 	"fmt"
@@ -60,23 +59,27 @@ func (r *Recordings) openHolds(ctx context.Context) error {
 }
 
 // put writes a hold in the place of that of the same kind and subject.
-func (r *Recordings) put(ctx context.Context, camera string, h hold, and also) error {
-	err := r.db.Update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO recording_holds (kind, subject, camera, from_ms, to_ms, until_ms) VALUES (?, ?, ?, ?, ?, ?)`,
-			h.kind, h.subject, camera, h.from.UnixMilli(), h.to.UnixMilli(), h.until.UnixMilli())
-		if err == nil && and != nil {
-			err = and(ctx, tx)
-		}
-		return err
-	})
+func (r *Recordings) put(ctx context.Context, camera string, h hold) error {
+	err := r.db.Update(ctx, func(tx *sql.Tx) error { return insertHold(ctx, tx, camera, h) })
 	if err != nil {
 		return fmt.Errorf("hold the recording of %s: %w", camera, err)
 	}
+	r.remember(camera, h)
+	return nil
+}
+
+func insertHold(ctx context.Context, tx *sql.Tx, camera string, h hold) error {
+	_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO recording_holds (kind, subject, camera, from_ms, to_ms, until_ms) VALUES (?, ?, ?, ?, ?, ?)`,
+		h.kind, h.subject, camera, h.from.UnixMilli(), h.to.UnixMilli(), h.until.UnixMilli())
+	return err
+}
+
+// remember has a hold that is in the table keep what it covers.
+func (r *Recordings) remember(camera string, h hold) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := slices.DeleteFunc(r.holds[camera], func(o hold) bool { return o.kind == h.kind && o.subject == h.subject })
 	r.holds[camera] = append(list, h)
-	return nil
 }
 
 // release forgets the holds that are over.
@@ -117,30 +120,42 @@ func (r *Recordings) kept(camera string, from, to time.Time) bool {
 	return slices.ContainsFunc(r.held(camera, from, to), func(h hold) bool { return h.kind != holdOften })
 }
 
-// Export is a clip that somebody took out, with what proves it.
-type Export struct {
+// Taken is a clip that somebody takes out, with what proves it.
+type Taken struct {
 	*recording.Clip
-	ID     string
 	SHA256 string // of all its bytes, lower-case hex
+
+	room *Recordings
+	hold hold
 }
 
-// Export takes a clip out: its bytes are hashed, its segments are held for 90
-// days, and write, which is called inside the transaction that holds them, puts
-// it into the trail. The clip of the same interval then has the same bytes.
-func (r *Recordings) Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e Export) error) (Export, error) {
+// Take hashes a clip to take it out. Its segments are held for 90 days once Hold has written that in
+// a transaction, and Held is called after its commit; the clip of the same interval then has the same bytes.
+func (r *Recordings) Take(ctx context.Context, camera string, from, to time.Time) (*Taken, error) {
 	clip, err := r.Clip(ctx, camera, from, to)
 	if err != nil {
-		return Export{}, err
+		return nil, err
 	}
-	e := Export{Clip: clip, ID: rand.Text()}
-	if e.SHA256, err = clip.SHA256(ctx); err != nil {
-		return Export{}, fmt.Errorf("export of %s: %w", camera, err)
+	t := &Taken{Clip: clip, room: r}
+	if t.SHA256, err = clip.SHA256(ctx); err != nil {
+		return nil, fmt.Errorf("export of %s: %w", camera, err)
 	}
-	h := hold{
-		kind: holdExport, subject: e.SHA256, from: clip.From.Truncate(time.Millisecond), to: clip.To.Truncate(time.Millisecond), until: time.Now().Add(keepExports),
+	t.hold = hold{
+		kind: holdExport, subject: t.SHA256, from: clip.From.Truncate(time.Millisecond), to: clip.To.Truncate(time.Millisecond), until: time.Now().Add(keepExports),
 	}
-	return e, r.put(ctx, camera, h, func(ctx context.Context, tx *sql.Tx) error { return write(ctx, tx, e) })
+	return t, nil
 }
+
+// Hold writes that the clip is held.
+func (t *Taken) Hold(ctx context.Context, tx *sql.Tx) error {
+	if err := insertHold(ctx, tx, t.Camera, t.hold); err != nil {
+		return fmt.Errorf("hold the recording of %s: %w", t.Camera, err)
+	}
+	return nil
+}
+
+// Held says that what Hold has written is committed.
+func (t *Taken) Held() { t.room.remember(t.Camera, t.hold) }
 
 // Exported lays out again what was exported, by its hash, while it is held. It
 // returns ErrNotFound for what was not; its bytes are not looked at.

@@ -2,7 +2,6 @@ package recordings
 
 import (
 	"context"
-	"database/sql"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -177,12 +176,12 @@ func (r *Recordings) Clip(ctx context.Context, camera string, from, to time.Time
 	return r.archive.Clip(camera, from, to)
 }
 
-// Play gives what was recorded since from at its own pace; see [recording.Archive.Play].
-func (r *Recordings) Play(ctx context.Context, camera string, from time.Time) (*recording.Player, error) {
+// Play gives what was recorded of [from, until) at its own pace; see [recording.Archive.Play].
+func (r *Recordings) Play(ctx context.Context, camera string, from, until time.Time) (*recording.Player, error) {
 	if err := r.await(ctx); err != nil {
 		return nil, err
 	}
-	return r.archive.Play(camera, from)
+	return r.archive.Play(camera, from, until)
 }
 
 // await waits until the archive is loaded, which may take some seconds after a start.
@@ -198,6 +197,3 @@ func (r *Recordings) await(ctx context.Context) error {
 		}
 	}
 }
-
-// also is called inside a transaction.
-type also = func(ctx context.Context, tx *sql.Tx) error

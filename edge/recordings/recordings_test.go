@@ -314,7 +314,7 @@ func TestWhatGoesAndWhatStays(t *testing.T) {
 			}
 			if tt.held > 0 {
 				at := now.Add(-tt.held)
-				if err := r.put(t.Context(), "cam", hold{holdEvent, "e", at, at.Add(time.Second), now.Add(day)}, nil); err != nil {
+				if err := r.put(t.Context(), "cam", hold{holdEvent, "e", at, at.Add(time.Second), now.Add(day)}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -346,6 +346,20 @@ func TestWhatGoesAndWhatStays(t *testing.T) {
 	}
 }
 
+// export takes a clip out, in a transaction whose trail gives that error.
+func export(t *testing.T, r *Recordings, from, to time.Time, trail error) (*Taken, error) {
+	t.Helper()
+	e, err := r.Take(t.Context(), "cam", from, to)
+	if err != nil {
+		return nil, err
+	}
+	err = r.db.Update(t.Context(), func(tx *sql.Tx) error { return errors.Join(e.Hold(t.Context(), tx), trail) })
+	if err == nil {
+		e.Held()
+	}
+	return e, err
+}
+
 func TestExportIsHashedHeldAndWrittenIntoTheTrail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := open(t, devices.Camera{Record: devices.RecordAlways}, nil)
@@ -353,11 +367,11 @@ func TestExportIsHashedHeldAndWrittenIntoTheTrail(t *testing.T) {
 		zero := time.Now()
 		run(t, r, func() { film(t, s.feed, 20*time.Second) })
 		refuse := errors.New("no trail")
-		_, err := r.Export(t.Context(), "cam", zero, zero.Add(15*time.Second), func(context.Context, *sql.Tx, Export) error { return refuse })
+		_, err := export(t, r, zero, zero.Add(15*time.Second), refuse)
 		if !errors.Is(err, refuse) || len(r.held("cam", zero, zero.Add(time.Hour))) > 0 {
 			t.Fatalf("held without a trail: %v", err)
 		}
-		e, err := r.Export(t.Context(), "cam", zero, zero.Add(15*time.Second), func(context.Context, *sql.Tx, Export) error { return nil })
+		e, err := export(t, r, zero, zero.Add(15*time.Second), nil)
 		if err != nil || len(e.SHA256) != 64 || len(r.held("cam", zero, zero.Add(time.Hour))) != 1 {
 			t.Fatalf("%+v %v", e, err)
 		}
@@ -397,7 +411,7 @@ func TestAnExportOfWhatIsNotOverStaysTheSame(t *testing.T) {
 		zero := time.Now()
 		run(t, r, func() {
 			film(t, s.feed, 20*time.Second+100*time.Millisecond)
-			e, err := r.Export(t.Context(), "cam", zero.Add(5*time.Second), zero.Add(time.Hour), func(context.Context, *sql.Tx, Export) error { return nil })
+			e, err := export(t, r, zero.Add(5*time.Second), zero.Add(time.Hour), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -252,5 +252,5 @@ func (r *Recordings) hold(ctx context.Context, camera string, h Happening, now t
 		return nil
 	}
 	one.from, one.to = one.from.UTC().Truncate(time.Millisecond), one.to.UTC().Truncate(time.Millisecond)
-	return r.put(ctx, camera, one, nil)
+	return r.put(ctx, camera, one)
 }

@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/streams"
 )
 
 // LongestClip bounds a clip, and so the memory of its index.
 const LongestClip = 6 * time.Hour
+
+const seam = time.Second // between two segments: a shorter one is no hole
 
 // Clip is an interval of a camera's recording as one MP4.
 type Clip struct {
@@ -21,12 +24,19 @@ type Clip struct {
 	From, To time.Time // of its first picture, a key frame, and when its last one ends
 	Size     int64     // bytes
 	Tag      string    // another content has another one
+	Codec    streams.Codec
+	Width    int // of its first picture, as all that follow
+	Height   int
+	Holes    []Hole // of which nothing was recorded: the picture before stands
 
 	archive *Archive
 	head    []byte
 	parts   []part
 	files   []Segment
 }
+
+// Hole is a time within a clip of which nothing was recorded.
+type Hole struct{ From, To time.Time }
 
 // part is a run of bytes of a segment.
 type part struct {
@@ -36,16 +46,24 @@ type part struct {
 	length int64
 }
 
+// CheckInterval says why an interval is no clip's; nil: it may be one.
+func CheckInterval(from, to time.Time) error {
+	switch {
+	case !to.After(from):
+		return devices.Invalid("to", "before_from", "结束时间须晚于开始时间", "the end must come after the beginning")
+	case to.Sub(from) > LongestClip:
+		return devices.Invalid("to", "too_long", "一次最长 6 小时，请分段", "take at most six hours at once")
+	}
+	return nil
+}
+
 // Clip lays out what was recorded of [from, to), from the key frame at or before
 // from on. It returns ErrNotFound where nothing was, and ErrInvalid for an
 // interval that is empty or longer than LongestClip. Where another codec begins
 // the clip ends.
 func (a *Archive) Clip(camera string, from, to time.Time) (*Clip, error) {
-	switch {
-	case !to.After(from):
-		return nil, devices.Invalid("to", "before_from", "结束时间须晚于开始时间", "the end must come after the beginning")
-	case to.Sub(from) > LongestClip:
-		return nil, devices.Invalid("to", "too_long", "一次最长 6 小时，请分段", "take at most six hours at once")
+	if err := CheckInterval(from, to); err != nil {
+		return nil, err
 	}
 	segments, err := a.Segments(camera, from, to)
 	if err != nil {
@@ -66,7 +84,7 @@ func (a *Archive) Clip(camera string, from, to time.Time) (*Clip, error) {
 		}
 	}
 	if l.samples == 0 {
-		return nil, nothingRecorded()
+		return nil, Nothing()
 	}
 	return l.finish(), nil
 }
@@ -117,6 +135,7 @@ func (l *layout) take(s Segment) (more bool, err error) {
 		l.head = h
 		l.clip.From = s.From.Add(duration(list[0].at))
 	}
+	l.hole(s)
 	l.clip.files = append(l.clip.files, s)
 	zero, end := ticks(s.From.Sub(l.clip.From)), ticks(l.until.Sub(s.From))
 	for _, one := range list {
@@ -126,6 +145,13 @@ func (l *layout) take(s Segment) (more bool, err error) {
 		l.add(one, zero+one.at)
 	}
 	return true, nil
+}
+
+// hole notes what lies between the segment before and s, if something does.
+func (l *layout) hole(s Segment) {
+	if before := l.clip.From.Add(duration(l.last + l.final)); l.samples > 0 && s.From.Sub(before) >= seam {
+		l.clip.Holes = append(l.clip.Holes, Hole{before, s.From})
+	}
 }
 
 // beginning is the index of the last key frame at or before at, or of the first.
@@ -206,6 +232,7 @@ func (l *layout) finish() *Clip {
 	l.stand(l.final)
 	c := l.clip
 	c.To = c.From.Add(duration(l.last + l.final))
+	c.Codec, c.Width, c.Height = codecOf(l.head), int(l.head.size>>48), int(l.head.size>>16&0xffff) //nolint:gosec // 16 bits each
 	c.head = l.file(0)
 	c.head = l.file(int64(len(c.head))) // offsets count from the file's beginning
 	c.Size = int64(len(c.head)) + l.bytes

@@ -28,6 +28,8 @@ type Player struct {
 
 	archive *Archive
 	camera  string
+	until   time.Time // there is no more from then on; zero: to the end
+	zero    time.Time // of the stamps
 	late    time.Time // pictures before it are decoded, not seen
 
 	file      *os.File
@@ -42,25 +44,34 @@ type Player struct {
 	tied, tiedAt time.Time // the picture of tiedAt was given at tied
 }
 
-// Play gives a player of what was recorded of a camera since from; close it. The
-// error is ErrNotFound where nothing was for a day.
-func (a *Archive) Play(camera string, from time.Time) (*Player, error) {
-	p := &Player{archive: a, camera: camera, late: from, gaps: 1, at: from}
+// Play gives a player of what was recorded of a camera since from, until until if
+// that is not zero; close it. The error is ErrNotFound where nothing was for a day.
+func (a *Archive) Play(camera string, from, until time.Time) (*Player, error) {
+	p := &Player{archive: a, camera: camera, until: until, late: from, gaps: 1, at: from}
 	if err := p.turn(from); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if p.file == nil {
-		return nil, nothingRecorded()
+		return nil, Nothing()
 	}
 	p.next = beginning(p.list, ticks(from.Sub(p.seg.From)))
 	p.From = from
 	if first := p.when(p.next); first.After(from) {
 		p.From = first
 	}
+	p.zero = p.From
 	return p, nil
 }
 
-func nothingRecorded() *devices.Problem {
+// Follow has the stamps go on from those of another player, whose pictures come
+// before the ones of this, and tells that there is a break between them.
+func (p *Player) Follow(before *Player) { p.zero, p.gaps = before.zero, before.gaps+1 }
+
+// Codec is that of the pictures at hand.
+func (p *Player) Codec() streams.Codec { return codecOf(p.head) }
+
+// Nothing says that there is no recording.
+func Nothing() *devices.Problem {
 	return &devices.Problem{
 		Kind: devices.ErrNotFound, Code: "no_recording", ZH: "该时段没有录像", EN: "nothing was recorded in this interval",
 	}
@@ -128,6 +139,9 @@ func (p *Player) Next(ctx context.Context) (f *streams.Frame, late bool, err err
 			return nil, false, err
 		}
 		at := p.when(p.next)
+		if !p.until.IsZero() && !at.Before(p.until) {
+			return nil, false, io.EOF
+		}
 		late = at.Before(p.late)
 		if err := p.pace(ctx, at, late); err != nil {
 			return nil, false, err
@@ -224,7 +238,7 @@ func (p *Player) read(t timed) (*streams.Frame, error) {
 	if _, err := p.file.ReadAt(data, t.offset); err != nil {
 		return nil, storageProblem(err)
 	}
-	decoded := p.seg.From.Sub(p.From) + duration(t.at)
+	decoded := p.seg.From.Sub(p.zero) + duration(t.at)
 	shown := decoded + duration(int64(t.sample.offset))
 	f := &streams.Frame{NALUs: [][]byte{data}, Key: true}
 	var err error

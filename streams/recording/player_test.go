@@ -58,7 +58,7 @@ func TestARecordingIsPlayedAtItsPace(t *testing.T) {
 			feed.Connected()
 			play(feed, clip, 5*time.Second)
 		})
-		p, err := a.Play("cam-1", zero.Add(3120*time.Millisecond))
+		p, err := a.Play("cam-1", zero.Add(3120*time.Millisecond), time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestAPlayerGoesBackToItsKeyFrame(t *testing.T) {
 		feed := streams.NewFeed(streams.FeedConfig{})
 		feed.Connected()
 		record(t, a, feed, func() { play(feed, clip, 10*time.Second) })
-		p, err := a.Play("cam-1", zero.Add(time.Second))
+		p, err := a.Play("cam-1", zero.Add(time.Second), time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestAPlayerGoesBackToItsKeyFrame(t *testing.T) {
 		if !again[0].frame.Key || again[0].frame.PTS != first[5].frame.PTS || !again[0].late || !again[1].late || again[2].late || again[2].frame.PTS != first[7].frame.PTS {
 			t.Errorf("%+v after %+v", again, first)
 		}
-		if _, err := a.Play("cam-1", zero.Add(time.Minute)); devices.AllProblems(err)[0].Code != "no_recording" {
+		if _, err := a.Play("cam-1", zero.Add(time.Minute), time.Time{}); devices.AllProblems(err)[0].Code != "no_recording" {
 			t.Errorf("nothing plays: %v", err)
 		}
 	})
@@ -133,7 +133,7 @@ func TestAPlayerFollowsWhatIsBeingWritten(t *testing.T) {
 		record(t, a, feed, func() {
 			go func() {
 				time.Sleep(5 * time.Second)
-				p, err := a.Play("cam-1", zero)
+				p, err := a.Play("cam-1", zero, time.Time{})
 				if err != nil {
 					t.Error(err)
 					close(played)

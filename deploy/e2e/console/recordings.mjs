@@ -7,7 +7,7 @@ await run({ width: 1280, height: 900 }, [], async (page, report) => {
   const recorded = async () => {
     const day = { from: new Date(Date.now() - 3600_000).toISOString(), to: new Date().toISOString() }
     const answer = await page.request.get(task.base + '/api/v1/cameras/cam-1/recordings', { params: day })
-    const stretch = (await answer.json()).recorded?.at(-1)
+    const stretch = (await answer.json()).stretches?.at(-1)
     return stretch ? { ...stretch, length: (Date.parse(stretch.to) - Date.parse(stretch.from)) / 1000 } : { length: 0 }
   }
   let stretch = await recorded()
@@ -50,8 +50,8 @@ await run({ width: 1280, height: 900 }, [], async (page, report) => {
     e.dispatchEvent(new Event('input'))
   }, new Date(Date.parse(stretch.from) + 8 * 3600_000 + 15_000).toISOString().slice(0, 19))
   await page.locator('[data-test=export] button').click()
-  report.hash = (await page.locator('[data-test=export] code').textContent()).replace('SHA-256 ', '')
-  const [file] = await Promise.all([page.waitForEvent('download'), page.locator('[data-test=export] a').click()])
+  report.hash = (await page.locator('[data-test=part] code').first().textContent()).replace('SHA-256 ', '')
+  const [file] = await Promise.all([page.waitForEvent('download'), page.locator('[data-test=part] a').click()])
   const stream = await file.createReadStream()
   report.downloaded = 0
   for await (const piece of stream) report.downloaded += piece.length

@@ -19,6 +19,14 @@ await run({ width: 1280, height: 900 }, [], async (page, report) => {
   await page.waitForFunction((from) => document.querySelector('video').currentTime > from + 1, report.seen[0].time)
   report.seen.push(await look(page))
   await shot(page, 'replay')
+  const fields = page.locator('[data-test=export] input')
+  await fields.nth(1).evaluate((to, from) => {
+    to.value = new Date(Date.parse(from + 'Z') + 20_000).toISOString().slice(0, 19)
+    to.dispatchEvent(new Event('input'))
+  }, await fields.nth(0).inputValue())
+  await fields.last().fill('执法检查')
+  await page.locator('[data-test=export] button').click()
+  report.part = await page.locator('[data-test=part]').textContent()
   await page.setViewportSize({ width: 360, height: 740 })
   report.wide = await page.evaluate(() => {
     const w = document.documentElement.clientWidth

@@ -1453,8 +1453,8 @@ type RecorderTimeline struct {
 	// ClockOffset That the recorder's clock is ahead of the gateway's now; absent: not known
 	ClockOffset *Duration `json:"clock_offset,omitempty"`
 
-	// Held By the recorder's clock, oldest first; bytes is 0. Where it is not known: all of the interval
-	Held []RecordingStretch `json:"held"`
+	// Held All that it keeps, also where the gateway has its own; by its clock, oldest first. Empty where it does not tell
+	Held []RecordingSpan `json:"held"`
 
 	// Host Of the recorder
 	Host string `json:"host"`
@@ -1464,33 +1464,27 @@ type RecorderTimeline struct {
 	Why   FieldProblem `json:"why,omitempty,omitzero"`
 }
 
-// RecordingExport defines model for RecordingExport.
+// RecordingExport An interval that was taken out
 type RecordingExport struct {
+	// Bytes Of all parts
 	Bytes int64 `json:"bytes"`
 
-	// ClockOffset Of a recorder: that its clock was ahead of the gateway's when this was fetched; absent: not known
-	ClockOffset *Duration    `json:"clock_offset,omitempty"`
-	Cut         FieldProblem `json:"cut,omitempty,omitzero"`
-
-	// From When its first picture was taken
+	// From As it was asked for
 	From time.Time      `json:"from"`
 	Gaps []RecordingGap `json:"gaps"`
+	ID   string         `json:"id"`
 
-	// Host Of the recorder; absent where the gateway has recorded it
-	Host string `json:"host,omitempty,omitzero"`
-	ID   string `json:"id"`
+	// ManifestSha256 Of manifest.json in the ZIP
+	ManifestSha256 string `json:"manifest_sha256"`
 
-	// Name For the file
+	// Name For the file of all
 	Name string `json:"name"`
 
-	// Sha256 Of all its bytes
-	Sha256 string `json:"sha256"`
+	// Parts By time, each of one source
+	Parts []RecordingPart `json:"parts"`
+	To    time.Time       `json:"to"`
 
-	// Source own: the gateway's; recorder: of the camera's recorder (NVR)
-	Source RecordingSource `json:"source"`
-	To     time.Time       `json:"to"`
-
-	// URL Path and query that give the bytes
+	// URL Path that gives all as one ZIP: manifest and parts
 	URL string `json:"url"`
 }
 
@@ -1510,9 +1504,10 @@ type RecordingExportRequest struct {
 
 // RecordingGap defines model for RecordingGap.
 type RecordingGap struct {
-	From time.Time    `json:"from"`
-	To   time.Time    `json:"to"`
-	Why  FieldProblem `json:"why"`
+	From     time.Time    `json:"from"`
+	Recorder FieldProblem `json:"recorder,omitempty,omitzero"`
+	To       time.Time    `json:"to"`
+	Why      FieldProblem `json:"why"`
 }
 
 // RecordingMark defines model for RecordingMark.
@@ -1524,17 +1519,61 @@ type RecordingMark struct {
 	Event string `json:"event"`
 }
 
+// RecordingPart defines model for RecordingPart.
+type RecordingPart struct {
+	Bytes   int64  `json:"bytes"`
+	ClockEn string `json:"clock_en"`
+
+	// ClockOffset Of a recorder: that its clock was ahead of the gateway's when this was fetched; absent: not known
+	ClockOffset *Duration `json:"clock_offset,omitempty"`
+
+	// ClockZh By whose clock its times are
+	ClockZh string       `json:"clock_zh"`
+	Codec   string       `json:"codec"`
+	Cut     FieldProblem `json:"cut,omitempty,omitzero"`
+
+	// From When its first picture was taken
+	From   time.Time `json:"from"`
+	Height int       `json:"height"`
+
+	// Host Of the recorder; absent where the gateway has recorded it
+	Host string `json:"host,omitempty,omitzero"`
+
+	// Name For the file
+	Name string `json:"name"`
+
+	// Sha256 Of all its bytes
+	Sha256 string `json:"sha256"`
+
+	// Source own: the gateway's; recorder: of the camera's recorder (NVR)
+	Source RecordingSource `json:"source"`
+	To     time.Time       `json:"to"`
+
+	// URL Path and query that give the bytes
+	URL   string       `json:"url"`
+	Why   FieldProblem `json:"why,omitempty,omitzero"`
+	Width int          `json:"width"`
+}
+
 // RecordingSource own: the gateway's; recorder: of the camera's recorder (NVR)
 type RecordingSource string
 
+// RecordingSpan defines model for RecordingSpan.
+type RecordingSpan struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
 // RecordingStretch defines model for RecordingStretch.
 type RecordingStretch struct {
+	// Bytes That the gateway keeps; 0 at a recorder
 	Bytes int64     `json:"bytes"`
 	From  time.Time `json:"from"`
 
 	// Source own: the gateway's; recorder: of the camera's recorder (NVR)
 	Source RecordingSource `json:"source"`
 	To     time.Time       `json:"to"`
+	Why    FieldProblem    `json:"why,omitempty,omitzero"`
 }
 
 // RecordingTimeline defines model for RecordingTimeline.
@@ -1554,11 +1593,11 @@ type RecordingTimeline struct {
 	// Oldest UTC day of the oldest recording; absent where there is none
 	Oldest time.Time `json:"oldest,omitempty,omitzero"`
 
-	// Recorded Oldest first
-	Recorded []RecordingStretch `json:"recorded"`
-
 	// Recorder What the camera's recorder keeps; absent where it has none
 	Recorder RecorderTimeline `json:"recorder,omitempty,omitzero"`
+
+	// Stretches Oldest first, each of one source, never two of the same time
+	Stretches []RecordingStretch `json:"stretches"`
 }
 
 // Register A place in a Modbus device
@@ -2066,7 +2105,7 @@ type GetClipParams struct {
 	// Download To be saved rather than shown
 	Download bool `form:"download,omitempty" json:"download,omitempty,omitzero"`
 
-	// Source Whose recording; absent: the gateway's, and where it has nothing of the interval the recorder's
+	// Source Whose recording; absent: of whom there is the first stretch
 	Source RecordingSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
 }
 

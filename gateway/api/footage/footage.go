@@ -12,30 +12,21 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
-	"offsite/edge/recorders"
-	"offsite/edge/recordings"
+	"offsite/edge/footage"
 	"offsite/gateway/api/request"
-	"offsite/streams/recording"
 )
 
 // Backend is what this part is served from.
 type Backend struct {
-	Recordings ownRecordings
-	Recorders  keepers
+	Films films
 }
 
-// ownRecordings are what the gateway has recorded, as [recordings.Recordings] says.
-type ownRecordings interface {
-	Timeline(ctx context.Context, camera string, from, to time.Time) (recordings.Timeline, error)
-	Clip(ctx context.Context, camera string, from, to time.Time) (*recording.Clip, error)
-	Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e recordings.Export) error) (recordings.Export, error)
-}
-
-// keepers show what recorders keep of cameras, as [recorders.Recorders] says.
-type keepers interface {
-	Holding(ctx context.Context, camera string, from, to time.Time) (*recorders.Holding, error)
-	Clip(ctx context.Context, camera string, from, to time.Time) (*recorders.Clip, error)
-	Export(ctx context.Context, camera string, from, to time.Time, write func(ctx context.Context, tx *sql.Tx, e recorders.Export) error) (recorders.Export, error)
+// films are what cameras have shown, as [footage.Footage] gives it.
+type films interface {
+	Timeline(ctx context.Context, camera string, from, to time.Time) (*footage.Timeline, error)
+	Clip(ctx context.Context, camera string, from, to time.Time, source footage.Source) (*footage.Clip, error)
+	Export(ctx context.Context, o footage.Order, note func(ctx context.Context, tx *sql.Tx, e *footage.Export) error) (*footage.Export, error)
+	Package(ctx context.Context, camera, id string) (*footage.Package, error)
 }
 
 // API serves the operations of this part.
@@ -73,6 +64,6 @@ func places(all, each int) *request.Places {
 // Handlers names the handler of each operation.
 func (a *API) Handlers() map[string]echo.HandlerFunc {
 	return map[string]echo.HandlerFunc{
-		"listRecordings": a.listRecordings, "getClip": a.getClip, "exportRecording": a.exportRecording,
+		"listRecordings": a.listRecordings, "getClip": a.getClip, "exportRecording": a.exportRecording, "getExport": a.getExport,
 	}
 }

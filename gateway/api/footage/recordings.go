@@ -1,6 +1,8 @@
 package footage
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,10 +13,9 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/audit"
-	"offsite/edge/recordings"
+	"offsite/edge/footage"
 	"offsite/gateway/api/contract"
 	"offsite/gateway/api/request"
-	"offsite/streams/recording"
 )
 
 const (
@@ -61,32 +62,52 @@ func (a *API) listRecordings(c echo.Context) error {
 	if err := q.Err(); err != nil {
 		return err
 	}
-	tl, err := a.Recordings.Timeline(c.Request().Context(), t.Key(), from, to)
+	tl, err := a.Films.Timeline(c.Request().Context(), t.Key(), from, to)
 	if err != nil {
 		return err
 	}
-	body := timelineBody(&tl)
-	body.Recorder = a.recorderOf(c.Request().Context(), t.Key(), from, to)
-	return c.JSON(http.StatusOK, body)
+	return c.JSON(http.StatusOK, timelineBody(tl))
 }
 
-func timelineBody(tl *recordings.Timeline) contract.RecordingTimeline {
+func timelineBody(tl *footage.Timeline) contract.RecordingTimeline {
 	body := contract.RecordingTimeline{
-		Recorded: []contract.RecordingStretch{}, Gaps: gapsOf(tl), Events: []contract.RecordingMark{}, Bytes: tl.Bytes, Days: tl.Days, Oldest: tl.Oldest,
+		Stretches: []contract.RecordingStretch{}, Gaps: gapsOf(tl.Gaps), Events: []contract.RecordingMark{}, Bytes: tl.Own.Bytes, Days: tl.Own.Days, Oldest: tl.Own.Oldest,
 	}
-	for _, s := range tl.Recorded {
-		body.Recorded = append(body.Recorded, contract.RecordingStretch{From: s.From, To: s.To, Bytes: s.Bytes, Source: contract.Own})
+	for _, s := range tl.Stretches {
+		one := contract.RecordingStretch{From: s.From, To: s.To, Bytes: s.Bytes, Source: contract.RecordingSource(s.Source)}
+		if s.Why != nil {
+			one.Why = *contract.ProblemOf(s.Why)
+		}
+		body.Stretches = append(body.Stretches, one)
 	}
-	for _, m := range tl.Marks {
-		body.Events = append(body.Events, contract.RecordingMark{Event: m.Event, At: m.From})
+	for _, m := range tl.Own.Marks {
+		body.Events = append(body.Events, contract.RecordingMark{Event: m.Event, At: m.At})
+	}
+	if tl.Recorder != nil {
+		body.Recorder = recorderBody(tl.Recorder)
 	}
 	return body
 }
 
-func gapsOf(tl *recordings.Timeline) []contract.RecordingGap {
-	list := make([]contract.RecordingGap, 0, len(tl.Gaps))
-	for _, g := range tl.Gaps {
-		list = append(list, contract.RecordingGap{From: g.From, To: g.To, Why: *contract.ProblemOf(g.Why)})
+func recorderBody(told *footage.Told) contract.RecorderTimeline {
+	body := contract.RecorderTimeline{Held: []contract.RecordingSpan{}, Known: told.Known, Host: told.Host, ClockOffset: offsetOf(told.Offset)}
+	for _, s := range told.Held {
+		body.Held = append(body.Held, contract.RecordingSpan(s))
+	}
+	if told.Why != nil {
+		body.Why = *contract.ProblemOf(told.Why)
+	}
+	return body
+}
+
+func gapsOf(gaps []footage.Gap) []contract.RecordingGap {
+	list := make([]contract.RecordingGap, 0, len(gaps))
+	for _, g := range gaps {
+		one := contract.RecordingGap{From: g.From, To: g.To, Why: *contract.ProblemOf(g.Why)}
+		if g.Recorder != nil {
+			one.Recorder = *contract.ProblemOf(g.Recorder)
+		}
+		list = append(list, one)
 	}
 	return list
 }
@@ -108,11 +129,14 @@ func (a *API) getClip(c echo.Context) error {
 		return err
 	}
 	defer a.playing.Leave(who)
-	clip, err := a.film(c, t.Key(), from, to, source)
+	if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(fetchTime)); err != nil {
+		return fmt.Errorf("clip of %s: %w", t.Key(), err)
+	}
+	clip, err := a.Films.Clip(c.Request().Context(), t.Key(), from, to, source)
 	if err != nil {
 		return err
 	}
-	entry := audit.Entry{Act: "recording.view", What: "camera/" + clip.Camera, Detail: clip.detail()}
+	entry := audit.Entry{Act: "recording.view", What: "camera/" + clip.Camera, Detail: detailOf(clip)}
 	if err := a.once.Record(c, entry); err != nil {
 		return err
 	}
@@ -125,7 +149,7 @@ func (a *API) getClip(c echo.Context) error {
 	h.Set("ETag", `"`+clip.Tag+`"`)
 	h.Set("Content-Type", "video/mp4")
 	h.Set("Content-Disposition", fmt.Sprintf("%s; filename=%q", disposition(download), clipName(clip)))
-	clip.tell(h)
+	tellClip(h, clip)
 	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, in)
 	return nil
 }
@@ -135,11 +159,6 @@ func disposition(download bool) string {
 		return "attachment"
 	}
 	return "inline"
-}
-
-// interval is how the trail names the time of a clip.
-func interval(c *recording.Clip) string {
-	return c.From.Format(time.RFC3339) + "/" + c.To.Format(time.RFC3339)
 }
 
 func (a *API) exportRecording(c echo.Context) error {
@@ -163,17 +182,14 @@ func (a *API) exportRecording(c echo.Context) error {
 	if err := http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(fetchTime + exportTime)); err != nil {
 		return fmt.Errorf("export of %s: %w", t.Key(), err)
 	}
-	e, err := a.export(c, t.Key(), &body)
+	order := footage.Order{Camera: t.Key(), From: body.From, To: body.To, Source: footage.Source(body.Source)}
+	e, err := a.Films.Export(c.Request().Context(), order, func(ctx context.Context, tx *sql.Tx, e *footage.Export) error {
+		return a.desk.Trail.Append(ctx, tx, request.By(c, audit.Entry{
+			Act: "recording.export", What: "camera/" + e.Camera, Purpose: body.Reason, Detail: e.Detail(), After: e.SHA256,
+		}))
+	})
 	if err != nil {
 		return err
 	}
-	gaps := []contract.RecordingGap{}
-	if e.source() == contract.Own {
-		tl, err := a.Recordings.Timeline(c.Request().Context(), t.Key(), e.From, e.To)
-		if err != nil {
-			return err
-		}
-		gaps = gapsOf(&tl)
-	}
-	return c.JSON(http.StatusOK, e.body(gaps))
+	return c.JSON(http.StatusOK, exportBody(e))
 }

@@ -24,6 +24,11 @@ func AllowTime(c echo.Context, content io.Seeker) error {
 	if err != nil {
 		return err
 	}
+	return AllowBytes(c, size)
+}
+
+// AllowBytes gives an answer of about this size more time than the server's deadline.
+func AllowBytes(c echo.Context, size int64) error {
 	deadline := time.Now().Add(2*time.Minute + time.Duration(size/slowest)*time.Second)
 	return http.NewResponseController(c.Response()).SetWriteDeadline(deadline)
 }

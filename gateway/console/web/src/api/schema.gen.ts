@@ -1271,7 +1271,8 @@ export interface paths {
         };
         /**
          * What was recorded of a camera in an interval, and why some of it is missing
-         * @description Beside it stands what the camera's recorder (NVR) keeps, where it has one: by its ONVIF address (Profile G), or by `replay_url`. Times of a recorder are those of its own clock.
+         * @description One answer for the gateway's own recording and what the camera's recorder (NVR) keeps, where it has one: by its ONVIF address (Profile G), or by `replay_url`. Each stretch is of one source:
+         *     the gateway's own where there is one, else the recorder's, which is fetched when somebody plays or exports it. Times of a recorder are those of its own clock, unshifted. It is asked for five seconds at most: one that is silent is told.
          *     Also of a retired camera (`GET /cameras?retired=true` lists them), as long as its recordings are kept; so are its clips and exports.
          */
         get: operations["listRecordings"];
@@ -1295,11 +1296,36 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take an interval of a recording out, with its hash in the trail
-         * @description The bytes that the answer's address gives are hashed, the recording of the interval is held for 90 days, and who, why and the hash stand in the audit trail.
-         *     The address then gives the same bytes, in ranges if wanted. 503, code `busy_yourself`, to who exports already, and `busy` while two are exported in all.
+         * Take an interval of a recording out, with its hashes in the trail
+         * @description What there is of the interval is taken out as parts, one MP4 for each stretch of one source, and a manifest that names the source, clock and hash of each and the gaps with their reasons. Pictures of
+         *     two sources are never put into one file. What the gateway lacks is fetched from the camera's recorder before the answer comes, ten minutes in sixteen stretches at most (`too_long`); what that does not give is a gap.
+         *     All is held for 90 days, and who, why and the hashes stand in the audit trail. The addresses then give the same bytes, those of the parts in ranges if wanted. 503, code `busy_yourself`, to who exports already, and `busy` while two are exported in all.
          */
         post: operations["exportRecording"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{id}/exports/{export}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+                /** @description As the export's answer names it */
+                export: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * All of an interval that was taken out, as one ZIP
+         * @description Not compressed; manifest.json first, SHA256SUMS, then the parts by the names that it gives. The same export gives the same bytes.
+         */
+        get: operations["getExport"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1322,7 +1348,8 @@ export interface paths {
          *     clip are one act in the audit trail. 503, code `busy_yourself`, to who plays 12 at once already, and `busy` while 48 are played in all. MJPEG is kept as it
          *     comes: its clips play in players such as VLC, not in browsers.
          *
-         *     What the gateway has not recorded itself may be fetched from the camera's recorder, at most ten minutes at once; the answer then begins when it is there. Its times are the word of the
+         *     A clip is of one source. Where the camera's recorder has what the gateway lacks, the clip of the first stretch is given, and X-Recording-Next says from when on, and from whom, there is more: ask for that with `source`. What
+         *     is the recorder's is fetched first, at most ten minutes at once; the answer then begins when it is there. Its times are the word of the
          *     recorder: X-Recording-Source, X-Recording-Times and X-Recording-Clock-Offset say so, and X-Recording-Cut why its end is missing.
          */
         get: operations["getClip"];
@@ -2985,8 +3012,8 @@ export interface components {
             readonly retired_at?: string;
         };
         RecordingTimeline: {
-            /** @description Oldest first */
-            recorded: components["schemas"]["RecordingStretch"][];
+            /** @description Oldest first, each of one source, never two of the same time */
+            stretches: components["schemas"]["RecordingStretch"][];
             /** @description What lies between them, up to now */
             gaps: components["schemas"]["RecordingGap"][];
             /** @description Of outlets that the camera watches */
@@ -3012,8 +3039,8 @@ export interface components {
         RecordingSource: "own" | "recorder";
         /** @description What the camera's recorder keeps; absent where it has none */
         RecorderTimeline: {
-            /** @description By the recorder's clock, oldest first; bytes is 0. Where it is not known: all of the interval */
-            held: components["schemas"]["RecordingStretch"][];
+            /** @description All that it keeps, also where the gateway has its own; by its clock, oldest first. Empty where it does not tell */
+            held: components["schemas"]["RecordingSpan"][];
             /** @description false: the recorder does not tell what it keeps, one has to try */
             known: boolean;
             /** @description Of the recorder */
@@ -3027,9 +3054,19 @@ export interface components {
             from: string;
             /** Format: date-time */
             to: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description That the gateway keeps; 0 at a recorder
+             */
             bytes: number;
             source: components["schemas"]["RecordingSource"];
+            why?: components["schemas"]["FieldProblem"];
+        };
+        RecordingSpan: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
         };
         RecordingGap: {
             /** Format: date-time */
@@ -3037,6 +3074,7 @@ export interface components {
             /** Format: date-time */
             to: string;
             why: components["schemas"]["FieldProblem"];
+            recorder?: components["schemas"]["FieldProblem"];
         };
         RecordingMark: {
             /** @description Its id */
@@ -3059,8 +3097,33 @@ export interface components {
             reason: string;
             source?: components["schemas"]["RecordingSource"];
         };
+        /** @description An interval that was taken out */
         RecordingExport: {
             id: string;
+            /**
+             * Format: date-time
+             * @description As it was asked for
+             */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /**
+             * Format: int64
+             * @description Of all parts
+             */
+            bytes: number;
+            /** @description Of manifest.json in the ZIP */
+            manifest_sha256: string;
+            /** @description By time, each of one source */
+            parts: components["schemas"]["RecordingPart"][];
+            gaps: components["schemas"]["RecordingGap"][];
+            /** @description For the file of all */
+            name: string;
+            /** @description Path that gives all as one ZIP: manifest and parts */
+            url: string;
+        };
+        RecordingPart: {
+            source: components["schemas"]["RecordingSource"];
             /**
              * Format: date-time
              * @description When its first picture was taken
@@ -3072,16 +3135,21 @@ export interface components {
             bytes: number;
             /** @description Of all its bytes */
             sha256: string;
-            gaps: components["schemas"]["RecordingGap"][];
+            codec: string;
+            width: number;
+            height: number;
             /** @description For the file */
             name: string;
             /** @description Path and query that give the bytes */
             url: string;
-            source: components["schemas"]["RecordingSource"];
             /** @description Of the recorder; absent where the gateway has recorded it */
             host?: string;
             /** @description Of a recorder: that its clock was ahead of the gateway's when this was fetched; absent: not known */
             clock_offset?: components["schemas"]["Duration"];
+            /** @description By whose clock its times are */
+            clock_zh: string;
+            clock_en: string;
+            why?: components["schemas"]["FieldProblem"];
             cut?: components["schemas"]["FieldProblem"];
         };
         /** @description A bound that a point, or every point of a kind of outlet and factor, must keep */
@@ -4285,6 +4353,8 @@ export interface components {
         RecordingTimes: "recorder" | "asked";
         /** @description Of a recorder: that its clock was ahead of the gateway's when this was fetched, as -1.5s; absent: not known */
         RecordingClockOffset: string;
+        /** @description Time and source of the next stretch within the interval, as 2026-11-23T04:00:00Z recorder; absent: there is none */
+        RecordingNext: string;
         /** @description Of a recorder: code of why the end is missing; absent: it is not */
         RecordingCut: string;
         /** @description The version in quotes, for If-Match */
@@ -6649,6 +6719,31 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["PathId"];
+                /** @description As the export's answer names it */
+                export: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getClip: {
         parameters: {
             query: {
@@ -6658,7 +6753,7 @@ export interface operations {
                 to: string;
                 /** @description To be saved rather than shown */
                 download?: boolean;
-                /** @description Whose recording; absent: the gateway's, and where it has nothing of the interval the recorder's */
+                /** @description Whose recording; absent: of whom there is the first stretch */
                 source?: components["schemas"]["RecordingSource"];
             };
             header?: never;
@@ -6678,6 +6773,7 @@ export interface operations {
                     "X-Recording-Times": components["headers"]["RecordingTimes"];
                     "X-Recording-Clock-Offset": components["headers"]["RecordingClockOffset"];
                     "X-Recording-Cut": components["headers"]["RecordingCut"];
+                    "X-Recording-Next": components["headers"]["RecordingNext"];
                     /** @description Another content has another one */
                     ETag?: string;
                     [name: string]: unknown;
@@ -6695,6 +6791,7 @@ export interface operations {
                     "X-Recording-Times": components["headers"]["RecordingTimes"];
                     "X-Recording-Clock-Offset": components["headers"]["RecordingClockOffset"];
                     "X-Recording-Cut": components["headers"]["RecordingCut"];
+                    "X-Recording-Next": components["headers"]["RecordingNext"];
                     [name: string]: unknown;
                 };
                 content: {

@@ -4,7 +4,7 @@ import { clipPath, pieceAt, place, seconds, size, type Timeline } from './record
 const at = (s: number) => new Date(Date.UTC(2026, 0, 1) + s * 1000).toISOString()
 const ms = (s: number) => Date.parse(at(s))
 const timeline: Timeline = {
-  recorded: [{ from: at(0), to: at(60), bytes: 1, source: 'own' }, { from: at(120), to: at(7200), bytes: 1, source: 'own' }], gaps: [], events: [], bytes: 2, days: 15,
+  stretches: [{ from: at(0), to: at(60), bytes: 1, source: 'own' }, { from: at(120), to: at(7200), bytes: 1, source: 'own' }], gaps: [], events: [], bytes: 2, days: 15,
 }
 
 describe('pieceAt', () => {
@@ -19,8 +19,9 @@ describe('pieceAt', () => {
 })
 
 describe('pieceAt with a recorder', () => {
-  const held: Timeline['recorded'] = [{ from: at(-60), to: at(100), bytes: 0, source: 'recorder' }, { from: at(7100), to: at(9000), bytes: 0, source: 'recorder' }]
-  const both: Timeline = { ...timeline, recorder: { held, known: true, host: '10.0.0.9' } }
+  const theirs = (from: number, to: number) => ({ from: at(from), to: at(to), bytes: 0, source: 'recorder' as const })
+  const [first, second] = timeline.stretches
+  const both: Timeline = { ...timeline, stretches: [theirs(-60, 0), first!, theirs(60, 100), second!, theirs(7200, 9000)] }
   it.each([
     ['before ours', -30, { from: -30, to: 0, source: 'recorder' }],
     ['where both are', 10, { from: 10, to: 60, source: 'own' }],

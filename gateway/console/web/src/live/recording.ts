@@ -13,24 +13,15 @@ export interface Piece {
 }
 
 /**
- * The piece that holds a time, or the first one after it; nothing where the recording ends before. What the camera's
- * recorder keeps is taken where the gateway has nothing.
+ * The piece that holds a time, or the first one after it; nothing where there is no more. It is of one source: the
+ * gateway's own, or where that has nothing the recorder's.
  */
 export function pieceAt(timeline: Timeline, at: number): Piece | undefined {
-  const own = first(timeline.recorded, at, longest)
-  const theirs = first(timeline.recorder?.held ?? [], at, fetched)
-  if (!own || !theirs) return own ?? theirs
-  if (own.from <= theirs.from) return own
-  return { ...theirs, to: Math.min(theirs.to, own.from) }
-}
-
-function first(list: Timeline['recorded'], at: number, most: number): Piece | undefined {
-  for (const s of list) {
-    const begin = Date.parse(s.from)
+  for (const s of timeline.stretches) {
     const end = Date.parse(s.to)
     if (end - at < 500) continue // what is left of it is no picture
-    const from = Math.max(begin, at)
-    return { from, to: Math.min(end, from + most), source: s.source }
+    const from = Math.max(Date.parse(s.from), at)
+    return { from, to: Math.min(end, from + (s.source === 'recorder' ? fetched : longest)), source: s.source }
   }
   return undefined
 }

@@ -1,0 +1,10 @@
+-- +goose Up
+CREATE TABLE recorder_exports (
+	sha256  TEXT    PRIMARY KEY, -- of the clip's bytes
+	fetch   TEXT    NOT NULL REFERENCES recorder_fetches (id) ON DELETE CASCADE,
+	from_ms INTEGER NOT NULL, -- of the clip, by the recorder's clock
+	to_ms   INTEGER NOT NULL
+) STRICT;
+
+-- +goose Down
+DROP TABLE recorder_exports;
