@@ -31,24 +31,6 @@ type Device struct {
 	Meta
 }
 
-// ModbusSettings are a Modbus device's own.
-type ModbusSettings struct {
-	Unit   uint8       `json:"unit"`             // unit id, 1 to 247; 0 and 255 address a TCP device itself
-	Gap    int         `json:"gap,omitempty"`    // unused registers that one request may read over; zero means 8, -1 none
-	Size   int         `json:"size,omitempty"`   // most registers that one request may ask for; zero means 125
-	Pause  Duration    `json:"pause,omitempty"`  // that the bus rests between an answer and the next request, whoever's
-	Settle Duration    `json:"settle,omitempty"` // that the bus rests after connecting
-	Serial *SerialLine `json:"serial,omitempty"` // of a serial port; nil means 9600 8N1
-}
-
-// SerialLine is how a serial port speaks. All devices of one port have the same.
-type SerialLine struct {
-	Baud     int    `json:"baud,omitempty"`      // bits a second; zero means 9600
-	Parity   string `json:"parity,omitempty"`    // none (the default), even, odd
-	DataBits int    `json:"data_bits,omitempty"` // 7 (ASCII only) or 8; zero means 64
-	StopBits int    `json:"stop_bits,omitempty"` // 1 or 2; zero means 1
-}
-
 // Kind is KindDevice.
 func (*Device) Kind() Kind { return KindDevice }
 

@@ -9,17 +9,6 @@ import (
 	"time"
 )
 
-// Register is a place in a Modbus device.
-type Register struct {
-	Table   string `json:"table"`            // holding, input, coil, discrete
-	Address uint16 `json:"address"`          // as in the request, counted from 0
-	Type    string `json:"type"`             // int16 uint16 int32 uint32 int64 uint64 float32 float64 bcd16 bcd32 string bit bits; bit for coil and discrete
-	Order   string `json:"order,omitempty"`  // ABCD (the default), CDAB, BADC, DCBA: the bytes of a 32-bit value as they arrive; for string ABCD or BADC
-	Bit     uint8  `json:"bit,omitempty"`    // 0 (least significant) to 15, for types bit and bits, whose lowest it is
-	Width   uint8  `json:"width,omitempty"`  // number of bits, for type bits
-	Length  uint8  `json:"length,omitempty"` // registers that the text of type string takes, two characters each
-}
-
 // Most of what one request reads (Modbus Application Protocol V1.1b3, 6.1 and
 // 6.3), and of a text that spells a number.
 const (
@@ -33,6 +22,35 @@ const (
 	fastestSerial  = 4_000_000
 	serialExamples = "modbus://192.168.1.64:502、modbus+rtu://192.168.1.64:4001、modbus+rtu:///dev/ttyUSB0"
 )
+
+// ModbusSettings are a Modbus device's own.
+type ModbusSettings struct {
+	Unit   uint8       `json:"unit"`             // unit id, 1 to 247; 0 and 255 address a TCP device itself
+	Gap    int         `json:"gap,omitempty"`    // unused registers that one request may read over; zero means 8, -1 none
+	Size   int         `json:"size,omitempty"`   // most registers that one request may ask for; zero means 125
+	Pause  Duration    `json:"pause,omitempty"`  // that the bus rests between an answer and the next request, whoever's
+	Settle Duration    `json:"settle,omitempty"` // that the bus rests after connecting
+	Serial *SerialLine `json:"serial,omitempty"` // of a serial port; nil means 9600 8N1
+}
+
+// SerialLine is how a serial port speaks. All devices of one port have the same.
+type SerialLine struct {
+	Baud     int    `json:"baud,omitempty"`      // bits a second; zero means 9600
+	Parity   string `json:"parity,omitempty"`    // none (the default), even, odd
+	DataBits int    `json:"data_bits,omitempty"` // 7 (ASCII only) or 8; zero means 8
+	StopBits int    `json:"stop_bits,omitempty"` // 1 or 2; zero means 1
+}
+
+// Register is a place in a Modbus device.
+type Register struct {
+	Table   string `json:"table"`            // holding, input, coil, discrete
+	Address uint16 `json:"address"`          // as in the request, counted from 0
+	Type    string `json:"type"`             // int16 uint16 int32 uint32 int64 uint64 float32 float64 bcd16 bcd32 string bit bits; bit for coil and discrete
+	Order   string `json:"order,omitempty"`  // ABCD (the default), CDAB, BADC, DCBA: the bytes of a 32-bit value as they arrive; for string ABCD or BADC
+	Bit     uint8  `json:"bit,omitempty"`    // 0 (least significant) to 15, for types bit and bits, whose lowest it is
+	Width   uint8  `json:"width,omitempty"`  // number of bits, for type bits
+	Length  uint8  `json:"length,omitempty"` // registers that the text of type string takes, two characters each
+}
 
 // Bits says whether the table holds single bits, not registers.
 func (r *Register) Bits() bool { return r.Table == "coil" || r.Table == "discrete" }
