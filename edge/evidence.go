@@ -8,6 +8,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/evidence"
 	"offsite/edge/ledger"
 	"offsite/edge/outbox"
@@ -113,7 +114,7 @@ var evidenceTooLarge = &devices.Problem{
 // postWithout delivers a message of evidence of which the platform will not have
 // some files, because they are too large for it, without them; that is told as a loss.
 func (b *Box) postWithout(ctx context.Context, m outbox.Message, large []string) dispatch.Answer {
-	var body dispatch.Event
+	var body wire.Event
 	if err := json.Unmarshal(m.Body, &body); err != nil {
 		b.logger.ErrorContext(ctx, "message of evidence cannot be read", "event", m.Event, "err", err)
 		return dispatch.Answer{Class: dispatch.Refused, Problem: evidenceTooLarge}
@@ -134,7 +135,7 @@ func (b *Box) postWithout(ctx context.Context, m outbox.Message, large []string)
 }
 
 // leaveOut takes files out of what a message says of evidence, with the reason.
-func leaveOut(e *dispatch.Evidence, files []string) {
+func leaveOut(e *wire.Evidence, files []string) {
 	left := false
 	for i := range e.Items {
 		it := &e.Items[i]
@@ -142,7 +143,7 @@ func leaveOut(e *dispatch.Evidence, files []string) {
 			it.MarkedSHA256 = ""
 		}
 		if slices.Contains(files, it.SHA256) {
-			*it = dispatch.EvidenceItem{
+			*it = wire.EvidenceItem{
 				Camera: it.Camera, Kind: it.Kind, MomentMS: it.MomentMS, Step: it.Step, MarkedSHA256: it.MarkedSHA256,
 				Reason: evidenceTooLarge.EN, ReasonZh: evidenceTooLarge.ZH,
 			}
@@ -153,6 +154,6 @@ func leaveOut(e *dispatch.Evidence, files []string) {
 		e.Manifest = ""
 	}
 	if !left {
-		e.State, e.Reason, e.ReasonZh = dispatch.EvidenceStateNone, evidenceTooLarge.EN, evidenceTooLarge.ZH
+		e.State, e.Reason, e.ReasonZh = wire.EvidenceStateNone, evidenceTooLarge.EN, evidenceTooLarge.ZH
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"offsite/edge/breach"
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/evidence"
 )
 
@@ -63,13 +63,13 @@ func TestAClipThatIsTooLargeHoldsBackNoPicture(t *testing.T) {
 	tests := []struct {
 		name   string
 		over   int64
-		state  dispatch.EvidenceState
+		state  wire.EvidenceState
 		pieces []bool // that arrive: still, clip
 		lost   int64
 	}{
-		{"the clip alone", 1 << 20, dispatch.EvidenceStateAttached, []bool{true, false}, 1},
-		{"all but the manifest", 10 << 10, dispatch.EvidenceStateNone, []bool{false, false}, 2},
-		{"nothing", 64 << 20, dispatch.EvidenceStateAttached, []bool{true, true}, 0},
+		{"the clip alone", 1 << 20, wire.EvidenceStateAttached, []bool{true, false}, 1},
+		{"all but the manifest", 10 << 10, wire.EvidenceStateNone, []bool{false, false}, 2},
+		{"nothing", 64 << 20, wire.EvidenceStateAttached, []bool{true, true}, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,29 +8,30 @@ import (
 	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/footage"
 	"offsite/edge/ptz"
 	"offsite/streams/onvif"
 )
 
 // queryRecording tells what there is of a camera, the gateway's own and its recorder's.
-func (s platformSite) queryRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+func (s platformSite) queryRecording(ctx context.Context, c wire.Command) (wire.Result, error) {
 	args, err := s.recordingArgs(ctx, c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	line, err := s.Footage.Timeline(ctx, args.Camera, args.From.Time, args.To.Time)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
-	data := dispatch.RecordingData{Camera: args.Camera, Stretches: []dispatch.RecordingStretch{}, Gaps: gapData(line.Gaps)}
+	data := wire.RecordingData{Camera: args.Camera, Stretches: []wire.RecordingStretch{}, Gaps: gapData(line.Gaps)}
 	for _, r := range line.Stretches {
-		one := dispatch.RecordingStretch{From: dispatch.At(r.From), To: dispatch.At(r.To), Source: dispatch.RecordingSource(r.Source), Bytes: r.Bytes}
+		one := wire.RecordingStretch{From: wire.At(r.From), To: wire.At(r.To), Source: wire.RecordingSource(r.Source), Bytes: r.Bytes}
 		one.Reason, one.ReasonZh = inWords(r.Why)
 		data.Stretches = append(data.Stretches, one)
 	}
 	if told := line.Recorder; told != nil {
-		data.Recorder = dispatch.RecorderData{Host: told.Host, Known: told.Known, ClockOffsetMS: inMilliseconds(told.Offset)}
+		data.Recorder = wire.RecorderData{Host: told.Host, Known: told.Known, ClockOffsetMS: inMilliseconds(told.Offset)}
 		data.Recorder.Reason, data.Recorder.ReasonZh = inWords(told.Why)
 	}
 	return given(data)
@@ -52,10 +53,10 @@ func inMilliseconds(d *time.Duration) *int64 {
 	return &ms
 }
 
-func gapData(gaps []footage.Gap) []dispatch.RecordingGap {
-	list := make([]dispatch.RecordingGap, 0, len(gaps))
+func gapData(gaps []footage.Gap) []wire.RecordingGap {
+	list := make([]wire.RecordingGap, 0, len(gaps))
 	for _, g := range gaps {
-		one := dispatch.RecordingGap{From: dispatch.At(g.From), To: dispatch.At(g.To)}
+		one := wire.RecordingGap{From: wire.At(g.From), To: wire.At(g.To)}
 		one.Reason, one.ReasonZh = inWords(g.Why)
 		one.RecorderReason, one.RecorderReasonZh = inWords(g.Recorder)
 		list = append(list, one)
@@ -63,8 +64,8 @@ func gapData(gaps []footage.Gap) []dispatch.RecordingGap {
 	return list
 }
 
-func (s platformSite) recordingArgs(ctx context.Context, c dispatch.Command) (dispatch.RecordingArgs, error) {
-	args, err := arguments[dispatch.RecordingArgs](c)
+func (s platformSite) recordingArgs(ctx context.Context, c wire.Command) (wire.RecordingArgs, error) {
+	args, err := arguments[wire.RecordingArgs](c)
 	if err == nil {
 		err = s.cameraEver(ctx, args.Camera)
 	}
@@ -73,14 +74,14 @@ func (s platformSite) recordingArgs(ctx context.Context, c dispatch.Command) (di
 
 // exportRecording takes an interval out, to be put as blobs: a manifest and its parts. Those are sent from
 // the recordings themselves, which are held meanwhile.
-func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+func (s platformSite) exportRecording(ctx context.Context, c wire.Command) (wire.Result, error) {
 	args, err := s.recordingArgs(ctx, c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	order := footage.Order{Camera: args.Camera, From: args.From.Time, To: args.To.Time, Source: footage.Source(args.Source), Most: int64(s.cfg.Platform.Export)}
 	if order.Source != "" && order.Source != footage.Own && order.Source != footage.Recorder {
-		return dispatch.Result{}, devices.Invalid("source", "not_one_of", "来源须为 own 或 recorder", "choose own or recorder")
+		return wire.Result{}, devices.Invalid("source", "not_one_of", "来源须为 own 或 recorder", "choose own or recorder")
 	}
 	out, err := s.Footage.Export(ctx, order, func(ctx context.Context, tx *sql.Tx, e *footage.Export) error {
 		return s.Audit.Append(ctx, tx, audit.Entry{
@@ -89,12 +90,12 @@ func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (
 		})
 	})
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
-	data := dispatch.RecordingExport{
-		Camera: out.Camera, From: dispatch.At(out.Asked.From), To: dispatch.At(out.Asked.To), Bytes: out.Bytes, Manifest: out.SHA256, Parts: []dispatch.RecordingPart{}, Gaps: gapData(out.Missing),
+	data := wire.RecordingExport{
+		Camera: out.Camera, From: wire.At(out.Asked.From), To: wire.At(out.Asked.To), Bytes: out.Bytes, Manifest: out.SHA256, Parts: []wire.RecordingPart{}, Gaps: gapData(out.Missing),
 	}
-	blobs := []dispatch.SHA256{out.SHA256}
+	blobs := []wire.SHA256{out.SHA256}
 	for _, p := range out.Parts {
 		data.Parts = append(data.Parts, partData(p))
 		blobs = append(blobs, p.SHA256)
@@ -102,10 +103,10 @@ func (s platformSite) exportRecording(ctx context.Context, c dispatch.Command) (
 	return given(data, blobs...)
 }
 
-func partData(p footage.Piece) dispatch.RecordingPart {
-	part := dispatch.RecordingPart{
-		Source: dispatch.RecordingSource(p.Source), From: dispatch.At(p.From), To: dispatch.At(p.To), SHA256: p.SHA256, MediaType: p.MediaType, Bytes: p.Bytes, Codec: p.Codec,
-		Host: p.Clock.Host, ClockOffsetMS: p.Clock.AheadMS, Times: dispatch.RecordingPartTimes(p.Clock.Times),
+func partData(p footage.Piece) wire.RecordingPart {
+	part := wire.RecordingPart{
+		Source: wire.RecordingSource(p.Source), From: wire.At(p.From), To: wire.At(p.To), SHA256: p.SHA256, MediaType: p.MediaType, Bytes: p.Bytes, Codec: p.Codec,
+		Host: p.Clock.Host, ClockOffsetMS: p.Clock.AheadMS, Times: wire.RecordingPartTimes(p.Clock.Times),
 	}
 	if p.Cut != nil {
 		part.Reason, part.ReasonZh = p.Cut.EN, p.Cut.ZH
@@ -138,10 +139,10 @@ const (
 )
 
 // moveCamera turns a camera to a preset, or for a while.
-func (s platformSite) moveCamera(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := arguments[dispatch.PTZArgs](c)
+func (s platformSite) moveCamera(ctx context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.PTZArgs](c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	who := ptz.Mover{ID: "platform:" + c.Officer.ID, Name: c.Officer.Name}
 	v := onvif.Vector{Pan: args.Pan, Tilt: args.Tilt, Zoom: args.Zoom}
@@ -158,9 +159,9 @@ func (s platformSite) moveCamera(ctx context.Context, c dispatch.Command) (dispa
 		err = turn(ctx, s.PTZ, args.Camera, who, v, lasts)
 	}
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
-	return given(dispatch.PTZData{Camera: args.Camera})
+	return given(wire.PTZData{Camera: args.Camera})
 }
 
 // turn moves a camera for a while and stops it.

@@ -16,6 +16,7 @@ import (
 	"offsite/edge/audit"
 	"offsite/edge/breach"
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/evidence"
 	"offsite/edge/ledger"
 	"offsite/edge/notice"
@@ -123,18 +124,18 @@ func (b *Box) message(t breach.Transition) (outbox.Message, error) {
 	}, nil
 }
 
-func eventBody(t breach.Transition, clock dispatch.Clock) dispatch.Event {
+func eventBody(t breach.Transition, clock wire.Clock) wire.Event {
 	ev := t.Event
-	body := dispatch.Event{
-		ID: ev.ID, Revision: t.Revision, Step: dispatch.EventStep(t.Step), Kind: dispatch.EventKind(ev.Kind),
+	body := wire.Event{
+		ID: ev.ID, Revision: t.Revision, Step: wire.EventStep(t.Step), Kind: wire.EventKind(ev.Kind),
 		USCC: ev.USCC, RegionCode: ev.Region, Site: ev.Site, Outlet: ev.Outlet, Point: ev.Point, Factor: ev.Factor, Camera: ev.Camera,
 		Value: ev.Value, Peak: &ev.Peak, Unit: ev.Unit, Averaging: ev.Averaging, Limit: ev.LimitValue, LimitID: ev.Limit,
-		Standard: ev.Standard, Clause: ev.Clause, Level: dispatch.EventLevel(ev.Level), Mark: ev.Mark, ValidRatio: &ev.ValidRatio,
-		StartedAt: dispatch.At(ev.StartedAt), JudgedAt: dispatch.At(time.Now()), RuleVersion: ev.RuleVersion, RegItem: ev.RegItem,
-		Clock: clock, Evidence: dispatch.Evidence{State: dispatch.EvidenceState(ev.Evidence)},
+		Standard: ev.Standard, Clause: ev.Clause, Level: wire.EventLevel(ev.Level), Mark: ev.Mark, ValidRatio: &ev.ValidRatio,
+		StartedAt: wire.At(ev.StartedAt), JudgedAt: wire.At(time.Now()), RuleVersion: ev.RuleVersion, RegItem: ev.RegItem,
+		Clock: clock, Evidence: wire.Evidence{State: wire.EvidenceState(ev.Evidence)},
 	}
 	if ev.EndedAt != nil {
-		body.EndedAt = dispatch.At(*ev.EndedAt)
+		body.EndedAt = wire.At(*ev.EndedAt)
 	}
 	return body
 }
@@ -153,7 +154,7 @@ func (b *Box) tellEvidence(ctx context.Context, tx *sql.Tx, r evidence.Result) e
 	if r.Complete {
 		key = "complete"
 	}
-	body := eventBody(breach.Transition{Event: ev, Step: string(dispatch.EventStepEvidence), Revision: ev.Revision}, b.platform.Clock())
+	body := eventBody(breach.Transition{Event: ev, Step: string(wire.EventStepEvidence), Revision: ev.Revision}, b.platform.Clock())
 	body.Evidence = evidenceBody(r)
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -186,20 +187,20 @@ func (b *Box) pictured(events []string) {
 	}
 }
 
-func evidenceBody(r evidence.Result) dispatch.Evidence {
-	e := dispatch.Evidence{State: dispatch.EvidenceState(r.State), Complete: &r.Complete, Manifest: r.Manifest}
+func evidenceBody(r evidence.Result) wire.Evidence {
+	e := wire.Evidence{State: wire.EvidenceState(r.State), Complete: &r.Complete, Manifest: r.Manifest}
 	for _, it := range r.Items {
 		if it.State == evidence.Pending {
 			continue
 		}
-		item := dispatch.EvidenceItem{Camera: it.Camera, Kind: dispatch.EvidenceItemKind(it.Kind), MomentMS: it.Moment.Milliseconds(), Step: it.Step}
+		item := wire.EvidenceItem{Camera: it.Camera, Kind: wire.EvidenceItemKind(it.Kind), MomentMS: it.Moment.Milliseconds(), Step: it.Step}
 		if it.SHA256 != "" {
 			distance := it.Distance.Milliseconds()
-			item.SHA256, item.MediaType, item.CapturedAt, item.DistanceMS = it.SHA256, it.MediaType, dispatch.At(it.CapturedAt), &distance
+			item.SHA256, item.MediaType, item.CapturedAt, item.DistanceMS = it.SHA256, it.MediaType, wire.At(it.CapturedAt), &distance
 			item.MarkedSHA256, item.Size, item.Width, item.Height = it.Marked, it.Size, it.Width, it.Height
-			item.TimeSource, item.ClockOffsetMS = dispatch.EvidenceItemTimeSource(it.TimeSource), it.ClockOffset
+			item.TimeSource, item.ClockOffsetMS = wire.EvidenceItemTimeSource(it.TimeSource), it.ClockOffset
 			if !it.Until.IsZero() {
-				item.Until = dispatch.At(it.Until)
+				item.Until = wire.At(it.Until)
 			}
 		}
 		if it.Problem != nil {

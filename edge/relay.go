@@ -14,7 +14,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/audit"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
 	"offsite/edge/relay"
@@ -141,14 +141,14 @@ func (b *Box) unwatched(e relay.End) {
 	b.Outbox.Wake()
 }
 
-func streamEnd(e relay.End) dispatch.StreamEnd {
+func streamEnd(e relay.End) wire.StreamEnd {
 	first := e.FirstFrame.Milliseconds()
-	end := dispatch.StreamEnd{
-		Stream: e.ID, Camera: e.Camera, Reason: dispatch.StreamEndReason(e.Reason), OpenedAt: dispatch.At(e.Opened), EndedAt: dispatch.At(e.At),
+	end := wire.StreamEnd{
+		Stream: e.ID, Camera: e.Camera, Reason: wire.StreamEndReason(e.Reason), OpenedAt: wire.At(e.Opened), EndedAt: wire.At(e.At),
 		Codec: string(e.Codec), FirstFrameMS: &first, Frames: e.Frames, Bytes: e.Bytes, LeftOut: e.LeftOut, Lost: e.Lost,
 	}
 	if e.Problem != nil {
-		end.Problem = *dispatch.Body(e.Problem, 0)
+		end.Problem = *wire.Body(e.Problem, 0)
 	}
 	return end
 }

@@ -10,7 +10,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/breach"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/evidence"
 	"offsite/edge/ledger"
 	"offsite/edge/notice"
@@ -75,7 +75,7 @@ func TestWhatOfEventsMayBeDeleted(t *testing.T) {
 	}
 	box.notices.Set(notice.Storage, yardtest.Trouble("disk_full"))
 	beat, taken := platformSite{box}.Status()
-	if len(beat.Notices) != 1 || beat.Notices[0].Code != "disk_full" || beat.State != dispatch.HeartbeatStateFault {
+	if len(beat.Notices) != 1 || beat.Notices[0].Code != "disk_full" || beat.State != wire.HeartbeatStateFault {
 		t.Errorf("the platform hears %v %+v", beat.State, beat.Notices)
 	}
 	if len(beat.Losses) != 1 || beat.Losses[0].What != "recording evidence" || beat.Losses[0].Count != 7 || beat.Losses[0].ID != losses[0].ID {

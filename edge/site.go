@@ -12,6 +12,7 @@ import (
 	"offsite/devices"
 	"offsite/devices/registry"
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
 	"offsite/timeseries"
@@ -23,8 +24,8 @@ type platformSite struct{ *Box }
 var _ dispatch.Site = platformSite{}
 
 // Status gives the heartbeat, and what notes that its losses are told.
-func (s platformSite) Status() (h dispatch.Heartbeat, taken func(context.Context) error) {
-	h = dispatch.Heartbeat{State: dispatch.HeartbeatStateOK, StartedAt: dispatch.At(s.started)}
+func (s platformSite) Status() (h wire.Heartbeat, taken func(context.Context) error) {
+	h = wire.Heartbeat{State: wire.HeartbeatStateOK, StartedAt: wire.At(s.started)}
 	registered := s.Registry.Snapshot()
 	h.Devices.Total, h.Cameras.Total = len(registered.Devices), len(registered.Cameras)
 	for _, d := range s.Board.Devices() {
@@ -38,12 +39,12 @@ func (s platformSite) Status() (h dispatch.Heartbeat, taken func(context.Context
 		}
 	}
 	if h.Devices.Online < h.Devices.Total || h.Cameras.Online < h.Cameras.Total {
-		h.State = dispatch.HeartbeatStateDegraded
+		h.State = wire.HeartbeatStateDegraded
 	}
 	for _, n := range s.notices.List() {
-		h.Notices = append(h.Notices, dispatch.Notice{Code: n.Problem.Code, Since: dispatch.At(n.Since), Why: n.Problem.Bilingual()})
+		h.Notices = append(h.Notices, wire.Notice{Code: n.Problem.Code, Since: wire.At(n.Since), Why: n.Problem.Bilingual()})
 		if n.Name == notice.Storage || n.Name == notice.Judging {
-			h.State = dispatch.HeartbeatStateFault
+			h.State = wire.HeartbeatStateFault
 		}
 	}
 	h.Maintenance, h.Stale = s.maintained(registered), s.stale()
@@ -60,8 +61,8 @@ func (s platformSite) Status() (h dispatch.Heartbeat, taken func(context.Context
 		s.logger.WarnContext(ctx, "losses not told to the platform", "err", err)
 	}
 	for _, l := range losses {
-		h.Losses = append(h.Losses, dispatch.Loss{
-			ID: l.ID, What: l.Kind + " " + l.Subject, Count: l.Count, From: dispatch.At(l.From), To: dispatch.At(l.To), Open: l.Open, Why: l.Why.Bilingual(),
+		h.Losses = append(h.Losses, wire.Loss{
+			ID: l.ID, What: l.Kind + " " + l.Subject, Count: l.Count, From: wire.At(l.From), To: wire.At(l.To), Open: l.Open, Why: l.Why.Bilingual(),
 		})
 	}
 	return h, func(ctx context.Context) error { return s.Ledger.Told(ctx, losses, time.Now()) }
@@ -73,12 +74,12 @@ const (
 	staleTold       = 5000
 )
 
-func (s platformSite) maintained(registered *registry.Snapshot) []dispatch.Maintenance {
-	var list []dispatch.Maintenance
+func (s platformSite) maintained(registered *registry.Snapshot) []wire.Maintenance {
+	var list []wire.Maintenance
 	for _, m := range s.upkeep.Holding(time.Now()) {
 		kind, id, _ := strings.Cut(m.Subject, "/")
-		told := dispatch.Maintenance{
-			Kind: dispatch.MaintenanceKind(kind), ID: id, Reason: m.Reason, From: dispatch.At(m.From), Until: dispatch.At(m.To),
+		told := wire.Maintenance{
+			Kind: wire.MaintenanceKind(kind), ID: id, Reason: m.Reason, From: wire.At(m.From), Until: wire.At(m.To),
 		}
 		if dev := registered.Devices[id]; kind == "device" && dev != nil {
 			told.Site = dev.Site
@@ -104,10 +105,10 @@ func (s platformSite) stale() []string {
 // lossesTold is how many losses each heartbeat bears.
 const lossesTold = 100
 
-func bufferOf(d outbox.Depth) dispatch.Buffer {
-	b := dispatch.Buffer{Waiting: d.Waiting, Dead: d.Dead}
+func bufferOf(d outbox.Depth) wire.Buffer {
+	b := wire.Buffer{Waiting: d.Waiting, Dead: d.Dead}
 	if !d.Oldest.IsZero() {
-		b.Oldest = dispatch.At(d.Oldest)
+		b.Oldest = wire.At(d.Oldest)
 	}
 	return b
 }
@@ -116,14 +117,14 @@ func bufferOf(d outbox.Depth) dispatch.Buffer {
 func (s platformSite) Watch() (wake <-chan struct{}, stop func()) { return s.Registry.Watch() }
 
 // Changes gives what was registered, changed and retired after since.
-func (s platformSite) Changes(ctx context.Context, since int64, most int) ([]dispatch.Resource, error) {
+func (s platformSite) Changes(ctx context.Context, since int64, most int) ([]wire.Resource, error) {
 	changes, err := s.Registry.Changes(ctx, since, most)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]dispatch.Resource, 0, len(changes))
+	list := make([]wire.Resource, 0, len(changes))
 	for _, c := range changes {
-		r := dispatch.Resource{Op: dispatch.ResourceOp(c.Op), Kind: dispatch.ResourceKind(c.Kind), ID: c.ID, Revision: c.Revision}
+		r := wire.Resource{Op: wire.ResourceOp(c.Op), Kind: wire.ResourceKind(c.Kind), ID: c.ID, Revision: c.Revision}
 		if c.Op != "D" {
 			if r.Data, err = dispatch.DataOf(c.Thing); err != nil {
 				return nil, err
@@ -140,7 +141,7 @@ var resourceKinds = []devices.Kind{
 }
 
 // Directory gives everything that is registered now.
-func (s platformSite) Directory(context.Context) (revision int64, all []dispatch.Resource, err error) {
+func (s platformSite) Directory(context.Context) (revision int64, all []wire.Resource, err error) {
 	snapshot := s.Registry.Snapshot()
 	for _, kind := range resourceKinds {
 		for _, thing := range snapshot.List(kind) {
@@ -148,8 +149,8 @@ func (s platformSite) Directory(context.Context) (revision int64, all []dispatch
 			if err != nil {
 				return 0, nil, err
 			}
-			all = append(all, dispatch.Resource{
-				Op: dispatch.ResourceOpA, Kind: dispatch.ResourceKind(kind), ID: thing.Key(), Revision: snapshot.Revision, Data: data,
+			all = append(all, wire.Resource{
+				Op: wire.ResourceOpA, Kind: wire.ResourceKind(kind), ID: thing.Key(), Revision: snapshot.Revision, Data: data,
 			})
 		}
 	}
@@ -157,8 +158,8 @@ func (s platformSite) Directory(context.Context) (revision int64, all []dispatch
 }
 
 // Latest gives the newest value of each point; nil means every point heard.
-func (s platformSite) Latest(points []string) []dispatch.Reading {
-	var list []dispatch.Reading
+func (s platformSite) Latest(points []string) []wire.Reading {
+	var list []wire.Reading
 	if points == nil {
 		for _, r := range s.Live.All() {
 			list = append(list, s.readingBody(r))
@@ -173,9 +174,9 @@ func (s platformSite) Latest(points []string) []dispatch.Reading {
 	return list
 }
 
-func (s platformSite) readingBody(r devices.Reading) dispatch.Reading {
-	body := dispatch.Reading{
-		Site: r.Site, Point: r.Point, Value: r.Value, At: dispatch.At(r.At), Mark: r.Mark, Quality: dispatch.ReadingQuality(r.Quality.String()),
+func (s platformSite) readingBody(r devices.Reading) wire.Reading {
+	body := wire.Reading{
+		Site: r.Site, Point: r.Point, Value: r.Value, At: wire.At(r.At), Mark: r.Mark, Quality: wire.ReadingQuality(r.Quality.String()),
 	}
 	body.Stale = s.health.Stale(r.Point, r.At, time.Now())
 	if p := s.Registry.Snapshot().Points[r.Point]; p != nil {
@@ -185,39 +186,39 @@ func (s platformSite) readingBody(r devices.Reading) dispatch.Reading {
 }
 
 // Execute carries out a command that the client has checked and audited.
-func (s platformSite) Execute(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+func (s platformSite) Execute(ctx context.Context, c wire.Command) (wire.Result, error) {
 	switch c.Type {
-	case dispatch.CommandTypeSnapshotTake:
+	case wire.CommandTypeSnapshotTake:
 		return s.takeSnapshot(ctx, c)
-	case dispatch.CommandTypeReadingRead:
+	case wire.CommandTypeReadingRead:
 		return s.readNow(ctx, c)
-	case dispatch.CommandTypeStreamOpen:
+	case wire.CommandTypeStreamOpen:
 		return s.openStream(ctx, c)
-	case dispatch.CommandTypeStreamRenew:
+	case wire.CommandTypeStreamRenew:
 		return s.renewStream(ctx, c)
-	case dispatch.CommandTypeStreamClose:
+	case wire.CommandTypeStreamClose:
 		return s.closeStream(ctx, c)
-	case dispatch.CommandTypeRecordingQuery:
+	case wire.CommandTypeRecordingQuery:
 		return s.queryRecording(ctx, c)
-	case dispatch.CommandTypeRecordingExport:
+	case wire.CommandTypeRecordingExport:
 		return s.exportRecording(ctx, c)
-	case dispatch.CommandTypePTZMove:
+	case wire.CommandTypePTZMove:
 		return s.moveCamera(ctx, c)
 	default:
-		return dispatch.Result{}, &devices.Problem{
+		return wire.Result{}, &devices.Problem{
 			Code: "command_unknown", ZH: "网关不执行该指令：" + string(c.Type), EN: "this gateway does not carry out " + string(c.Type),
 		}
 	}
 }
 
-func (s platformSite) takeSnapshot(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := arguments[dispatch.SnapshotArgs](c)
+func (s platformSite) takeSnapshot(ctx context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.SnapshotArgs](c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	still, err := s.Cameras.Take(ctx, args.Camera)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	body, media := still.JPEG, "image/jpeg"
 	if body == nil {
@@ -225,22 +226,22 @@ func (s platformSite) takeSnapshot(ctx context.Context, c dispatch.Command) (dis
 	}
 	sha, err := s.Vault.Put(body)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
-	return given(dispatch.SnapshotData{
-		Camera: args.Camera, CapturedAt: dispatch.At(still.At), Width: still.Width, Height: still.Height,
+	return given(wire.SnapshotData{
+		Camera: args.Camera, CapturedAt: wire.At(still.At), Width: still.Width, Height: still.Height,
 		MediaType: media, SHA256: sha, Step: still.Step,
 	}, sha)
 }
 
 // readNow gives the newest value of each point: the live one, else the last of
 // history.
-func (s platformSite) readNow(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := arguments[dispatch.ReadingArgs](c)
+func (s platformSite) readNow(ctx context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.ReadingArgs](c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
-	answer := dispatch.ReadingData{Readings: []dispatch.Reading{}}
+	answer := wire.ReadingData{Readings: []wire.Reading{}}
 	for _, p := range args.Points {
 		r, err := s.Last(ctx, p)
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/footage"
 	"offsite/edge/relay"
 	"offsite/streams"
@@ -19,7 +19,7 @@ import (
 const defaultTTL = 5 * time.Minute
 
 // arguments reads those of a command.
-func arguments[T any](c dispatch.Command) (args T, err error) {
+func arguments[T any](c wire.Command) (args T, err error) {
 	if json.Unmarshal(c.Args, &args) != nil {
 		return args, devices.Invalid("args", "bad_json", "参数无法解析", "the arguments cannot be read")
 	}
@@ -27,28 +27,28 @@ func arguments[T any](c dispatch.Command) (args T, err error) {
 }
 
 // given is the Result of a command that gave data.
-func given(data any, blobs ...dispatch.SHA256) (dispatch.Result, error) {
+func given(data any, blobs ...wire.SHA256) (wire.Result, error) {
 	raw, err := json.Marshal(data)
-	return dispatch.Result{Data: raw, Blobs: blobs}, err
+	return wire.Result{Data: raw, Blobs: blobs}, err
 }
 
 // officer names who has sent a command.
-func officer(c dispatch.Command) string { return c.Officer.Name + " (" + c.Officer.ID + ")" }
+func officer(c wire.Command) string { return c.Officer.Name + " (" + c.Officer.ID + ")" }
 
 // openStream sends a camera's pictures to where the command says: those that it
 // shows now, or its recording.
-func (s platformSite) openStream(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := arguments[dispatch.StreamOpenArgs](c)
+func (s platformSite) openStream(ctx context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.StreamOpenArgs](c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	profile := devices.Profile(args.Profile)
 	if profile != devices.MainProfile && profile != devices.SubProfile {
-		return dispatch.Result{}, devices.Invalid("profile", "not_one_of", "码流须为 main 或 sub", "choose main or sub")
+		return wire.Result{}, devices.Invalid("profile", "not_one_of", "码流须为 main 或 sub", "choose main or sub")
 	}
 	lasts, err := ttl(args.TTLSeconds)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	order := relay.Order{ID: c.ID, Camera: args.Camera, For: lasts, Officer: officer(c), Purpose: c.Purpose}
 	if args.From.IsZero() {
@@ -57,26 +57,26 @@ func (s platformSite) openStream(ctx context.Context, c dispatch.Command) (dispa
 		err = s.cameraEver(ctx, args.Camera)
 	}
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	if args.PushURL == "" {
 		return s.pullURL(args, lasts)
 	}
 	if order.To, err = s.receiver(args); err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
-	var recorded dispatch.Time
-	var turns []dispatch.RecordingTurn
+	var recorded wire.Time
+	var turns []wire.RecordingTurn
 	if order.Feed == nil {
 		player, err := s.Footage.Play(ctx, args.Camera, args.From.Time)
 		if err != nil {
-			return dispatch.Result{}, err
+			return wire.Result{}, err
 		}
-		order.Past, recorded, turns = player, dispatch.At(player.From), turnsOf(player, lasts)
+		order.Past, recorded, turns = player, wire.At(player.From), turnsOf(player, lasts)
 	}
 	session, err := s.relay.Open(ctx, order)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	data := streamData(session)
 	data.RecordedFrom, data.Sources = recorded, turns
@@ -84,9 +84,9 @@ func (s platformSite) openStream(ctx context.Context, c dispatch.Command) (dispa
 }
 
 // turnsOf tells whose pictures will be seen from when on.
-func turnsOf(p *footage.Player, lasts time.Duration) (turns []dispatch.RecordingTurn) {
+func turnsOf(p *footage.Player, lasts time.Duration) (turns []wire.RecordingTurn) {
 	for _, s := range p.Plan {
-		source := dispatch.RecordingSource(s.Source)
+		source := wire.RecordingSource(s.Source)
 		if !s.From.Before(p.From.Add(lasts)) || len(turns) > 0 && turns[len(turns)-1].Source == source {
 			continue
 		}
@@ -94,7 +94,7 @@ func turnsOf(p *footage.Player, lasts time.Duration) (turns []dispatch.Recording
 		if from.Before(p.From) {
 			from = p.From
 		}
-		turns = append(turns, dispatch.RecordingTurn{From: dispatch.At(from), Source: source})
+		turns = append(turns, wire.RecordingTurn{From: wire.At(from), Source: source})
 	}
 	return turns
 }
@@ -118,7 +118,7 @@ func (s platformSite) cameraEver(ctx context.Context, id string) error {
 }
 
 // receiver is where pictures are to go; it looks no name up.
-func (s platformSite) receiver(args dispatch.StreamOpenArgs) (streams.Receiver, error) {
+func (s platformSite) receiver(args wire.StreamOpenArgs) (streams.Receiver, error) {
 	u, err := url.Parse(args.PushURL)
 	if err != nil {
 		u = &url.URL{} // the host list says how it is to look
@@ -131,10 +131,10 @@ func (s platformSite) receiver(args dispatch.StreamOpenArgs) (streams.Receiver, 
 
 // pullURL names the address at which a platform that can reach the gateway
 // fetches the pictures itself with a token of its own: by HLS, or of the past as MP4.
-func (s platformSite) pullURL(args dispatch.StreamOpenArgs, lasts time.Duration) (dispatch.Result, error) {
+func (s platformSite) pullURL(args wire.StreamOpenArgs, lasts time.Duration) (wire.Result, error) {
 	base := strings.TrimRight(s.cfg.Platform.Pull, "/")
 	if base == "" {
-		return dispatch.Result{}, devices.Invalid("push_url", "push_url_missing", "该网关不能从外部访问，请给出 push_url", "this gateway cannot be reached from outside; give a push_url")
+		return wire.Result{}, devices.Invalid("push_url", "push_url_missing", "该网关不能从外部访问，请给出 push_url", "this gateway cannot be reached from outside; give a push_url")
 	}
 	at := base + "/api/v1/cameras/" + url.PathEscape(args.Camera)
 	if from := args.From; from.IsZero() {
@@ -142,7 +142,7 @@ func (s platformSite) pullURL(args dispatch.StreamOpenArgs, lasts time.Duration)
 	} else {
 		at += "/clip?" + url.Values{"from": {from.Format(time.RFC3339Nano)}, "to": {from.Add(lasts).Format(time.RFC3339Nano)}}.Encode()
 	}
-	return given(dispatch.StreamData{Camera: args.Camera, PullURL: at})
+	return given(wire.StreamData{Camera: args.Camera, PullURL: at})
 }
 
 func ttl(seconds int) (time.Duration, error) {
@@ -156,38 +156,38 @@ func ttl(seconds int) (time.Duration, error) {
 	return d, nil
 }
 
-func streamData(session relay.Session) dispatch.StreamData {
+func streamData(session relay.Session) wire.StreamData {
 	first := session.FirstFrame.Milliseconds()
-	return dispatch.StreamData{
-		Stream: session.ID, Camera: session.Camera, Codec: dispatch.StreamDataCodec(session.Codec), Width: session.Width, Height: session.Height,
-		FirstFrameMS: &first, ExpiresAt: dispatch.At(session.Expires),
+	return wire.StreamData{
+		Stream: session.ID, Camera: session.Camera, Codec: wire.StreamDataCodec(session.Codec), Width: session.Width, Height: session.Height,
+		FirstFrameMS: &first, ExpiresAt: wire.At(session.Expires),
 	}
 }
 
-func (s platformSite) renewStream(_ context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := arguments[dispatch.StreamArgs](c)
+func (s platformSite) renewStream(_ context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.StreamArgs](c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	lasts, err := ttl(args.TTLSeconds)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	session, err := s.relay.Renew(args.Stream, lasts)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	return given(streamData(session))
 }
 
-func (s platformSite) closeStream(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-	args, err := arguments[dispatch.StreamArgs](c)
+func (s platformSite) closeStream(ctx context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.StreamArgs](c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	end, err := s.relay.Close(ctx, args.Stream)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	return given(streamEnd(end))
 }

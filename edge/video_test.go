@@ -11,7 +11,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/audit"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/notice"
 	"offsite/edge/relay"
 	"offsite/edge/yardtest"
@@ -40,8 +40,8 @@ func openVideoBox(t *testing.T, change func(*PlatformConfig)) *Box {
 	return b
 }
 
-func videoCommand(kind dispatch.CommandType, args string) dispatch.Command {
-	return dispatch.Command{ID: "c-1", Type: kind, Args: json.RawMessage(args), Officer: dispatch.Officer{ID: "320100-17", Name: "李明"}, Purpose: "夜间施工检查"}
+func videoCommand(kind wire.CommandType, args string) wire.Command {
+	return wire.Command{ID: "c-1", Type: kind, Args: json.RawMessage(args), Officer: wire.Officer{ID: "320100-17", Name: "李明"}, Purpose: "夜间施工检查"}
 }
 
 func TestCommandsOfVideoThatAreRefused(t *testing.T) {
@@ -49,25 +49,25 @@ func TestCommandsOfVideoThatAreRefused(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*PlatformConfig)
-		kind   dispatch.CommandType
+		kind   wire.CommandType
 		args   string
 		want   string
 	}{
-		{"nowhere to push", func(*PlatformConfig) {}, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"https://media.example.cn/1"}`, "push_off"},
-		{"another host", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"https://169.254.169.254/1"}`, "push_host"},
-		{"not encrypted", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"rtsp://media.example.cn/1"}`, "insecure"},
-		{"no address", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"::"}`, "bad_address"},
-		{"no camera", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-9","profile":"main","push_url":"https://media.example.cn/1"}`, "no_camera"},
-		{"no profile", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","push_url":"https://media.example.cn/1"}`, "not_one_of"},
-		{"the past of no camera", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-9","profile":"main","from":"2026-03-01T12:00:00+08:00","push_url":"https://media.example.cn/1"}`, "no_camera"},
-		{"a past to another host", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","from":"2026-03-01T12:00:00+08:00","push_url":"https://media.example.com/1"}`, "push_host"},
-		{"for ever", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","ttl_seconds":86400}`, "out_of_range"},
-		{"to pull where nobody can", listed, dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main"}`, "push_url_missing"},
-		{"renew what is not open", listed, dispatch.CommandTypeStreamRenew, `{"stream":"c-9"}`, "no_stream"},
-		{"close what is not open", listed, dispatch.CommandTypeStreamClose, `{"stream":"c-9"}`, "no_stream"},
-		{"query no camera", listed, dispatch.CommandTypeRecordingQuery, `{"camera":"cam-9","from":"2026-03-01T12:00:00+08:00","to":"2026-03-01T13:00:00+08:00"}`, "no_camera"},
-		{"query backwards", listed, dispatch.CommandTypeRecordingQuery, `{"camera":"cam-1","from":"2026-03-01T12:00:00+08:00","to":"2026-03-01T11:00:00+08:00"}`, "before_from"},
-		{"rubbish", listed, dispatch.CommandTypePTZMove, `[]`, "bad_json"},
+		{"nowhere to push", func(*PlatformConfig) {}, wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"https://media.example.cn/1"}`, "push_off"},
+		{"another host", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"https://169.254.169.254/1"}`, "push_host"},
+		{"not encrypted", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"rtsp://media.example.cn/1"}`, "insecure"},
+		{"no address", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","push_url":"::"}`, "bad_address"},
+		{"no camera", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-9","profile":"main","push_url":"https://media.example.cn/1"}`, "no_camera"},
+		{"no profile", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-1","push_url":"https://media.example.cn/1"}`, "not_one_of"},
+		{"the past of no camera", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-9","profile":"main","from":"2026-03-01T12:00:00+08:00","push_url":"https://media.example.cn/1"}`, "no_camera"},
+		{"a past to another host", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","from":"2026-03-01T12:00:00+08:00","push_url":"https://media.example.com/1"}`, "push_host"},
+		{"for ever", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main","ttl_seconds":86400}`, "out_of_range"},
+		{"to pull where nobody can", listed, wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"main"}`, "push_url_missing"},
+		{"renew what is not open", listed, wire.CommandTypeStreamRenew, `{"stream":"c-9"}`, "no_stream"},
+		{"close what is not open", listed, wire.CommandTypeStreamClose, `{"stream":"c-9"}`, "no_stream"},
+		{"query no camera", listed, wire.CommandTypeRecordingQuery, `{"camera":"cam-9","from":"2026-03-01T12:00:00+08:00","to":"2026-03-01T13:00:00+08:00"}`, "no_camera"},
+		{"query backwards", listed, wire.CommandTypeRecordingQuery, `{"camera":"cam-1","from":"2026-03-01T12:00:00+08:00","to":"2026-03-01T11:00:00+08:00"}`, "before_from"},
+		{"rubbish", listed, wire.CommandTypePTZMove, `[]`, "bad_json"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,15 +83,15 @@ func TestCommandsOfVideoThatAreRefused(t *testing.T) {
 
 func TestAGatewayThatCanBeReachedNamesItsAddress(t *testing.T) {
 	b := openVideoBox(t, func(c *PlatformConfig) { c.Pull = "https://gw.example.cn:8443/" })
-	r, err := platformSite{b}.Execute(t.Context(), videoCommand(dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"sub"}`))
-	var data dispatch.StreamData
+	r, err := platformSite{b}.Execute(t.Context(), videoCommand(wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"sub"}`))
+	var data wire.StreamData
 	if err == nil {
 		err = json.Unmarshal(r.Data, &data)
 	}
 	if want := "https://gw.example.cn:8443/api/v1/cameras/cam-1/hls/index.m3u8?profile=sub"; err != nil || data.PullURL != want {
 		t.Errorf("got %+v, %v", data, err)
 	}
-	r, err = platformSite{b}.Execute(t.Context(), videoCommand(dispatch.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"sub","from":"2026-03-01T12:00:00Z","ttl_seconds":60}`))
+	r, err = platformSite{b}.Execute(t.Context(), videoCommand(wire.CommandTypeStreamOpen, `{"camera":"cam-1","profile":"sub","from":"2026-03-01T12:00:00Z","ttl_seconds":60}`))
 	if err == nil {
 		err = json.Unmarshal(r.Data, &data)
 	}
@@ -146,12 +146,12 @@ func TestWhoWatchesIsShownAndTheEndIsTold(t *testing.T) {
 	if h, _ := (platformSite{b}).Status(); len(h.Streams) != 1 || h.Streams[0] != "c-1" {
 		t.Errorf("heartbeat: %q", h.Streams)
 	}
-	r, err := platformSite{b}.Execute(ctx, videoCommand(dispatch.CommandTypeStreamClose, `{"stream":"c-1"}`))
-	var end dispatch.StreamEnd
+	r, err := platformSite{b}.Execute(ctx, videoCommand(wire.CommandTypeStreamClose, `{"stream":"c-1"}`))
+	var end wire.StreamEnd
 	if err == nil {
 		err = json.Unmarshal(r.Data, &end)
 	}
-	if err != nil || end.Reason != dispatch.StreamEndReasonClosed || end.Frames == 0 {
+	if err != nil || end.Reason != wire.StreamEndReasonClosed || end.Frames == 0 {
 		t.Errorf("closed: %+v, %v", end, err)
 	}
 	cancel()

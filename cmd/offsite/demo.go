@@ -18,8 +18,8 @@ import (
 	"offsite/cmd/offsite/demo"
 	"offsite/devices"
 	"offsite/devices/registry"
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 )
@@ -226,7 +226,7 @@ func (t *teller) event(e platformtest.Event) {
 	defer t.mu.Unlock()
 	if t.json {
 		_ = json.NewEncoder(t.out).Encode(struct {
-			What dispatch.EventStep `json:"event"` // opened, updated, closed, evidence
+			What wire.EventStep `json:"event"` // opened, updated, closed, evidence
 			platformtest.Event
 		}{e.Step, e})
 		return

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"offsite/deploy/peers"
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 	"offsite/gateway/api/contract"
 	"offsite/streams/rtsp/rtsptest"
 	"offsite/timeseries/influx/influxtest"
@@ -103,10 +103,10 @@ func (p *program) badCamera(t *testing.T) {
 	}
 	said(t, *c.Problem, "camera_password", "password", "密码")
 	publish("offsite/seen/v", at(-time.Second, 150))
-	p.await("evidence", func() error { return wantCount(p.told("seen.v", dispatch.EventStepEvidence), 1) })
-	e := p.told("seen.v", dispatch.EventStepEvidence)[0]
+	p.await("evidence", func() error { return wantCount(p.told("seen.v", wire.EventStepEvidence), 1) })
+	e := p.told("seen.v", wire.EventStepEvidence)[0]
 	it := ofBreach(e)
-	if e.Evidence.State != dispatch.EvidenceStateNone || it.Camera == "" {
+	if e.Evidence.State != wire.EvidenceStateNone || it.Camera == "" {
 		t.Fatalf("evidence %+v", e.Evidence)
 	}
 	said(t, contract.FieldProblem{Zh: it.ReasonZh, En: it.Reason}, "", "", "密码", "password")
@@ -155,7 +155,7 @@ func (p *program) retainedAgain(t *testing.T) {
 	p.holds("kept.v", 150, 50)
 	p.holds("kept.bare", 150)
 	for _, point := range []string{"kept.v", "kept.bare"} {
-		if err := wantCount(p.told(point, dispatch.EventStepOpened), 1); err != nil {
+		if err := wantCount(p.told(point, wire.EventStepOpened), 1); err != nil {
 			t.Errorf("alarms of %s: %v", point, err)
 		}
 	}
@@ -262,8 +262,8 @@ func (p *program) platformGarbage(t *testing.T) {
 			return nil
 		})
 	}
-	p.await("both alarms closed", func() error { return wantCount(p.told("told.v", dispatch.EventStepClosed), 2) })
-	if err := wantCount(p.told("told.v", dispatch.EventStepOpened), 2); err != nil {
+	p.await("both alarms closed", func() error { return wantCount(p.told("told.v", wire.EventStepClosed), 2) })
+	if err := wantCount(p.told("told.v", wire.EventStepOpened), 2); err != nil {
 		t.Errorf("opened: %v", err)
 	}
 	for key, n := range p.platform.Effects() {
@@ -359,7 +359,7 @@ func TestInfluxRefusesAndStaysAway(t *testing.T) {
 		publish("w", start.Add(2*time.Minute+time.Duration(i)*time.Millisecond), float64(i), "")
 	}
 	publish("w", start.Add(3*time.Minute), 2e6, "")
-	p.await("judging goes on", func() error { return wantCount(p.told("far.w", dispatch.EventStepOpened), 1) })
+	p.await("judging goes on", func() error { return wantCount(p.told("far.w", wire.EventStepOpened), 1) })
 	p.lost("dead_letter", "device/far", 300)
 	sent := 20 + 2*each + 1
 	p.await("the backlog's loss", func() error { // the newest five seconds of the log are never cut off

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"offsite/devices/modbus/modbustest"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/gateway/api/contract"
 	"offsite/streams/rtsp/rtsptest"
 )
@@ -195,10 +195,10 @@ func (p *program) changeCamera(cameras *rtsptest.Server) {
 
 func (p *program) changeLimit(publish func(topic, payload string)) {
 	opened := func(n int) func() error {
-		return func() error { return wantCount(p.told("signed.v", dispatch.EventStepOpened), n) }
+		return func() error { return wantCount(p.told("signed.v", wire.EventStepOpened), n) }
 	}
 	closed := func(n int) func() error {
-		return func() error { return wantCount(p.told("signed.v", dispatch.EventStepClosed), n) }
+		return func() error { return wantCount(p.told("signed.v", wire.EventStepClosed), n) }
 	}
 	p.post("/limits", thing{"id": "hh", "point": "signed.v", "level": "HH", "value": 500, "averaging": "instant"})
 	p.felt("an added limit", func() { publish("offsite/signed/v", at(-30*time.Second, 600)) }, opened(2)) // H at 100 too
@@ -213,7 +213,7 @@ func (p *program) changeLimit(publish func(topic, payload string)) {
 	publish("offsite/signed/v", at(-27*time.Second, 60))
 	publish("offsite/signed/v", at(-26*time.Second, 150))
 	p.await("the other limit", opened(4))
-	if e := p.told("signed.v", dispatch.EventStepOpened)[3]; e.Level != "H" {
+	if e := p.told("signed.v", wire.EventStepOpened)[3]; e.Level != "H" {
 		p.t.Errorf("a removed limit opened %+v", e)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/gateway/api/contract"
 )
 
@@ -132,7 +132,7 @@ func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
 	t.Logf("after %v: %s / %s", time.Since(full), told.Zh, told.En)
 	say(2)
 	say(150)
-	p.await("the event at the platform", func() error { return wantCount(p.told("gate.v", dispatch.EventStepOpened), 1) })
+	p.await("the event at the platform", func() error { return wantCount(p.told("gate.v", wire.EventStepOpened), 1) })
 	p.holds("gate.v", 1, 2, 150)
 	p.Kill()
 	if err := p.Start(t.Context()); err != nil {
@@ -172,7 +172,7 @@ func TestReadingsAreRefusedBeforeTheDiskIsFull(t *testing.T) {
 	p := startProgramIn(t, filepath.Join(disk, "state"), "")
 	client := p.instrument(t, "kept")
 	publishOnce(t, client, "offsite/kept/v", at(-time.Second, 150))
-	p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepOpened), 1) })
+	p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", wire.EventStepOpened), 1) })
 	empty := fill(t, disk, 0.955)
 	p.refuses(t)
 	waits := client.Publish("offsite/kept/v", 1, false, at(0, 2))
@@ -182,9 +182,9 @@ func TestReadingsAreRefusedBeforeTheDiskIsFull(t *testing.T) {
 	for i := range 20 {
 		p.post("/sites", thing{"id": fmt.Sprint("site-", i), "name": strings.Repeat("试验厂", 40), "kind": "plant"})
 	}
-	event := p.told("kept.v", dispatch.EventStepOpened)[0].ID
+	event := p.told("kept.v", wire.EventStepOpened)[0].ID
 	p.post("/events/"+event+":acknowledge", thing{"note": "看到了"})
-	p.await("the acknowledgement at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepUpdated), 1) })
+	p.await("the acknowledgement at the platform", func() error { return wantCount(p.told("kept.v", wire.EventStepUpdated), 1) })
 	empty()
 	if !waits.WaitTimeout(time.Minute) {
 		t.Fatal("not taken although there is space again")
@@ -196,7 +196,7 @@ func TestReadingsAreRefusedBeforeTheDiskIsFull(t *testing.T) {
 		return nil
 	})
 	p.holds("kept.v", 150, 2)
-	p.await("its end at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepClosed), 1) })
+	p.await("its end at the platform", func() error { return wantCount(p.told("kept.v", wire.EventStepClosed), 1) })
 }
 
 func TestFullDiskRefusesAndRecovers(t *testing.T) {

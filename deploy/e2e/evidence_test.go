@@ -16,8 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 	"offsite/gateway/api/contract"
 	"offsite/streams"
 	"offsite/streams/rtsp/rtsptest"
@@ -126,33 +126,33 @@ func (w *watched) begin() platformtest.Event {
 	w.events++
 	began := time.Now()
 	w.publish("offsite/"+w.id+"/v", at(0, 150))
-	opened := func() []platformtest.Event { return w.told(w.id+".v", dispatch.EventStepOpened) }
+	opened := func() []platformtest.Event { return w.told(w.id+".v", wire.EventStepOpened) }
 	w.await("alarm", func() error { return wantCount(opened(), w.events) })
 	if took := time.Since(began); took > 2*time.Second {
 		w.t.Errorf("the alarm was at the platform after %s", took)
 	}
 	e := opened()[w.events-1]
-	if e.Evidence.State != dispatch.EvidenceStatePending || len(e.Evidence.Items) > 0 {
+	if e.Evidence.State != wire.EvidenceStatePending || len(e.Evidence.Items) > 0 {
 		w.t.Errorf("opened with evidence %+v", e.Evidence)
 	}
 	return e
 }
 
 // ofBreach gives the still of the breach itself.
-func ofBreach(e platformtest.Event) dispatch.EvidenceItem {
+func ofBreach(e platformtest.Event) wire.EvidenceItem {
 	for _, it := range e.Evidence.Items {
 		if it.Kind == "still" && it.MomentMS == 0 {
 			return it
 		}
 	}
-	return dispatch.EvidenceItem{}
+	return wire.EvidenceItem{}
 }
 
 // settled gives the event's first message of evidence.
 func (w *watched) settled(opened platformtest.Event) (found platformtest.Event) {
 	w.t.Helper()
 	w.await("evidence", func() error {
-		for _, e := range w.told(w.id+".v", dispatch.EventStepEvidence) {
+		for _, e := range w.told(w.id+".v", wire.EventStepEvidence) {
 			if e.ID == opened.ID {
 				found = e
 				return nil
@@ -172,7 +172,7 @@ func (w *watched) breach() platformtest.Event { w.t.Helper(); return w.settled(w
 func (w *watched) picture(e platformtest.Event, width, height int) image.Image {
 	w.t.Helper()
 	it := ofBreach(e)
-	if e.Evidence.State != dispatch.EvidenceStateAttached || it.MediaType != "image/jpeg" || it.DistanceMS == nil || it.Width != width || it.Height != height {
+	if e.Evidence.State != wire.EvidenceStateAttached || it.MediaType != "image/jpeg" || it.DistanceMS == nil || it.Width != width || it.Height != height {
 		w.t.Fatalf("evidence %+v", e.Evidence)
 	}
 	if d := time.Duration(*it.DistanceMS) * time.Millisecond; d < -5*time.Second || d > 10*time.Second || it.CapturedAt.Sub(e.StartedAt.Time) != d {

@@ -18,12 +18,12 @@ import (
 	"time"
 
 	world "offsite/cmd/offsite/demo"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/streams/recording"
 )
 
 // ask has the platform give a command and wait for its result.
-func (p *program) ask(kind dispatch.CommandType, args thing) dispatch.Result {
+func (p *program) ask(kind wire.CommandType, args thing) wire.Result {
 	p.t.Helper()
 	raw, err := json.Marshal(args)
 	if err != nil {
@@ -31,8 +31,8 @@ func (p *program) ask(kind dispatch.CommandType, args thing) dispatch.Result {
 	}
 	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
 	defer cancel()
-	r, err := p.platform.Command(ctx, dispatch.Command{
-		Type: kind, Args: raw, Purpose: "夜间施工检查", Officer: dispatch.Officer{ID: "320100-17", Name: "李明"},
+	r, err := p.platform.Command(ctx, wire.Command{
+		Type: kind, Args: raw, Purpose: "夜间施工检查", Officer: wire.Officer{ID: "320100-17", Name: "李明"},
 	})
 	if err != nil {
 		p.t.Fatalf("%s: %v", kind, err)
@@ -41,9 +41,9 @@ func (p *program) ask(kind dispatch.CommandType, args thing) dispatch.Result {
 }
 
 // told reads the data of a command that was carried out.
-func told[T any](t *testing.T, r dispatch.Result) (data T) {
+func told[T any](t *testing.T, r wire.Result) (data T) {
 	t.Helper()
-	if r.Status != dispatch.ResultStatusDone {
+	if r.Status != wire.ResultStatusDone {
 		t.Fatalf("%+v", r)
 	}
 	if err := json.Unmarshal(r.Data, &data); err != nil {
@@ -107,20 +107,20 @@ func TestThePlatformAsksForWhatWasRecorded(t *testing.T) {
 	p := startProgramIn(t, state, "platform:\n  push: {hosts: [127.0.0.1], insecure: true, upload: 400Mbit/s}\n  export: 140MiB\n")
 	p.post("/cameras", thing{"id": "yard", "site": "plant", "name": "yard", "url": "rtsp://127.0.0.1:1/yard", "pull": "demand"})
 
-	data := told[dispatch.RecordingData](t, p.ask(dispatch.CommandTypeRecordingQuery, thing{"camera": "yard", "from": at(0), "to": at(15 * time.Minute)}))
+	data := told[wire.RecordingData](t, p.ask(wire.CommandTypeRecordingQuery, thing{"camera": "yard", "from": at(0), "to": at(15 * time.Minute)}))
 	if len(data.Stretches) != 2 || data.Stretches[0].To.Sub(data.Stretches[0].From.Time) != 4*time.Minute || len(data.Gaps) != 2 || data.Gaps[0].ReasonZh == "" {
 		t.Errorf("query: %+v", data)
 	}
-	if r := p.ask(dispatch.CommandTypeRecordingExport, thing{"camera": "yard", "from": at(0), "to": at(15 * time.Minute)}); r.Problem.Code != "clip_too_large" {
+	if r := p.ask(wire.CommandTypeRecordingExport, thing{"camera": "yard", "from": at(0), "to": at(15 * time.Minute)}); r.Problem.Code != "clip_too_large" {
 		t.Errorf("too large: %+v", r)
 	}
 	before, asked := p.most(), time.Now()
-	exported := told[dispatch.RecordingExport](t, p.ask(dispatch.CommandTypeRecordingExport, thing{"camera": "yard", "from": at(time.Second), "to": at(4 * time.Minute)}))
+	exported := told[wire.RecordingExport](t, p.ask(wire.CommandTypeRecordingExport, thing{"camera": "yard", "from": at(time.Second), "to": at(4 * time.Minute)}))
 	t.Logf("%d MB exported in %v; the gateway's memory grew from %d MB to %d MB", exported.Bytes>>20, time.Since(asked), before>>20, p.most()>>20)
 	if grown := p.most() - before; grown > 32<<20 {
 		t.Errorf("%d MB of memory for it", grown>>20)
 	}
-	if len(exported.Parts) != 1 || exported.Parts[0].Source != dispatch.RecordingSourceOwn || exported.Parts[0].Host != "" {
+	if len(exported.Parts) != 1 || exported.Parts[0].Source != wire.RecordingSourceOwn || exported.Parts[0].Host != "" {
 		t.Fatalf("%+v", exported)
 	}
 	film := p.platform.Blob(exported.Parts[0].SHA256)
@@ -141,11 +141,11 @@ func TestThePlatformAsksForWhatWasRecorded(t *testing.T) {
 	if err := p.Do(t.Context(), "DELETE", "/cameras/yard", nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	again := told[dispatch.RecordingExport](t, p.ask(dispatch.CommandTypeRecordingExport, thing{"camera": "yard", "from": at(10 * time.Minute), "to": at(10*time.Minute + 10*time.Second)}))
+	again := told[wire.RecordingExport](t, p.ask(wire.CommandTypeRecordingExport, thing{"camera": "yard", "from": at(10 * time.Minute), "to": at(10*time.Minute + 10*time.Second)}))
 	if film := p.platform.Blob(again.Parts[0].SHA256); !bytes.Equal(film[4:8], []byte("ftyp")) {
 		t.Error("of a retired camera nothing comes")
 	}
-	if r := p.ask(dispatch.CommandTypeRecordingQuery, thing{"camera": "gate", "from": at(0), "to": at(time.Minute)}); r.Problem.Code != "no_camera" {
+	if r := p.ask(wire.CommandTypeRecordingQuery, thing{"camera": "gate", "from": at(0), "to": at(time.Minute)}); r.Problem.Code != "no_camera" {
 		t.Errorf("a camera that never was: %+v", r)
 	}
 	if v := p.platform.Violations(); len(v) > 0 {
@@ -160,13 +160,13 @@ func (p *program) playsThePast(server gstReceiver, at func(time.Duration) string
 	t.Helper()
 	to := "rtsp://127.0.0.1:" + server.port + "/live"
 	began := time.Now()
-	opened := told[dispatch.StreamData](t, p.ask(dispatch.CommandTypeStreamOpen, thing{
+	opened := told[wire.StreamData](t, p.ask(wire.CommandTypeStreamOpen, thing{
 		"camera": "yard", "profile": "main", "from": at(3*time.Minute + 55*time.Second), "ttl_seconds": 20, "push_url": to,
 	}))
 	if opened.RecordedFrom.UTC().Format(time.RFC3339Nano) != at(3*time.Minute+55*time.Second) || opened.FirstFrameMS == nil || opened.Width != 320 {
 		t.Errorf("opened: %+v", opened)
 	}
-	told[dispatch.StreamData](t, p.ask(dispatch.CommandTypeStreamRenew, thing{"stream": opened.Stream, "ttl_seconds": 60}))
+	told[wire.StreamData](t, p.ask(wire.CommandTypeStreamRenew, thing{"stream": opened.Stream, "ttl_seconds": 60}))
 	p.await("nine seconds of the past", func() error {
 		n, err := server.decoded("h264")
 		if err == nil && n < 225 {
@@ -177,16 +177,16 @@ func (p *program) playsThePast(server gstReceiver, at func(time.Duration) string
 	if took := time.Since(began); took < 7*time.Second || took > 20*time.Second { // the group that it begins in comes at once
 		t.Errorf("nine seconds came in %v", took)
 	}
-	end := told[dispatch.StreamEnd](t, p.ask(dispatch.CommandTypeStreamClose, thing{"stream": opened.Stream}))
-	if end.Reason != dispatch.StreamEndReasonClosed || end.Frames < 225 || end.Lost != 0 {
+	end := told[wire.StreamEnd](t, p.ask(wire.CommandTypeStreamClose, thing{"stream": opened.Stream}))
+	if end.Reason != wire.StreamEndReasonClosed || end.Frames < 225 || end.Lost != 0 {
 		t.Errorf("closed: %+v", end)
 	}
-	last := told[dispatch.StreamData](t, p.ask(dispatch.CommandTypeStreamOpen, thing{
+	last := told[wire.StreamData](t, p.ask(wire.CommandTypeStreamOpen, thing{
 		"camera": "yard", "profile": "main", "from": at(10*time.Minute + 57*time.Second), "ttl_seconds": 60, "push_url": to,
 	}))
 	p.await("the end of the recording", func() error {
 		for _, e := range p.platform.Streams() {
-			if e.Stream == last.Stream && e.Reason == dispatch.StreamEndReasonRecordingOver {
+			if e.Stream == last.Stream && e.Reason == wire.StreamEndReasonRecordingOver {
 				return nil
 			}
 		}
@@ -220,16 +220,16 @@ func TestThePlatformTurnsACamera(t *testing.T) {
 	if len(state.Presets) == 0 {
 		t.Fatal("it has none")
 	}
-	told[dispatch.PTZData](t, p.ask(dispatch.CommandTypePTZMove, thing{"camera": "dome", "preset": state.Presets[0].ID}))
+	told[wire.PTZData](t, p.ask(wire.CommandTypePTZMove, thing{"camera": "dome", "preset": state.Presets[0].ID}))
 	if dome.Looks() != state.Presets[0].ID {
 		t.Errorf("it looks at %q, not at %q", dome.Looks(), state.Presets[0].ID)
 	}
 	began := time.Now()
-	told[dispatch.PTZData](t, p.ask(dispatch.CommandTypePTZMove, thing{"camera": "dome", "pan": 0.5, "tilt": -0.25, "seconds": 2}))
+	told[wire.PTZData](t, p.ask(wire.CommandTypePTZMove, thing{"camera": "dome", "pan": 0.5, "tilt": -0.25, "seconds": 2}))
 	if took := time.Since(began); took < 2*time.Second || dome.Asked("ContinuousMove") == 0 || dome.Asked("Stop") == 0 || dome.Moving() != [3]float64{} {
 		t.Errorf("moved %d times in %v, stopped %d times and goes on by %v", dome.Asked("ContinuousMove"), took, dome.Asked("Stop"), dome.Moving())
 	}
-	if r := p.ask(dispatch.CommandTypePTZMove, thing{"camera": "dome", "preset": "nowhere"}); r.Status != dispatch.ResultStatusFailed || r.Problem.Code == "" {
+	if r := p.ask(wire.CommandTypePTZMove, thing{"camera": "dome", "preset": "nowhere"}); r.Status != wire.ResultStatusFailed || r.Problem.Code == "" {
 		t.Errorf("an unknown preset: %+v", r)
 	}
 	if n := p.trail("ptz.move", ""); n < 6 { // taken and done or failed, of each

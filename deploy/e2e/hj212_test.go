@@ -14,7 +14,7 @@ import (
 
 	"offsite/deploy/peers"
 	"offsite/devices/hj212/wire"
-	"offsite/edge/dispatch"
+	platform "offsite/edge/dispatch/wire"
 )
 
 // hj212Program is a gateway that listens for data loggers, with logger MN M1 and
@@ -121,8 +121,8 @@ func TestADataLoggerFromPacketToPlatform(t *testing.T) {
 		}
 		return wantCount(s, 1)
 	})
-	p.await("alarm", func() error { return wantCount(p.told("out.cod", dispatch.EventStepOpened), 1) })
-	if e := p.told("out.cod", dispatch.EventStepOpened)[0]; !e.StartedAt.Equal(at.Add(time.Second)) || e.Value != 150.5 {
+	p.await("alarm", func() error { return wantCount(p.told("out.cod", platform.EventStepOpened), 1) })
+	if e := p.told("out.cod", platform.EventStepOpened)[0]; !e.StartedAt.Equal(at.Add(time.Second)) || e.Value != 150.5 {
 		t.Errorf("event %+v", e)
 	}
 	// What cannot be read and what nothing is bound to is told, in both languages.

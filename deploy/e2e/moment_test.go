@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/streams"
 	"offsite/streams/rtsp/rtsptest"
 	"offsite/streams/snapshot"
@@ -42,7 +42,7 @@ func TestStillsAreOfTheirMomentsWithoutFFmpeg(t *testing.T) {
 	var away []time.Duration
 	p.await("all evidence", func() error {
 		away = away[:0]
-		for _, e := range p.told("yard.v", dispatch.EventStepEvidence) {
+		for _, e := range p.told("yard.v", wire.EventStepEvidence) {
 			if e.Evidence.Complete == nil || !*e.Evidence.Complete {
 				continue
 			}

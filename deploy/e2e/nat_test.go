@@ -32,8 +32,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/deploy/peers"
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 	"offsite/streams/rtsp/rtsptest"
 )
 
@@ -71,34 +71,34 @@ func TestDispatchFromBehindNAT(t *testing.T) {
 	s.await(ctx, t, "ready", time.Minute)
 	follows(ctx, t, p, s)
 
-	ask := func(kind dispatch.CommandType, args string) dispatch.Result {
+	ask := func(kind wire.CommandType, args string) wire.Result {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		r, err := p.Command(ctx, dispatch.Command{
-			Type: kind, Args: json.RawMessage(args), Purpose: "夜间施工检查", Officer: dispatch.Officer{ID: "320100-17", Name: "李明"},
+		r, err := p.Command(ctx, wire.Command{
+			Type: kind, Args: json.RawMessage(args), Purpose: "夜间施工检查", Officer: wire.Officer{ID: "320100-17", Name: "李明"},
 		})
-		if err != nil || r.Status != dispatch.ResultStatusDone {
+		if err != nil || r.Status != wire.ResultStatusDone {
 			t.Fatalf("%s: %v %+v\n%s", kind, err, r, s.out())
 		}
 		return r
 	}
-	snapshot := ask(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`)
+	snapshot := ask(wire.CommandTypeSnapshotTake, `{"camera":"cam-1"}`)
 	picture, err := jpeg.Decode(bytes.NewReader(p.Blob(snapshot.Blobs[0])))
 	if err != nil || picture.Bounds().Dx() < 320 {
 		t.Errorf("snapshot: %v", err)
 	}
-	var read dispatch.ReadingData
-	r := ask(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10","gate.nothing"]}`)
+	var read wire.ReadingData
+	r := ask(wire.CommandTypeReadingRead, `{"points":["gate.pm10","gate.nothing"]}`)
 	if err := json.Unmarshal(r.Data, &read); err != nil || len(read.Readings) != 1 || read.Readings[0].Value != s.held || len(read.Missing) != 1 {
 		t.Errorf("reading: %v %s, want %v", err, r.Data, s.held)
 	}
-	ask(dispatch.CommandTypeResourcesSync, `{}`)
-	kinds := map[dispatch.ResourceKind]int{}
+	ask(wire.CommandTypeResourcesSync, `{}`)
+	kinds := map[wire.ResourceKind]int{}
 	for _, r := range p.Resources() {
 		kinds[r.Kind]++
 	}
-	if kinds[dispatch.ResourceKindPoint] != 1 || kinds[dispatch.ResourceKindCamera] != 1 || kinds[dispatch.ResourceKindDevice] != 1 {
+	if kinds[wire.ResourceKindPoint] != 1 || kinds[wire.ResourceKindCamera] != 1 || kinds[wire.ResourceKindDevice] != 1 {
 		t.Errorf("directory: %v", kinds)
 	}
 	media.receives(ctx, t, p, ask)

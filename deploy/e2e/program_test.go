@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"offsite/deploy/peers"
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 )
 
 // The tests below drive the program as it is shipped: `offsite serve` as a
@@ -149,7 +149,7 @@ func (p *program) await(what string, ready func() error) {
 }
 
 // told gives the messages that the platform accepted about a point, in order.
-func (p *program) told(point string, step dispatch.EventStep) []platformtest.Event {
+func (p *program) told(point string, step wire.EventStep) []platformtest.Event {
 	var list []platformtest.Event
 	for _, e := range p.platform.Events() {
 		if e.Point == point && e.Step == step {

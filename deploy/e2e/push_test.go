@@ -22,8 +22,8 @@ import (
 
 	"offsite/deploy/peers"
 	"offsite/devices"
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/relay"
 	"offsite/streams"
 	"offsite/streams/rtsp"
@@ -218,11 +218,11 @@ func (w natWorld) mediaServer(t *testing.T, dir, ca string) mediaServer {
 
 // receives has the platform open a stream to the server, renew and close it, and
 // looks at what has come.
-func (m mediaServer) receives(ctx context.Context, t *testing.T, p *platformtest.Platform, ask func(dispatch.CommandType, string) dispatch.Result) {
+func (m mediaServer) receives(ctx context.Context, t *testing.T, p *platformtest.Platform, ask func(wire.CommandType, string) wire.Result) {
 	t.Helper()
-	var opened dispatch.StreamData
-	r := ask(dispatch.CommandTypeStreamOpen, fmt.Sprintf(`{"camera":"cam-1","profile":"main","ttl_seconds":60,"push_url":%q,"push_token":"secret-1"}`, m.url))
-	if err := json.Unmarshal(r.Data, &opened); err != nil || opened.Stream != r.Command || opened.Codec != dispatch.StreamDataCodecH264 || opened.FirstFrameMS == nil {
+	var opened wire.StreamData
+	r := ask(wire.CommandTypeStreamOpen, fmt.Sprintf(`{"camera":"cam-1","profile":"main","ttl_seconds":60,"push_url":%q,"push_token":"secret-1"}`, m.url))
+	if err := json.Unmarshal(r.Data, &opened); err != nil || opened.Stream != r.Command || opened.Codec != wire.StreamDataCodecH264 || opened.FirstFrameMS == nil {
 		t.Fatalf("%s: opened %s, %v", m.url, r.Data, err)
 	}
 	t.Logf("%s: first frame after %d ms", m.url, *opened.FirstFrameMS)
@@ -235,10 +235,10 @@ func (m mediaServer) receives(ctx context.Context, t *testing.T, p *platformtest
 	if err != nil {
 		t.Errorf("%s: %v", m.url, err)
 	}
-	ask(dispatch.CommandTypeStreamRenew, fmt.Sprintf(`{"stream":%q,"ttl_seconds":120}`, opened.Stream))
-	var end dispatch.StreamEnd
-	r = ask(dispatch.CommandTypeStreamClose, fmt.Sprintf(`{"stream":%q}`, opened.Stream))
-	if err := json.Unmarshal(r.Data, &end); err != nil || end.Reason != dispatch.StreamEndReasonClosed || end.Frames < 50 {
+	ask(wire.CommandTypeStreamRenew, fmt.Sprintf(`{"stream":%q,"ttl_seconds":120}`, opened.Stream))
+	var end wire.StreamEnd
+	r = ask(wire.CommandTypeStreamClose, fmt.Sprintf(`{"stream":%q}`, opened.Stream))
+	if err := json.Unmarshal(r.Data, &end); err != nil || end.Reason != wire.StreamEndReasonClosed || end.Frames < 50 {
 		t.Errorf("%s: closed %s, %v", m.url, r.Data, err)
 	}
 	err = peers.Await(ctx, func() error {

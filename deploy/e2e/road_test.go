@@ -14,7 +14,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"offsite/deploy/peers"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 // mosquittoPub publishes the lines, each a message of QoS 1, by mosquitto_pub.
@@ -91,8 +91,8 @@ func TestMosquittoToHistoryAndPlatform(t *testing.T) {
 		}
 		return wantCount(s, n)
 	})
-	p.await("alarm", func() error { return wantCount(p.told("far.v", dispatch.EventStepOpened), 1) })
-	if at := p.told("far.v", dispatch.EventStepOpened)[0].StartedAt; at.UnixMilli() != from.UnixMilli()+n/2 {
+	p.await("alarm", func() error { return wantCount(p.told("far.v", wire.EventStepOpened), 1) })
+	if at := p.told("far.v", wire.EventStepOpened)[0].StartedAt; at.UnixMilli() != from.UnixMilli()+n/2 {
 		t.Errorf("alarm began %s, want %s", at, from.Add(n/2*time.Millisecond))
 	}
 }
@@ -133,7 +133,7 @@ func TestMosquittoPubToTheEmbeddedBroker(t *testing.T) {
 		}
 		return wantCount(s, 4)
 	})
-	p.await("alarm closed", func() error { return wantCount(p.told("near.v", dispatch.EventStepClosed), 1) })
+	p.await("alarm closed", func() error { return wantCount(p.told("near.v", wire.EventStepClosed), 1) })
 	if err := exec.CommandContext(t.Context(), "mosquitto_pub", "-h", "127.0.0.1", "-p", p.Broker[len("127.0.0.1:"):], "-i", "near",
 		"-u", "near", "-P", "wrong", "-t", "offsite/near/v", "-m", "1").Run(); err == nil {
 		t.Error("a wrong password was let in")
@@ -170,7 +170,7 @@ func TestRealAirMakesAsManyAlarmsAsItHasRuns(t *testing.T) {
 		if !last.WaitTimeout(30*time.Second) || last.Error() != nil {
 			t.Fatalf("publish: %v", last.Error())
 		}
-		p.await(file+": alarms", func() error { return wantCount(p.told(point, dispatch.EventStepOpened), runs) })
+		p.await(file+": alarms", func() error { return wantCount(p.told(point, wire.EventStepOpened), runs) })
 		p.await(file+": history", func() error { return p.historyHolds(point, rows) })
 		t.Logf("%s: %d rows, %d runs over %g", file, len(rows), runs, limit)
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 	"offsite/edge/footage"
 	"offsite/gateway/api/contract"
 	"offsite/streams/recording"
@@ -174,12 +174,12 @@ func TestThePlatformIsAnsweredByBoth(t *testing.T) {
 	t.Parallel()
 	server := startGstReceiver(t, "")
 	h := startHalf(t, "platform:\n  push: {hosts: [127.0.0.1], insecure: true, upload: 400Mbit/s}\n")
-	data := told[dispatch.RecordingData](t, h.ask(dispatch.CommandTypeRecordingQuery, thing{"camera": "ch1", "from": h.at(0), "to": h.at(180)}))
-	if len(data.Stretches) != 3 || data.Stretches[1].Source != dispatch.RecordingSourceRecorder || data.Stretches[1].ReasonZh == "" || data.Recorder.Host != "127.0.0.1" || data.Recorder.ClockOffsetMS == nil || len(data.Gaps) != 0 {
+	data := told[wire.RecordingData](t, h.ask(wire.CommandTypeRecordingQuery, thing{"camera": "ch1", "from": h.at(0), "to": h.at(180)}))
+	if len(data.Stretches) != 3 || data.Stretches[1].Source != wire.RecordingSourceRecorder || data.Stretches[1].ReasonZh == "" || data.Recorder.Host != "127.0.0.1" || data.Recorder.ClockOffsetMS == nil || len(data.Gaps) != 0 {
 		t.Errorf("%+v", data)
 	}
-	out := told[dispatch.RecordingExport](t, h.ask(dispatch.CommandTypeRecordingExport, thing{"camera": "ch1", "from": h.at(55), "to": h.at(125)}))
-	if len(out.Parts) != 3 || out.Parts[1].Times != dispatch.RecordingPartTimesRecorder {
+	out := told[wire.RecordingExport](t, h.ask(wire.CommandTypeRecordingExport, thing{"camera": "ch1", "from": h.at(55), "to": h.at(125)}))
+	if len(out.Parts) != 3 || out.Parts[1].Times != wire.RecordingPartTimesRecorder {
 		t.Fatalf("%+v", out)
 	}
 	for _, p := range out.Parts {
@@ -192,10 +192,10 @@ func TestThePlatformIsAnsweredByBoth(t *testing.T) {
 	if h.trail("recording.exported", out.Manifest) != 1 || h.trail("recording.exported", "recorder 127.0.0.1 ") != 1 {
 		t.Error("the trail lacks the export")
 	}
-	opened := told[dispatch.StreamData](t, h.ask(dispatch.CommandTypeStreamOpen, thing{
+	opened := told[wire.StreamData](t, h.ask(wire.CommandTypeStreamOpen, thing{
 		"camera": "ch1", "profile": "main", "from": h.at(56), "ttl_seconds": 120, "push_url": "rtsp://127.0.0.1:" + server.port + "/live",
 	}))
-	if len(opened.Sources) != 3 || opened.Sources[0].Source != dispatch.RecordingSourceOwn || opened.Sources[1].Source != dispatch.RecordingSourceRecorder || opened.Sources[1].From.UTC().Format(time.RFC3339Nano) != h.at(60) {
+	if len(opened.Sources) != 3 || opened.Sources[0].Source != wire.RecordingSourceOwn || opened.Sources[1].Source != wire.RecordingSourceRecorder || opened.Sources[1].From.UTC().Format(time.RFC3339Nano) != h.at(60) {
 		t.Errorf("%+v", opened.Sources)
 	}
 	h.await("four seconds of ours and eight of the recorder's", func() error {
@@ -205,13 +205,13 @@ func TestThePlatformIsAnsweredByBoth(t *testing.T) {
 		}
 		return err
 	})
-	told[dispatch.StreamEnd](t, h.ask(dispatch.CommandTypeStreamClose, thing{"stream": opened.Stream}))
+	told[wire.StreamEnd](t, h.ask(wire.CommandTypeStreamClose, thing{"stream": opened.Stream}))
 
 	h.post("/cameras", thing{
 		"id": "mute", "site": "plant", "name": "mute", "url": "rtsp://192.0.2.1:9/x", "onvif": "http://192.0.2.1:9/onvif", "username": "a", "password": "b", "pull": "demand",
 	})
 	asked := time.Now()
-	data = told[dispatch.RecordingData](t, h.ask(dispatch.CommandTypeRecordingQuery, thing{"camera": "mute", "from": h.at(0), "to": h.at(60)}))
+	data = told[wire.RecordingData](t, h.ask(wire.CommandTypeRecordingQuery, thing{"camera": "mute", "from": h.at(0), "to": h.at(60)}))
 	if took := time.Since(asked); took > 15*time.Second || len(data.Gaps) != 1 || data.Gaps[0].RecorderReasonZh == "" || data.Recorder.ReasonZh == "" {
 		t.Errorf("after %v: %+v", took, data)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // Class says what becomes of a message after an answer.
@@ -60,7 +61,7 @@ func classify(status int, header http.Header, body []byte, readErr error, into a
 		return Answer{Class: Done, Status: status}
 	}
 	said, spoken := problemIn(status, header, body)
-	a.Problem = said.problem()
+	a.Problem = said.Problem()
 	switch {
 	case readErr != nil: // half an answer, whatever its status
 	case status == http.StatusConflict, status == http.StatusPreconditionFailed:
@@ -103,8 +104,8 @@ func readable(header http.Header, body []byte, readErr error, into any) error {
 }
 
 // problemIn reads a problem body, or makes one from the status and says false.
-func problemIn(status int, header http.Header, body []byte) (ProblemBody, bool) {
-	var p ProblemBody
+func problemIn(status int, header http.Header, body []byte) (wire.ProblemBody, bool) {
+	var p wire.ProblemBody
 	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
 	if kind == "application/problem+json" || kind == "application/json" {
 		if json.Unmarshal(body, &p) == nil && p.Code != "" {
@@ -112,7 +113,7 @@ func problemIn(status int, header http.Header, body []byte) (ProblemBody, bool) 
 			return p, true
 		}
 	}
-	return ProblemBody{Status: status, Code: "status_" + strconv.Itoa(status), Title: fmt.Sprintf("status %d %s", status, http.StatusText(status)), TitleZh: fmt.Sprintf("状态码 %d", status)}, false
+	return wire.ProblemBody{Status: status, Code: "status_" + strconv.Itoa(status), Title: fmt.Sprintf("status %d %s", status, http.StatusText(status)), TitleZh: fmt.Sprintf("状态码 %d", status)}, false
 }
 
 // retryAfter reads seconds or an HTTP date.

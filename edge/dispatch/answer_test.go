@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"offsite/edge/dispatch/wire"
 )
 
 func TestClassify(t *testing.T) {
@@ -63,7 +65,7 @@ func TestClassify(t *testing.T) {
 			if header == nil {
 				header = http.Header{}
 			}
-			var into Receipt
+			var into wire.Receipt
 			a := classify(tt.status, header, []byte(tt.body), tt.readErr, &into, now)
 			if a.Class != tt.want || a.Status != tt.status {
 				t.Errorf("class %v status %d, want %v", a.Class, a.Status, tt.want)

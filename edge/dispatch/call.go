@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // maxAnswer bounds what is read of an answer.
@@ -60,7 +61,7 @@ func (c *Client) call(ctx context.Context, id *identity, k call) Answer {
 	}
 	keys := id.Up
 	for attempt := 0; ; attempt++ {
-		var key *Key
+		var key *wire.Key
 		if len(keys) > 0 {
 			key = &keys[0]
 		}
@@ -79,7 +80,7 @@ func (c *Client) call(ctx context.Context, id *identity, k call) Answer {
 
 // once sends k signed by key, or unsigned if there is none. reused says that
 // it went by a connection that had stood idle.
-func (c *Client) once(ctx context.Context, id *identity, key *Key, k call) (a Answer, reused bool) {
+func (c *Client) once(ctx context.Context, id *identity, key *wire.Key, k call) (a Answer, reused bool) {
 	limit := c.cfg.Timeouts.Call
 	blob := Blob{Size: int64(len(k.body)), MediaType: "application/json"}
 	if k.open != nil {
@@ -120,7 +121,7 @@ func (c *Client) once(ctx context.Context, id *identity, key *Key, k call) (a An
 
 // request builds k anew for each attempt, with a nonce of its own. It has no
 // GetBody: net/http would otherwise repeat it by itself with the same nonce.
-func (c *Client) request(ctx context.Context, id *identity, key *Key, k call, blob Blob) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, id *identity, key *wire.Key, k call, blob Blob) (*http.Request, error) {
 	u := *id.Platform
 	u.Path, u.RawPath = path.Join("/", u.Path, k.path), ""
 	u.RawQuery = k.query
@@ -156,7 +157,7 @@ func (c *Client) request(ctx context.Context, id *identity, key *Key, k call, bl
 	if err != nil {
 		return nil, err
 	}
-	auth, err := Sign(*key, Request{Method: k.method, Path: u.EscapedPath(), Query: k.query, Idempotency: k.key, BodyHash: hash}, c.corrected(), NewNonce())
+	auth, err := wire.Sign(*key, wire.Request{Method: k.method, Path: u.EscapedPath(), Query: k.query, Idempotency: k.key, BodyHash: hash}, c.corrected(), wire.NewNonce())
 	if err != nil {
 		return nil, err
 	}
@@ -170,11 +171,11 @@ type emptyBody struct{}
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (emptyBody) Close() error             { return nil }
 
-func (c *Client) bodyHash(a Algorithm, k call) (string, error) {
+func (c *Client) bodyHash(a wire.Algorithm, k call) (string, error) {
 	if k.open == nil {
-		return BodyHash(a, k.body), nil
+		return wire.BodyHash(a, k.body), nil
 	}
-	if a == AlgorithmHMACSHA256 {
+	if a == wire.AlgorithmHMACSHA256 {
 		return k.hash, nil
 	}
 	blob, err := k.open()
@@ -182,11 +183,7 @@ func (c *Client) bodyHash(a Algorithm, k call) (string, error) {
 		return "", err
 	}
 	defer blob.Close()
-	h := newHash(a)()
-	if _, err := io.Copy(h, blob); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return wire.StreamHash(a, blob)
 }
 
 func unreadable(err error) *devices.Problem {
@@ -249,15 +246,15 @@ func (c *Client) corrected() time.Time {
 
 // Clock says how the gateway's clock stands to the platform's; it belongs in
 // each event.
-func (c *Client) Clock() Clock {
+func (c *Client) Clock() wire.Clock {
 	offset, known := c.clock.read()
-	k := Clock{State: ClockStateUnknown, OffsetMS: offset.Milliseconds()}
+	k := wire.Clock{State: wire.ClockStateUnknown, OffsetMS: offset.Milliseconds()}
 	switch {
 	case !known:
 	case offset.Abs() > 2*time.Second:
-		k.State, k.Source = ClockStateOff, "platform"
+		k.State, k.Source = wire.ClockStateOff, "platform"
 	default:
-		k.State, k.Source = ClockStateSynced, "platform"
+		k.State, k.Source = wire.ClockStateSynced, "platform"
 	}
 	return k
 }

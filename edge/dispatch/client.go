@@ -13,6 +13,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/state"
+	"offsite/edge/dispatch/wire"
 )
 
 // Client speaks with one platform for one gateway. Its methods may be called
@@ -92,11 +93,11 @@ func (c *Client) PostStreamEnd(ctx context.Context, key string, body []byte) Ans
 }
 
 func (c *Client) post(ctx context.Context, path, key string, body []byte) Answer {
-	var receipt Receipt
+	var receipt wire.Receipt
 	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: path, key: key, body: body, into: &receipt})
 	if a.Class == Done && len(receipt.Refusals) > 0 { // of a message that is one record
 		r := receipt.Refusals[0]
-		a.Class, a.Problem = Refused, (&ProblemBody{Status: a.Status, Code: r.Code, Title: r.Reason}).problem()
+		a.Class, a.Problem = Refused, (&wire.ProblemBody{Status: a.Status, Code: r.Code, Title: r.Reason}).Problem()
 	}
 	c.reports.answer(PartMessages, a)
 	return a
@@ -111,7 +112,7 @@ func (c *Client) PutBlob(ctx context.Context, sha256 string, open func() (Blob, 
 }
 
 func (c *Client) putBlob(ctx context.Context, sum string, open func() (Blob, error)) Answer {
-	var receipt BlobReceipt
+	var receipt wire.BlobReceipt
 	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPut, path: "/v1/blobs/" + sum, key: sum, hash: sum, open: open, into: &receipt})
 	if a.Class == Done && a.Status == http.StatusOK && receipt.SHA256 != sum {
 		return Answer{Class: Retry, Status: a.Status, Problem: &devices.Problem{

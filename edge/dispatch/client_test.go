@@ -16,22 +16,23 @@ import (
 	"offsite/devices"
 	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 )
 
 func TestTheWholeRoad(t *testing.T) {
-	for _, alg := range []dispatch.Algorithm{dispatch.AlgorithmHMACSHA256, dispatch.AlgorithmHMACSM3} {
+	for _, alg := range []wire.Algorithm{wire.AlgorithmHMACSHA256, wire.AlgorithmHMACSM3} {
 		t.Run(string(alg), func(t *testing.T) {
 			p, url, _ := serve(t, platformtest.Config{Codes: []string{"code-1"}, Algorithm: alg})
 			g, s := open(t, t.TempDir(), url, "code-1"), newSite()
 			g.run(t, s)
 			eventually(t, "heartbeat with revision", func() bool {
 				h := p.Heartbeats()
-				return len(h) == 1 && h[0].ResourcesRevision == 2 && h[0].Buffer.Waiting == 3 && h[0].Clock.State == dispatch.ClockStateSynced &&
+				return len(h) == 1 && h[0].ResourcesRevision == 2 && h[0].Buffer.Waiting == 3 && h[0].Clock.State == wire.ClockStateSynced &&
 					len(h[0].Maintenance) == 1 && h[0].Maintenance[0].Reason == "换滤芯" && cmp.Equal(h[0].Stale, []string{"gate.pm10"})
 			})
 			eventually(t, "current values", func() bool { return len(p.Readings()) == 2 })
 			s.put("limit", "pm10-h") // not for the platform's directory
-			s.put(dispatch.ResourceKindCamera, "cam-1")
+			s.put(wire.ResourceKindCamera, "cam-1")
 			s.retire("gate.pm10")
 			eventually(t, "changes of resources", func() bool {
 				var ids []string
@@ -40,15 +41,15 @@ func TestTheWholeRoad(t *testing.T) {
 				}
 				return cmp.Equal(ids, []string{"cam-1", "yard"})
 			})
-			result, err := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`))
-			if err != nil || result.Status != dispatch.ResultStatusDone || !bytes.Equal(p.Blob(result.Blobs[0]), picture) {
+			result, err := p.Command(within(t, 10*time.Second), command(wire.CommandTypeSnapshotTake, `{"camera":"cam-1"}`))
+			if err != nil || result.Status != wire.ResultStatusDone || !bytes.Equal(p.Blob(result.Blobs[0]), picture) {
 				t.Fatalf("snapshot: %v %+v", err, result)
 			}
-			if result, err = p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)); err != nil || result.Status != dispatch.ResultStatusDone {
+			if result, err = p.Command(within(t, 10*time.Second), command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)); err != nil || result.Status != wire.ResultStatusDone {
 				t.Fatalf("reading: %v %+v", err, result)
 			}
 			eventually(t, "acts", func() bool { return len(p.Acts()) == 2 })
-			if a := p.Acts()[0]; a.What != "camera/cam-1" || a.Officer != officer || a.Kind != dispatch.ActKindRemoteView || a.Result != dispatch.ActResultDone {
+			if a := p.Acts()[0]; a.What != "camera/cam-1" || a.Officer != officer || a.Kind != wire.ActKindRemoteView || a.Result != wire.ActResultDone {
 				t.Errorf("act: %+v", a)
 			}
 			if got := g.audit.list("snapshot.take"); len(got) != 2 || !strings.HasPrefix(got[0], "taken camera/cam-1 ") || !strings.HasPrefix(got[1], "done camera/cam-1 ") {
@@ -60,11 +61,11 @@ func TestTheWholeRoad(t *testing.T) {
 }
 
 func TestSubscriptionDecidesWhatIsSent(t *testing.T) {
-	p, url, _ := serve(t, platformtest.Config{Codes: []string{"code-1"}, Subscription: &dispatch.Subscription{Items: []dispatch.SubscriptionItem{}}})
+	p, url, _ := serve(t, platformtest.Config{Codes: []string{"code-1"}, Subscription: &wire.Subscription{Items: []wire.SubscriptionItem{}}})
 	g, s := open(t, t.TempDir(), url, "code-1"), newSite()
 	stop := g.run(t, s)
-	result, err := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeSubscriptionSet, `{"items":[{"points":["gate.noise"],"every_seconds":1}]}`))
-	if err != nil || result.Status != dispatch.ResultStatusDone {
+	result, err := p.Command(within(t, 10*time.Second), command(wire.CommandTypeSubscriptionSet, `{"items":[{"points":["gate.noise"],"every_seconds":1}]}`))
+	if err != nil || result.Status != wire.ResultStatusDone {
 		t.Fatalf("%v %+v", err, result)
 	}
 	eventually(t, "first value", func() bool { return len(p.Readings()) == 1 })
@@ -74,7 +75,7 @@ func TestSubscriptionDecidesWhatIsSent(t *testing.T) {
 		t.Errorf("%d readings were sent, want only the two that are new", n)
 	}
 	for _, bad := range []string{`{"items":[{"points":["*"],"every_seconds":0}]}`, `{"items":[{"points":["Gate"],"every_seconds":1}]}`, `{"items":3}`} {
-		if result, err := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeSubscriptionSet, bad)); err != nil || result.Status != dispatch.ResultStatusFailed {
+		if result, err := p.Command(within(t, 10*time.Second), command(wire.CommandTypeSubscriptionSet, bad)); err != nil || result.Status != wire.ResultStatusFailed {
 			t.Errorf("%s: %v %+v", bad, err, result)
 		}
 	}
@@ -105,14 +106,14 @@ func TestResourcesAreSentWholeOnRequest(t *testing.T) {
 	p, url, _ := serve(t, platformtest.Config{Codes: []string{"code-1"}})
 	g, s := open(t, t.TempDir(), url, "code-1"), newSite()
 	for i := range 1200 {
-		s.put(dispatch.ResourceKindDevice, fmt.Sprintf("dev-%d", i))
+		s.put(wire.ResourceKindDevice, fmt.Sprintf("dev-%d", i))
 	}
 	g.run(t, s)
 	eventually(t, "directory in batches", func() bool { return len(p.Resources()) == 1202 })
 	s.mu.Lock() // lost without a trace in the change feed
 	delete(s.things, "dev-7")
 	s.mu.Unlock()
-	result, err := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeResourcesSync, `{}`))
+	result, err := p.Command(within(t, 10*time.Second), command(wire.CommandTypeResourcesSync, `{}`))
 	if err != nil || !strings.Contains(string(result.Data), `"resources":1201`) {
 		t.Fatalf("%v %+v", err, result)
 	}
@@ -141,7 +142,7 @@ func TestKeysRotateWhileMessagesFlow(t *testing.T) {
 	}
 	eventually(t, "old keys that will end", func() bool { return ending() >= 2 })
 	for range 3 {
-		if _, err := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)); err != nil {
+		if _, err := p.Command(within(t, 10*time.Second), command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -229,9 +230,9 @@ func TestClockIsCorrected(t *testing.T) {
 	g.run(t, s)
 	eventually(t, "an offset of an hour", func() bool {
 		k := g.Clock()
-		return k.State == dispatch.ClockStateOff && k.OffsetMS > 3_599_000 && k.OffsetMS < 3_601_000
+		return k.State == wire.ClockStateOff && k.OffsetMS > 3_599_000 && k.OffsetMS < 3_601_000
 	})
-	if result, err := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)); err != nil || result.Status != dispatch.ResultStatusDone {
+	if result, err := p.Command(within(t, 10*time.Second), command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)); err != nil || result.Status != wire.ResultStatusDone {
 		t.Errorf("%v %+v", err, result)
 	}
 }

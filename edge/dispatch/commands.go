@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // CommandPath is where a gateway takes commands. Commands that the long poll
@@ -76,7 +77,7 @@ var errRunning = &devices.Problem{Kind: devices.ErrConflict, Code: "command_runn
 // gives its stored result to answer, while no other road touches the command.
 // An error means that the command was not taken and may be sent again as it
 // should have been.
-func (c *Client) handle(ctx context.Context, site Site, from string, r Request, auth string, body []byte, answer func(_ Result, repeated bool)) error {
+func (c *Client) handle(ctx context.Context, site Site, from string, r wire.Request, auth string, body []byte, answer func(_ wire.Result, repeated bool)) error {
 	cmd, sig, err := c.check(r, auth, body)
 	if err != nil {
 		return c.refuse(ctx, from, cmd, body, err)
@@ -104,13 +105,13 @@ func (c *Client) handle(ctx context.Context, site Site, from string, r Request, 
 
 // check verifies the signature and reads the command. The command is given as
 // far as it could be read.
-func (c *Client) check(r Request, auth string, body []byte) (Command, Signature, error) {
-	var cmd Command
+func (c *Client) check(r wire.Request, auth string, body []byte) (wire.Command, wire.Signature, error) {
+	var cmd wire.Command
 	if len(body) > maxCommand {
-		return cmd, Signature{}, refusal("command_too_long", "指令超过 64 KiB", "a command has at most 64 KiB")
+		return cmd, wire.Signature{}, wire.Refuse("command_too_long", "指令超过 64 KiB", "a command has at most 64 KiB")
 	}
 	badForm := json.Unmarshal(body, &cmd)
-	sig, err := ParseSignature(auth)
+	sig, err := wire.ParseSignature(auth)
 	if err != nil {
 		return cmd, sig, err
 	}
@@ -118,17 +119,17 @@ func (c *Client) check(r Request, auth string, body []byte) (Command, Signature,
 	if id == nil {
 		return cmd, sig, notEnrolled
 	}
-	r.BodyHash = BodyHash(sig.Algorithm, body)
-	i := slices.IndexFunc(id.Down, func(k Key) bool { return k.ID == sig.KeyID })
+	r.BodyHash = wire.BodyHash(sig.Algorithm, body)
+	i := slices.IndexFunc(id.Down, func(k wire.Key) bool { return k.ID == sig.KeyID })
 	if i < 0 {
-		return cmd, sig, refusal("unknown_key", "不认识的平台密钥 "+sig.KeyID, "no such key of the platform: "+sig.KeyID)
+		return cmd, sig, wire.Refuse("unknown_key", "不认识的平台密钥 "+sig.KeyID, "no such key of the platform: "+sig.KeyID)
 	}
 	if err := sig.Verify(id.Down[i], r); err != nil {
 		return cmd, sig, err
 	}
 	switch {
 	case badForm != nil:
-		return cmd, sig, refusal("bad_command", "指令不是有效的 JSON："+badForm.Error(), "the command is not valid JSON: "+badForm.Error())
+		return cmd, sig, wire.Refuse("bad_command", "指令不是有效的 JSON："+badForm.Error(), "the command is not valid JSON: "+badForm.Error())
 	case !messageIDForm.MatchString(cmd.ID):
 		return cmd, sig, devices.Invalid("id", "bad_id", "指令编号格式不符", "the command's id is malformed")
 	case cmd.Gateway != id.Gateway:
@@ -139,13 +140,13 @@ func (c *Client) check(r Request, auth string, body []byte) (Command, Signature,
 
 // known looks a command up in the ledger. One that was taken and has no result
 // was broken off by a restart; it gets a result that says so.
-func (c *Client) known(ctx context.Context, id, bodyHash string) (Result, bool, error) {
+func (c *Client) known(ctx context.Context, id, bodyHash string) (wire.Result, bool, error) {
 	r, ok, err := c.store.command(ctx, id)
 	if err != nil || !ok {
-		return Result{}, false, err
+		return wire.Result{}, false, err
 	}
 	if !hmac.Equal([]byte(r.BodyHash), []byte(bodyHash)) {
-		return Result{}, false, &devices.Problem{
+		return wire.Result{}, false, &devices.Problem{
 			Kind: devices.ErrConflict, Code: "command_id_reused", Field: "id",
 			ZH: "该指令编号已用于内容不同的指令", EN: "this command id was used for a command of other content",
 		}
@@ -154,21 +155,21 @@ func (c *Client) known(ctx context.Context, id, bodyHash string) (Result, bool, 
 		result, err := c.interrupted(ctx, id)
 		return result, true, err
 	}
-	var result Result
+	var result wire.Result
 	err = json.Unmarshal(r.Result, &result)
 	return result, true, err
 }
 
 // interrupted stores the result of a command that a restart broke off: it is
 // not executed again.
-func (c *Client) interrupted(ctx context.Context, id string) (Result, error) {
-	now := At(c.cfg.Now())
-	result := Result{Command: id, Status: ResultStatusFailed, StartedAt: now, FinishedAt: now, Problem: *Body(&devices.Problem{
+func (c *Client) interrupted(ctx context.Context, id string) (wire.Result, error) {
+	now := wire.At(c.cfg.Now())
+	result := wire.Result{Command: id, Status: wire.ResultStatusFailed, StartedAt: now, FinishedAt: now, Problem: *wire.Body(&devices.Problem{
 		Code: "interrupted", ZH: "执行中网关重启，结果未知；如需要请以新编号重发", EN: "the gateway restarted during execution and its outcome is not known; send it under a new id if it is still wanted",
 	}, http.StatusServiceUnavailable)}
 	raw, err := json.Marshal(result)
 	if err != nil {
-		return Result{}, err
+		return wire.Result{}, err
 	}
 	e := Entry{At: now.Time, Who: "gateway", Act: "command.interrupted", What: "gateway", Result: string(result.Status), Detail: id}
 	return result, c.store.db.Update(ctx, func(tx *sql.Tx) error {
@@ -180,7 +181,7 @@ func (c *Client) interrupted(ctx context.Context, id string) (Result, error) {
 }
 
 // fresh refuses old commands and replayed nonces.
-func (c *Client) fresh(ctx context.Context, id string, sig Signature) error {
+func (c *Client) fresh(ctx context.Context, id string, sig wire.Signature) error {
 	if err := sig.Fresh(c.corrected()); err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func (c *Client) fresh(ctx context.Context, id string, sig Signature) error {
 var nonceReplayed = &devices.Problem{Kind: devices.ErrConflict, Code: "nonce_replayed", ZH: "随机数已被另一条指令使用，疑似重放，已拒绝", EN: "the nonce came with another command before; this looks like a replay and is refused"}
 
 // refuse audits and reports a command that is not taken, and gives err.
-func (c *Client) refuse(ctx context.Context, from string, cmd Command, body []byte, err error) error {
+func (c *Client) refuse(ctx context.Context, from string, cmd wire.Command, body []byte, err error) error {
 	p := devices.AllProblems(err)[0]
 	if errors.Is(p, devices.ErrUnavailable) { // our own trouble, not the command's
 		return p
@@ -216,7 +217,7 @@ func (c *Client) refuse(ctx context.Context, from string, cmd Command, body []by
 	return p
 }
 
-func (c *Client) entry(from string, cmd Command, body []byte, result, code string) Entry {
+func (c *Client) entry(from string, cmd wire.Command, body []byte, result, code string) Entry {
 	detail := clip(cmd.ID, 128)
 	if code != "" {
 		detail += " " + code
@@ -246,7 +247,7 @@ func clip(s string, max int) string {
 }
 
 // subject is what a command looks at: camera/cam-1, point/a.b.
-func subject(cmd Command) string {
+func subject(cmd wire.Command) string {
 	var args struct {
 		Camera string   `json:"camera"`
 		Points []string `json:"points"`
@@ -269,7 +270,7 @@ func subject(cmd Command) string {
 
 // execute takes a command into the ledger, carries it out and stores what came
 // of it. It goes on to the end when the caller goes away.
-func (c *Client) execute(ctx context.Context, site Site, from string, cmd Command, sig Signature, body []byte) (Result, error) {
+func (c *Client) execute(ctx context.Context, site Site, from string, cmd wire.Command, sig wire.Signature, body []byte) (wire.Result, error) {
 	started := c.cfg.Now()
 	taken := false
 	err := c.store.db.Update(ctx, func(tx *sql.Tx) (err error) {
@@ -279,18 +280,18 @@ func (c *Client) execute(ctx context.Context, site Site, from string, cmd Comman
 		return c.cfg.Auditor.Audit(ctx, tx, c.entry(from, cmd, body, "taken", ""))
 	})
 	if err != nil {
-		return Result{}, fmt.Errorf("take command %s: %w", cmd.ID, err)
+		return wire.Result{}, fmt.Errorf("take command %s: %w", cmd.ID, err)
 	}
 	if !taken {
-		return Result{}, c.refuse(ctx, from, cmd, body, nonceReplayed)
+		return wire.Result{}, c.refuse(ctx, from, cmd, body, nonceReplayed)
 	}
 	ctx = context.WithoutCancel(ctx)
 	result := c.outcome(ctx, site, cmd)
-	result.Command, result.StartedAt, result.FinishedAt = cmd.ID, At(started), At(c.cfg.Now())
+	result.Command, result.StartedAt, result.FinishedAt = cmd.ID, wire.At(started), wire.At(c.cfg.Now())
 	act := c.act(cmd, result)
 	raw, err := json.Marshal(result)
 	if err != nil {
-		return Result{}, fmt.Errorf("result of command %s: %w", cmd.ID, err)
+		return wire.Result{}, fmt.Errorf("result of command %s: %w", cmd.ID, err)
 	}
 	err = c.store.db.Update(ctx, func(tx *sql.Tx) error {
 		if err := setResult(ctx, tx, cmd.ID, raw, act); err != nil {
@@ -299,15 +300,15 @@ func (c *Client) execute(ctx context.Context, site Site, from string, cmd Comman
 		return c.cfg.Auditor.Audit(ctx, tx, c.entry(from, cmd, body, string(result.Status), result.Problem.Code))
 	})
 	if err != nil {
-		return Result{}, fmt.Errorf("store result of command %s: %w", cmd.ID, err)
+		return wire.Result{}, fmt.Errorf("store result of command %s: %w", cmd.ID, err)
 	}
 	return result, nil
 }
 
 // outcome carries cmd out, whatever comes of it.
-func (c *Client) outcome(ctx context.Context, site Site, cmd Command) Result {
-	refused := func(p *devices.Problem) Result {
-		return Result{Status: ResultStatusRefused, Problem: *Body(p, http.StatusForbidden)}
+func (c *Client) outcome(ctx context.Context, site Site, cmd wire.Command) wire.Result {
+	refused := func(p *devices.Problem) wire.Result {
+		return wire.Result{Status: wire.ResultStatusRefused, Problem: *wire.Body(p, http.StatusForbidden)}
 	}
 	switch {
 	case cmd.Officer.ID == "" || cmd.Officer.Name == "":
@@ -319,12 +320,12 @@ func (c *Client) outcome(ctx context.Context, site Site, cmd Command) Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Command)
 	defer cancel()
-	var result Result
+	var result wire.Result
 	var err error
 	switch cmd.Type {
-	case CommandTypeResourcesSync:
+	case wire.CommandTypeResourcesSync:
 		result, err = c.syncResources(ctx, site)
-	case CommandTypeSubscriptionSet:
+	case wire.CommandTypeSubscriptionSet:
 		result, err = c.subscribe(ctx, cmd)
 	default:
 		result, err = site.Execute(ctx, cmd)
@@ -332,9 +333,9 @@ func (c *Client) outcome(ctx context.Context, site Site, cmd Command) Result {
 	if err != nil {
 		p := devices.AllProblems(err)[0]
 		c.cfg.Log.WarnContext(ctx, "command failed", "event", cmd.ID, "err", err)
-		return Result{Status: ResultStatusFailed, Problem: *Body(p, statusOf(p))}
+		return wire.Result{Status: wire.ResultStatusFailed, Problem: *wire.Body(p, statusOf(p))}
 	}
-	return Result{Status: ResultStatusDone, Data: result.Data, Blobs: result.Blobs}
+	return wire.Result{Status: wire.ResultStatusDone, Data: result.Data, Blobs: result.Blobs}
 }
 
 func statusOf(p *devices.Problem) int {
@@ -352,18 +353,18 @@ func statusOf(p *devices.Problem) int {
 
 // act is the record 监管行为 of what an officer saw, nil for commands by which
 // nobody looks at anything.
-func (c *Client) act(cmd Command, result Result) []byte {
-	kinds := map[CommandType]ActKind{
-		CommandTypeSnapshotTake: ActKindRemoteView, CommandTypeStreamOpen: ActKindRemoteView, CommandTypeRecordingExport: ActKindRemoteView,
-		CommandTypePTZMove: ActKindRemoteView, CommandTypeReadingRead: ActKindRemoteCheck,
+func (c *Client) act(cmd wire.Command, result wire.Result) []byte {
+	kinds := map[wire.CommandType]wire.ActKind{
+		wire.CommandTypeSnapshotTake: wire.ActKindRemoteView, wire.CommandTypeStreamOpen: wire.ActKindRemoteView, wire.CommandTypeRecordingExport: wire.ActKindRemoteView,
+		wire.CommandTypePTZMove: wire.ActKindRemoteView, wire.CommandTypeReadingRead: wire.ActKindRemoteCheck,
 	}
 	kind, ok := kinds[cmd.Type]
 	if !ok || cmd.Officer.ID == "" || cmd.Officer.Name == "" {
 		return nil
 	}
-	raw, err := json.Marshal(Act{
+	raw, err := json.Marshal(wire.Act{
 		ID: "act:" + cmd.ID[:min(len(cmd.ID), 120)], Kind: kind, At: result.StartedAt, Officer: cmd.Officer, Purpose: cmd.Purpose,
-		What: subject(cmd), Result: ActResult(result.Status), Command: cmd.ID, Blobs: result.Blobs,
+		What: subject(cmd), Result: wire.ActResult(result.Status), Command: cmd.ID, Blobs: result.Blobs,
 	})
 	if err != nil {
 		return nil
@@ -372,7 +373,7 @@ func (c *Client) act(cmd Command, result Result) []byte {
 }
 
 // done is the Result of a command that gave data.
-func done(data any) (Result, error) {
+func done(data any) (wire.Result, error) {
 	raw, err := json.Marshal(data)
-	return Result{Data: raw}, err
+	return wire.Result{Data: raw}, err
 }

@@ -16,6 +16,7 @@ import (
 
 	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 )
 
 // enrolled gives a platform and a gateway that runs.
@@ -28,35 +29,35 @@ func enrolled(t *testing.T, cfg platformtest.Config) (*platformtest.Platform, *g
 
 func TestCommandsAreRefused(t *testing.T) {
 	const nonce = "0123456789abcdef0123456789abcdef"
-	good := func() dispatch.Command { return command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`) }
+	good := func() wire.Command { return command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`) }
 	tests := []struct {
 		name   string
-		change func(c *dispatch.Command)
+		change func(c *wire.Command)
 		late   time.Duration
-		break_ func(s *dispatch.SignedCommand)
+		break_ func(s *wire.SignedCommand)
 		want   string // problem code; "" is done
 		ledger bool   // it is in the ledger: the refusal is its result
 	}{
 		{name: "right", want: ""},
 		{name: "stale", late: -6 * time.Minute, want: "time_outside_window"},
 		{name: "from the future", late: 6 * time.Minute, want: "time_outside_window"},
-		{name: "body changed", break_: func(s *dispatch.SignedCommand) { s.Body = strings.Replace(s.Body, "夜间", "日间", 1) }, want: "body_changed"},
-		{name: "signature changed", break_: func(s *dispatch.SignedCommand) {
+		{name: "body changed", break_: func(s *wire.SignedCommand) { s.Body = strings.Replace(s.Body, "夜间", "日间", 1) }, want: "body_changed"},
+		{name: "signature changed", break_: func(s *wire.SignedCommand) {
 			last := s.Authorization[len(s.Authorization)-1]
 			s.Authorization = s.Authorization[:len(s.Authorization)-1] + string("01"[1-(last&1)&1])
 			if s.Authorization[len(s.Authorization)-1] == last {
 				s.Authorization = s.Authorization[:len(s.Authorization)-1] + "f"
 			}
 		}, want: "bad_signature"},
-		{name: "no signature", break_: func(s *dispatch.SignedCommand) { s.Authorization = "Bearer x" }, want: "bad_signature_header"},
-		{name: "unknown key", break_: func(s *dispatch.SignedCommand) {
+		{name: "no signature", break_: func(s *wire.SignedCommand) { s.Authorization = "Bearer x" }, want: "bad_signature_header"},
+		{name: "unknown key", break_: func(s *wire.SignedCommand) {
 			s.Authorization = strings.Replace(s.Authorization, "key=p-", "key=q-", 1)
 		}, want: "unknown_key"},
-		{name: "another gateway", change: func(c *dispatch.Command) { c.Gateway = "gw-other" }, want: "wrong_gateway"},
-		{name: "no officer", change: func(c *dispatch.Command) { c.Officer = dispatch.Officer{} }, want: "officer_missing", ledger: true},
-		{name: "no purpose", change: func(c *dispatch.Command) { c.Purpose = " " }, want: "purpose_missing", ledger: true},
-		{name: "not on the list", change: func(c *dispatch.Command) { c.Type = dispatch.CommandTypeLimitSet }, want: "not_allowed", ledger: true},
-		{name: "no such type", change: func(c *dispatch.Command) { c.Type = "gateway.explode" }, want: "not_allowed", ledger: true},
+		{name: "another gateway", change: func(c *wire.Command) { c.Gateway = "gw-other" }, want: "wrong_gateway"},
+		{name: "no officer", change: func(c *wire.Command) { c.Officer = wire.Officer{} }, want: "officer_missing", ledger: true},
+		{name: "no purpose", change: func(c *wire.Command) { c.Purpose = " " }, want: "purpose_missing", ledger: true},
+		{name: "not on the list", change: func(c *wire.Command) { c.Type = wire.CommandTypeLimitSet }, want: "not_allowed", ledger: true},
+		{name: "no such type", change: func(c *wire.Command) { c.Type = "gateway.explode" }, want: "not_allowed", ledger: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,7 +70,7 @@ func TestCommandsAreRefused(t *testing.T) {
 			}
 			gate := c.Gateway
 			c.Gateway = p.Gateways()[0]
-			signed := func() dispatch.SignedCommand {
+			signed := func() wire.SignedCommand {
 				c := c
 				sc, err := p.SignCommand(c, time.Now().Add(tt.late), nonce)
 				if gate != c.Gateway { // signed by our own platform's key, for another
@@ -87,7 +88,7 @@ func TestCommandsAreRefused(t *testing.T) {
 			p.Offer(signed())
 			eventually(t, "an answer", func() bool { return len(p.Results("c-1")) == 1 })
 			r := p.Results("c-1")[0]
-			if r.Problem.Code != tt.want || (tt.want == "") != (r.Status == dispatch.ResultStatusDone) {
+			if r.Problem.Code != tt.want || (tt.want == "") != (r.Status == wire.ResultStatusDone) {
 				t.Errorf("got %+v, want %q", r, tt.want)
 			}
 			if tt.want != "" && s.runs("c-1") != 0 {
@@ -110,9 +111,9 @@ func TestCommandsAreRefused(t *testing.T) {
 func TestReplayTakesNoSecondEffect(t *testing.T) {
 	p, g, s := enrolled(t, platformtest.Config{})
 	g.run(t, s)
-	c := command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
+	c := command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
 	c.ID = "c-1"
-	nonce := dispatch.NewNonce()
+	nonce := wire.NewNonce()
 	first, err := p.SignCommand(c, time.Now(), nonce)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +142,7 @@ func TestReplayTakesNoSecondEffect(t *testing.T) {
 	var offered time.Time
 	eventually(t, "the reused id refused", func() bool {
 		if time.Since(offered) > 200*time.Millisecond { // again, as platforms do: the id may just be in use
-			third, err := p.SignCommand(c, time.Now(), dispatch.NewNonce())
+			third, err := p.SignCommand(c, time.Now(), wire.NewNonce())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +162,7 @@ func TestDoubledDeliveryIsAnsweredOnce(t *testing.T) {
 	p.Inject(platformtest.Fault{Kind: platformtest.Double})
 	g.run(t, s)
 	for range 10 {
-		result, err := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`))
+		result, err := p.Command(within(t, 10*time.Second), command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,9 +177,9 @@ func TestUnauditedCommandIsNotExecuted(t *testing.T) {
 	p, g, s := enrolled(t, platformtest.Config{Redeliver: 50 * time.Millisecond})
 	g.audit.broken = errors.New("audit is full")
 	g.run(t, s)
-	got := make(chan dispatch.Result, 1)
+	got := make(chan wire.Result, 1)
 	go func() {
-		r, _ := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`))
+		r, _ := p.Command(within(t, 10*time.Second), command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`))
 		got <- r
 	}()
 	eventually(t, "deliveries", func() bool { return len(p.Heartbeats()) == 1 })
@@ -189,7 +190,7 @@ func TestUnauditedCommandIsNotExecuted(t *testing.T) {
 	g.audit.mu.Lock()
 	g.audit.broken = nil
 	g.audit.mu.Unlock()
-	if r := <-got; r.Status != dispatch.ResultStatusDone || s.runs(r.Command) != 1 {
+	if r := <-got; r.Status != wire.ResultStatusDone || s.runs(r.Command) != 1 {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -198,9 +199,9 @@ func TestResultSurvivesRestart(t *testing.T) {
 	p, g, s := enrolled(t, platformtest.Config{})
 	heal := p.Inject(platformtest.Fault{Kind: platformtest.Status, Status: 503, Route: "commandResult"})
 	stop := g.run(t, s)
-	got := make(chan dispatch.Result, 1)
+	got := make(chan wire.Result, 1)
 	go func() {
-		r, _ := p.Command(within(t, 10*time.Second), command(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`))
+		r, _ := p.Command(within(t, 10*time.Second), command(wire.CommandTypeSnapshotTake, `{"camera":"cam-1"}`))
 		got <- r
 	}()
 	eventually(t, "tries", func() bool { return p.Met() > 1 })
@@ -209,7 +210,7 @@ func TestResultSurvivesRestart(t *testing.T) {
 	heal()
 	g = open(t, g.dir, "", "")
 	g.run(t, s)
-	if r := <-got; r.Status != dispatch.ResultStatusDone || s.runs(r.Command) != 1 {
+	if r := <-got; r.Status != wire.ResultStatusDone || s.runs(r.Command) != 1 {
 		t.Errorf("got %+v", r)
 	}
 	noViolations(t, p)
@@ -218,7 +219,7 @@ func TestResultSurvivesRestart(t *testing.T) {
 func TestBrokenOffCommandIsNotExecutedAgain(t *testing.T) {
 	p, g, s := enrolled(t, platformtest.Config{})
 	stop := g.run(t, s)
-	c := command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
+	c := command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
 	c.ID = "c-1"
 	if _, err := p.Command(within(t, 10*time.Second), c); err != nil {
 		t.Fatal(err)
@@ -261,17 +262,17 @@ func TestReceive(t *testing.T) {
 	url := receiver(t, g, s)
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
-	c := command(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`)
+	c := command(wire.CommandTypeSnapshotTake, `{"camera":"cam-1"}`)
 	c.ID = "c-1"
 	status, result, err := p.Push(t.Context(), client, url, c)
-	if err != nil || status != 200 || result.Status != dispatch.ResultStatusDone || p.Blob(result.Blobs[0]) == nil {
+	if err != nil || status != 200 || result.Status != wire.ResultStatusDone || p.Blob(result.Blobs[0]) == nil {
 		t.Fatalf("%d %v %+v", status, err, result)
 	}
 	status, again, err := p.Push(t.Context(), client, url, c)
 	if err != nil || status != 200 || again.FinishedAt != result.FinishedAt || s.runs("c-1") != 1 {
 		t.Errorf("repeated: %d %v %+v", status, err, again)
 	}
-	stale, err := p.SignCommand(c, time.Now().Add(-time.Hour), dispatch.NewNonce())
+	stale, err := p.SignCommand(c, time.Now().Add(-time.Hour), wire.NewNonce())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,8 +280,8 @@ func TestReceive(t *testing.T) {
 	if status, result, err := p.PushSigned(t.Context(), client, url, stale); err != nil || status != 401 || result.Problem.Code != "body_changed" {
 		t.Errorf("forged: %d %v %+v", status, err, result)
 	}
-	c.ID, c.Type = "c-2", dispatch.CommandTypeLimitSet
-	if status, result, err := p.Push(t.Context(), client, url, c); err != nil || status != 200 || result.Status != dispatch.ResultStatusRefused {
+	c.ID, c.Type = "c-2", wire.CommandTypeLimitSet
+	if status, result, err := p.Push(t.Context(), client, url, c); err != nil || status != 200 || result.Status != wire.ResultStatusRefused {
 		t.Errorf("not allowed: %d %v %+v", status, err, result)
 	}
 	stop := g.run(t, s) // nothing of it is told a second time
@@ -308,21 +309,21 @@ func TestReceiveWithoutWayUpAnswersLater(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	heal := p.Inject(platformtest.Fault{Kind: platformtest.Status, Status: 503, Route: "putBlob"})
-	got := make(chan dispatch.Result, 1)
-	c := command(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`)
+	got := make(chan wire.Result, 1)
+	c := command(wire.CommandTypeSnapshotTake, `{"camera":"cam-1"}`)
 	c.ID = "c-1"
-	sc, err := p.SignCommand(c, time.Now(), dispatch.NewNonce())
+	sc, err := p.SignCommand(c, time.Now(), wire.NewNonce())
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() { r, _ := p.Command(within(t, 10*time.Second), c); got <- r }()
 	status, result, err := p.PushSigned(t.Context(), client, url, sc)
-	if err != nil || status != 202 || result.Status != dispatch.ResultStatusAccepted {
+	if err != nil || status != 202 || result.Status != wire.ResultStatusAccepted {
 		t.Fatalf("%d %v %+v", status, err, result)
 	}
 	heal()
 	g.run(t, s)
-	if r := <-got; r.Status != dispatch.ResultStatusDone || s.runs("c-1") != 1 {
+	if r := <-got; r.Status != wire.ResultStatusDone || s.runs("c-1") != 1 {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -334,30 +335,30 @@ func TestBothRoadsAtOnceExecuteOnce(t *testing.T) {
 	t.Cleanup(client.CloseIdleConnections)
 	release := make(chan struct{})
 	var runs atomic.Int32
-	s.execute = func(ctx context.Context, _ dispatch.Command) (dispatch.Result, error) {
+	s.execute = func(ctx context.Context, _ wire.Command) (wire.Result, error) {
 		runs.Add(1)
 		select {
 		case <-release:
 		case <-ctx.Done():
 		}
-		return dispatch.Result{Data: json.RawMessage(`{"readings":[]}`)}, nil
+		return wire.Result{Data: json.RawMessage(`{"readings":[]}`)}, nil
 	}
 	g.run(t, s)
-	c := command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
+	c := command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
 	c.ID = "c-1"
-	sc, err := p.SignCommand(c, time.Now(), dispatch.NewNonce())
+	sc, err := p.SignCommand(c, time.Now(), wire.NewNonce())
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan dispatch.Result, 1)
+	got := make(chan wire.Result, 1)
 	go func() { r, _ := p.Command(within(t, 10*time.Second), c); got <- r }()
 	eventually(t, "execution", func() bool { return runs.Load() == 1 })
 	status, result, err := p.PushSigned(t.Context(), client, url, sc)
-	if err != nil || status != 202 || result.Status != dispatch.ResultStatusAccepted {
+	if err != nil || status != 202 || result.Status != wire.ResultStatusAccepted {
 		t.Errorf("%d %v %+v", status, err, result)
 	}
 	close(release)
-	if r := <-got; r.Status != dispatch.ResultStatusDone || runs.Load() != 1 {
+	if r := <-got; r.Status != wire.ResultStatusDone || runs.Load() != 1 {
 		t.Errorf("got %+v after %d runs", r, runs.Load())
 	}
 }
@@ -371,8 +372,8 @@ func FuzzReceive(f *testing.F) {
 	f.Cleanup(server.Close)
 	g := openFuzz(f, server.URL)
 	s := newSite()
-	c := command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
-	sc, err := p.SignCommand(c, time.Now(), dispatch.NewNonce())
+	c := command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)
+	sc, err := p.SignCommand(c, time.Now(), wire.NewNonce())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -397,30 +398,30 @@ func TestALongFileHoldsUpNoOtherResult(t *testing.T) {
 	film, gate := bytes.Repeat([]byte("film"), 100_000), make(chan struct{})
 	sum := hashOf(film)
 	s.blobs[sum], s.slow = film, map[string]chan struct{}{sum: gate}
-	usual, now := newSite(), dispatch.At(time.Now())
-	s.execute = func(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
-		if c.Type != dispatch.CommandTypeRecordingExport {
+	usual, now := newSite(), wire.At(time.Now())
+	s.execute = func(ctx context.Context, c wire.Command) (wire.Result, error) {
+		if c.Type != wire.CommandTypeRecordingExport {
 			s.mu.Lock()
 			s.blobs[hashOf(picture)] = picture
 			s.mu.Unlock()
 			return usual.Execute(ctx, c)
 		}
-		data, err := json.Marshal(dispatch.RecordingExport{Camera: "cam-1", From: now, To: now, Bytes: int64(len(film)), Manifest: sum, Parts: []dispatch.RecordingPart{
-			{Source: dispatch.RecordingSourceOwn, From: now, To: now, SHA256: sum, MediaType: "video/mp4", Bytes: int64(len(film)), Codec: "h264"},
+		data, err := json.Marshal(wire.RecordingExport{Camera: "cam-1", From: now, To: now, Bytes: int64(len(film)), Manifest: sum, Parts: []wire.RecordingPart{
+			{Source: wire.RecordingSourceOwn, From: now, To: now, SHA256: sum, MediaType: "video/mp4", Bytes: int64(len(film)), Codec: "h264"},
 		}})
-		return dispatch.Result{Data: data, Blobs: []string{sum}}, err
+		return wire.Result{Data: data, Blobs: []string{sum}}, err
 	}
 	g.run(t, s)
 	open := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(open) // before the run is ended
 	exported := make(chan error)
 	go func() {
-		_, err := p.Command(t.Context(), command(dispatch.CommandTypeRecordingExport, `{"camera":"cam-1","from":"2026-03-01T12:00:00+08:00","to":"2026-03-01T13:00:00+08:00"}`))
+		_, err := p.Command(t.Context(), command(wire.CommandTypeRecordingExport, `{"camera":"cam-1","from":"2026-03-01T12:00:00+08:00","to":"2026-03-01T13:00:00+08:00"}`))
 		exported <- err
 	}()
 	eventually(t, "the export is carried out", func() bool { return s.count() == 1 })
-	for _, c := range []dispatch.Command{command(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`), command(dispatch.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)} {
-		if r, err := p.Command(within(t, 10*time.Second), c); err != nil || r.Status != dispatch.ResultStatusDone {
+	for _, c := range []wire.Command{command(wire.CommandTypeSnapshotTake, `{"camera":"cam-1"}`), command(wire.CommandTypeReadingRead, `{"points":["gate.pm10"]}`)} {
+		if r, err := p.Command(within(t, 10*time.Second), c); err != nil || r.Status != wire.ResultStatusDone {
 			t.Fatalf("%s: %+v, %v", c.Type, r, err)
 		}
 	}

@@ -10,19 +10,20 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // Config is how a client meets its platform.
 type Config struct {
-	Version   string        // of the software, told to the platform
-	TLS       *tls.Config   // nil means the system's authorities
-	Insecure  bool          // allow plain HTTP to other hosts than loopback
-	Allow     []CommandType // commands that are executed; nil means those in use
-	Heartbeat time.Duration // between two heartbeats; zero means 30 s
-	PollWait  time.Duration // of the long poll, whole seconds up to 60; zero means 30 s
-	MaxPause  time.Duration // longest rest of a loop after failures; zero means 1 min
-	Command   time.Duration // how long a command may take; zero means 60 s
-	Keep      time.Duration // how long answered commands stay in the ledger; zero means 30 days
+	Version   string             // of the software, told to the platform
+	TLS       *tls.Config        // nil means the system's authorities
+	Insecure  bool               // allow plain HTTP to other hosts than loopback
+	Allow     []wire.CommandType // commands that are executed; nil means those in use
+	Heartbeat time.Duration      // between two heartbeats; zero means 30 s
+	PollWait  time.Duration      // of the long poll, whole seconds up to 60; zero means 30 s
+	MaxPause  time.Duration      // longest rest of a loop after failures; zero means 1 min
+	Command   time.Duration      // how long a command may take; zero means 60 s
+	Keep      time.Duration      // how long answered commands stay in the ledger; zero means 30 days
 
 	Timeouts Timeouts
 
@@ -45,11 +46,11 @@ type Timeouts struct {
 const blobRate = 16_000
 
 // InUse are the commands that the contract does not mark as later.
-func InUse() []CommandType {
-	return []CommandType{
-		CommandTypeSnapshotTake, CommandTypeReadingRead, CommandTypeResourcesSync, CommandTypeSubscriptionSet,
-		CommandTypeStreamOpen, CommandTypeStreamRenew, CommandTypeStreamClose,
-		CommandTypeRecordingQuery, CommandTypeRecordingExport, CommandTypePTZMove,
+func InUse() []wire.CommandType {
+	return []wire.CommandType{
+		wire.CommandTypeSnapshotTake, wire.CommandTypeReadingRead, wire.CommandTypeResourcesSync, wire.CommandTypeSubscriptionSet,
+		wire.CommandTypeStreamOpen, wire.CommandTypeStreamRenew, wire.CommandTypeStreamClose,
+		wire.CommandTypeRecordingQuery, wire.CommandTypeRecordingExport, wire.CommandTypePTZMove,
 	}
 }
 
@@ -111,20 +112,20 @@ type Report struct {
 type Site interface {
 	// Status gives the heartbeat; version, times, clock and revision are
 	// filled in by the client. taken is called once the platform has it.
-	Status() (h Heartbeat, taken func(context.Context) error)
+	Status() (h wire.Heartbeat, taken func(context.Context) error)
 	// Watch gives a channel that wakes after the registry has changed.
 	Watch() (wake <-chan struct{}, stop func())
 	// Changes gives at most max changes after revision since, in order. Kinds
 	// that the contract does not have are passed over.
-	Changes(ctx context.Context, since int64, max int) ([]Resource, error)
+	Changes(ctx context.Context, since int64, max int) ([]wire.Resource, error)
 	// Directory gives all live resources and the revision they stand at.
-	Directory(ctx context.Context) (revision int64, all []Resource, err error)
+	Directory(ctx context.Context) (revision int64, all []wire.Resource, err error)
 	// Latest gives the newest value of each point that has one; nil means of
 	// all points.
-	Latest(points []string) []Reading
+	Latest(points []string) []wire.Reading
 	// Execute carries a command out. Of the Result only Data and Blobs count;
 	// blobs must be on disk. An error is told to the platform, as a Problem.
-	Execute(ctx context.Context, c Command) (Result, error)
+	Execute(ctx context.Context, c wire.Command) (wire.Result, error)
 	// Blob opens a file that a Result named.
 	Blob(sha256 string) (Blob, error)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 func document(t *testing.T) *openapi3.T {
@@ -106,15 +107,15 @@ func bilingual(s string) bool {
 
 func TestTimeIsWrittenInBeijing(t *testing.T) {
 	at := time.Date(2026, 2, 28, 16, 0, 0, 123_456_789, time.UTC)
-	raw, err := json.Marshal(dispatch.At(at))
+	raw, err := json.Marshal(wire.At(at))
 	if err != nil || string(raw) != `"2026-03-01T00:00:00.123+08:00"` {
 		t.Errorf("%s %v", raw, err)
 	}
-	var back dispatch.Time
+	var back wire.Time
 	if err := json.Unmarshal(raw, &back); err != nil || !back.Equal(at.Truncate(time.Millisecond)) {
 		t.Errorf("%v %v", back, err)
 	}
-	raw, err = json.Marshal(dispatch.Evidence{State: dispatch.EvidenceStatePending})
+	raw, err = json.Marshal(wire.Evidence{State: wire.EvidenceStatePending})
 	if err != nil || string(raw) != `{"state":"pending"}` {
 		t.Errorf("%s %v", raw, err)
 	}

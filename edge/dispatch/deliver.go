@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // Receive takes a command that the platform has sent to the gateway's own
@@ -18,32 +19,32 @@ import (
 // problem body. path and query are as they came, percent-encoded; from is the
 // sender's address. site is what Run was given.
 func (c *Client) Receive(ctx context.Context, site Site, from, method, path, query string, header http.Header, body []byte) (int, []byte) {
-	r := Request{Method: method, Path: path, Query: query, Idempotency: header.Get("Idempotency-Key")}
+	r := wire.Request{Method: method, Path: path, Query: query, Idempotency: header.Get("Idempotency-Key")}
 	var status int
 	var reply []byte
-	err := c.handle(ctx, site, from, r, header.Get("Authorization"), body, func(result Result, _ bool) {
+	err := c.handle(ctx, site, from, r, header.Get("Authorization"), body, func(result wire.Result, _ bool) {
 		status, reply = c.replyNow(ctx, site, result)
 	})
 	switch {
 	case errors.Is(err, errRunning):
-		var cmd Command
+		var cmd wire.Command
 		_ = json.Unmarshal(body, &cmd) // it was read before
-		now := At(c.cfg.Now())
-		return encode(http.StatusAccepted, Result{Command: cmd.ID, Status: ResultStatusAccepted, StartedAt: now, FinishedAt: now})
+		now := wire.At(c.cfg.Now())
+		return encode(http.StatusAccepted, wire.Result{Command: cmd.ID, Status: wire.ResultStatusAccepted, StartedAt: now, FinishedAt: now})
 	case err != nil:
 		status = receiveStatus(err)
-		return encode(status, Body(devices.AllProblems(err)[0], status))
+		return encode(status, wire.Body(devices.AllProblems(err)[0], status))
 	}
 	return status, reply
 }
 
 // replyNow puts the result's blobs and then gives the result itself; where that
 // fails the result follows by the loop of results.
-func (c *Client) replyNow(ctx context.Context, site Site, result Result) (int, []byte) {
+func (c *Client) replyNow(ctx context.Context, site Site, result wire.Result) (int, []byte) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Header)
 	defer cancel()
 	if a := c.sendBlobs(ctx, site, result); a.Class != Done {
-		result.Status = ResultStatusAccepted
+		result.Status = wire.ResultStatusAccepted
 		result.Data, result.Blobs = nil, nil
 		return encode(http.StatusAccepted, result)
 	}
@@ -75,7 +76,7 @@ func encode(status int, v any) (int, []byte) {
 }
 
 // sendBlobs puts the files that a result names.
-func (c *Client) sendBlobs(ctx context.Context, site Site, result Result) Answer {
+func (c *Client) sendBlobs(ctx context.Context, site Site, result wire.Result) Answer {
 	for _, sum := range result.Blobs {
 		if a := c.putBlob(ctx, sum, func() (Blob, error) { return site.Blob(sum) }); a.Class != Done {
 			return a
@@ -86,13 +87,13 @@ func (c *Client) sendBlobs(ctx context.Context, site Site, result Result) Answer
 
 // pollOnce asks the platform for commands and starts what it hands over. A
 // platform that does not wait is not asked more often than once a second.
-func (c *Client) pollOnce(ctx context.Context, handle func(SignedCommand)) (time.Duration, Answer) {
+func (c *Client) pollOnce(ctx context.Context, handle func(wire.SignedCommand)) (time.Duration, Answer) {
 	id := c.identity.Load()
 	if id == nil {
 		return 0, Answer{Class: Pause, Problem: notEnrolled}
 	}
 	began := time.Now()
-	var got CommandPoll
+	var got wire.CommandPoll
 	a := c.call(ctx, id, call{
 		method: http.MethodGet, path: "/v1/gateways/" + id.Gateway + "/commands",
 		query: fmt.Sprintf("wait=%d", int(c.cfg.PollWait/time.Second)), into: &got, poll: true,
@@ -112,9 +113,9 @@ func (c *Client) pollOnce(ctx context.Context, handle func(SignedCommand)) (time
 // polled does one command of the long poll. What was refused before it could
 // be taken is told to the platform at once, and only once: it is not in the
 // ledger, and the platform may send it again as it should have been.
-func (c *Client) polled(ctx context.Context, site Site, s SignedCommand) {
-	r := Request{Method: http.MethodPost, Path: CommandPath}
-	err := c.handle(ctx, site, "poll", r, s.Authorization, []byte(s.Body), func(result Result, repeated bool) {
+func (c *Client) polled(ctx context.Context, site Site, s wire.SignedCommand) {
+	r := wire.Request{Method: http.MethodPost, Path: CommandPath}
+	err := c.handle(ctx, site, "poll", r, s.Authorization, []byte(s.Body), func(result wire.Result, repeated bool) {
 		if !repeated {
 			return // it waits in the ledger to be sent
 		}
@@ -127,15 +128,15 @@ func (c *Client) polled(ctx context.Context, site Site, s SignedCommand) {
 	}
 }
 
-func (c *Client) tellRefused(ctx context.Context, s SignedCommand, err error) {
+func (c *Client) tellRefused(ctx context.Context, s wire.SignedCommand, err error) {
 	p := devices.AllProblems(err)[0]
-	var cmd Command
+	var cmd wire.Command
 	if json.Unmarshal([]byte(s.Body), &cmd) != nil || !messageIDForm.MatchString(cmd.ID) || errors.Is(p, devices.ErrUnavailable) {
 		return // it comes again
 	}
-	now := At(c.cfg.Now())
-	_, raw := encode(0, Result{Command: cmd.ID, Status: ResultStatusRefused, StartedAt: now, FinishedAt: now, Problem: *Body(p, receiveStatus(p))})
-	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: "/v1/commands/" + cmd.ID + "/result", key: "refusal:" + NewNonce(), body: raw})
+	now := wire.At(c.cfg.Now())
+	_, raw := encode(0, wire.Result{Command: cmd.ID, Status: wire.ResultStatusRefused, StartedAt: now, FinishedAt: now, Problem: *wire.Body(p, receiveStatus(p))})
+	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: "/v1/commands/" + cmd.ID + "/result", key: "refusal:" + wire.NewNonce(), body: raw})
 	if a.Class != Done {
 		c.cfg.Log.WarnContext(ctx, "refusal of a command was not told", "event", cmd.ID, "err", a.Problem)
 	}
@@ -202,14 +203,14 @@ func (c *Client) deliverOne(ctx context.Context, site Site, r row) Answer {
 // deliverResult sends one result, its blobs first. A platform that does not
 // know the command any more, or will not have the result, ends the matter.
 func (c *Client) deliverResult(ctx context.Context, site Site, r row) Answer {
-	var result Result
+	var result wire.Result
 	if err := json.Unmarshal(r.Result, &result); err != nil {
 		c.cfg.Log.ErrorContext(ctx, "stored result cannot be read", "event", r.ID, "err", err)
 		return Answer{Class: Refused}
 	}
 	body := r.Result
 	if a := c.sendBlobs(ctx, site, result); a.Class == Refused {
-		result.Status, result.Data, result.Blobs, result.Problem = ResultStatusFailed, nil, nil, *Body(a.Problem, http.StatusGone)
+		result.Status, result.Data, result.Blobs, result.Problem = wire.ResultStatusFailed, nil, nil, *wire.Body(a.Problem, http.StatusGone)
 		_, body = encode(0, result)
 	} else if a.Class != Done {
 		return a

@@ -26,7 +26,7 @@
 //
 // # Wire
 //
-// openapi.yaml is the one description; contract.gen.go holds the types made
+// openapi.yaml is the one description; package wire holds the types made
 // from it (go generate). Compatibility: both sides ignore unknown fields, new
 // fields are optional, codes and enumerations only grow within /v1.
 //

@@ -15,26 +15,27 @@ import (
 
 	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 )
 
 // message gives one event message as an outbox holds it.
-func message(id string, step dispatch.EventStep, revision int, evidence dispatch.Evidence) (key string, body []byte) {
-	e := dispatch.Event{
-		Step: step, ID: id, Revision: revision, Kind: dispatch.EventKindAlarm, USCC: "91320100MA1ABCDE2X", RegionCode: "320104",
+func message(id string, step wire.EventStep, revision int, evidence wire.Evidence) (key string, body []byte) {
+	e := wire.Event{
+		Step: step, ID: id, Revision: revision, Kind: wire.EventKindAlarm, USCC: "91320100MA1ABCDE2X", RegionCode: "320104",
 		Site: "yard", Outlet: "gate", Point: "gate.pm10", Factor: "a34002", Value: 163.5, Unit: "ug/m3", Averaging: "instant",
-		Limit: 150, LimitID: "pm10-h", Level: dispatch.EventLevelH, RuleVersion: 1, StartedAt: dispatch.At(time.Now()), Evidence: evidence,
+		Limit: 150, LimitID: "pm10-h", Level: wire.EventLevelH, RuleVersion: 1, StartedAt: wire.At(time.Now()), Evidence: evidence,
 	}
 	body, err := json.Marshal(e)
 	if err != nil {
 		panic(err)
 	}
-	if step == dispatch.EventStepEvidence {
+	if step == wire.EventStepEvidence {
 		return "gw:" + id + ":evidence", body
 	}
 	return fmt.Sprintf("gw:%s:%d", id, revision), body
 }
 
-func pending() dispatch.Evidence { return dispatch.Evidence{State: dispatch.EvidenceStatePending} }
+func pending() wire.Evidence { return wire.Evidence{State: wire.EvidenceStatePending} }
 
 func blobOf(content []byte) func() (dispatch.Blob, error) {
 	return func() (dispatch.Blob, error) {
@@ -77,7 +78,7 @@ func TestFaultsOfThePlatform(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s %d, repeated key answered 409 %v", tt.fault.Kind, tt.fault.Status, conflict), func(t *testing.T) {
 				id := fmt.Sprintf("ev-%d", i)
-				key, body := message(id, dispatch.EventStepOpened, 1, pending())
+				key, body := message(id, wire.EventStepOpened, 1, pending())
 				heal := p.Inject(tt.fault)
 				a := g.PostEvent(t.Context(), key, body)
 				heal()
@@ -114,7 +115,7 @@ func TestPlatformGoneAndBack(t *testing.T) {
 	cfg := platformtest.Config{Codes: []string{"code-1"}, Dir: t.TempDir()}
 	_, url, stop := serve(t, cfg)
 	g := open(t, t.TempDir(), url, "code-1")
-	key, body := message("ev-1", dispatch.EventStepOpened, 1, pending())
+	key, body := message("ev-1", wire.EventStepOpened, 1, pending())
 	if a := g.PostEvent(t.Context(), key, body); a.Class != dispatch.Done {
 		t.Fatalf("%+v", a)
 	}
@@ -142,7 +143,7 @@ func TestIdleConnectionThatThePlatformClosedCostsNothing(t *testing.T) {
 	p, url, _ := serve(t, platformtest.Config{Codes: []string{"code-1"}})
 	g := open(t, t.TempDir(), url, "code-1")
 	p.Inject(platformtest.Fault{Kind: platformtest.Reset, Times: 1, Route: "postEvent"}) // the first use of the connection that enrolment left idle
-	key, body := message("ev-1", dispatch.EventStepOpened, 1, pending())
+	key, body := message("ev-1", wire.EventStepOpened, 1, pending())
 	if a := g.PostEvent(t.Context(), key, body); a.Class != dispatch.Done {
 		t.Errorf("%+v", a)
 	}
@@ -174,32 +175,32 @@ func TestEvidenceWaitsForItsBlobAndNothingElse(t *testing.T) {
 	g := open(t, t.TempDir(), url, "code-1")
 	sum := hashOf(picture)
 	distance := int64(-120)
-	attached := dispatch.Evidence{State: dispatch.EvidenceStateAttached, Items: []dispatch.EvidenceItem{{
-		Camera: "cam-1", SHA256: sum, MediaType: "image/jpeg", CapturedAt: dispatch.At(time.Now()), DistanceMS: &distance,
+	attached := wire.Evidence{State: wire.EvidenceStateAttached, Items: []wire.EvidenceItem{{
+		Camera: "cam-1", SHA256: sum, MediaType: "image/jpeg", CapturedAt: wire.At(time.Now()), DistanceMS: &distance,
 	}}}
-	post := func(step dispatch.EventStep, revision int, e dispatch.Evidence) dispatch.Answer {
+	post := func(step wire.EventStep, revision int, e wire.Evidence) dispatch.Answer {
 		key, body := message("ev-1", step, revision, e)
 		return g.PostEvent(t.Context(), key, body)
 	}
-	if a := post(dispatch.EventStepEvidence, 1, attached); a.Class != dispatch.Retry || a.Status != 425 {
+	if a := post(wire.EventStepEvidence, 1, attached); a.Class != dispatch.Retry || a.Status != 425 {
 		t.Errorf("evidence before opened: %+v", a)
 	}
-	if a := post(dispatch.EventStepClosed, 2, pending()); a.Class != dispatch.Retry {
+	if a := post(wire.EventStepClosed, 2, pending()); a.Class != dispatch.Retry {
 		t.Errorf("closed before opened: %+v", a)
 	}
-	if a := post(dispatch.EventStepOpened, 1, pending()); a.Class != dispatch.Done {
+	if a := post(wire.EventStepOpened, 1, pending()); a.Class != dispatch.Done {
 		t.Fatalf("opened: %+v", a)
 	}
-	if a := post(dispatch.EventStepEvidence, 1, attached); a.Class != dispatch.Retry || a.Problem.Code != "platform_blob_missing" {
+	if a := post(wire.EventStepEvidence, 1, attached); a.Class != dispatch.Retry || a.Problem.Code != "platform_blob_missing" {
 		t.Errorf("evidence before its blob: %+v", a)
 	}
-	if a := post(dispatch.EventStepClosed, 2, pending()); a.Class != dispatch.Done {
+	if a := post(wire.EventStepClosed, 2, pending()); a.Class != dispatch.Done {
 		t.Errorf("closed: %+v", a)
 	}
 	if a := g.PutBlob(t.Context(), sum, blobOf(picture)); a.Class != dispatch.Done {
 		t.Fatalf("blob: %+v", a)
 	}
-	if a := post(dispatch.EventStepEvidence, 1, attached); a.Class != dispatch.Done {
+	if a := post(wire.EventStepEvidence, 1, attached); a.Class != dispatch.Done {
 		t.Errorf("evidence: %+v", a)
 	}
 	if v := p.Violations(); len(v) != 3 {
@@ -273,11 +274,11 @@ func insist(id string, send func() dispatch.Answer) error {
 
 // sendAlarm sends opened, updated, closed and evidence, each until confirmed.
 func sendAlarm(ctx context.Context, g *gateway, id string, picture []byte) error {
-	event := func(step dispatch.EventStep, revision int, e dispatch.Evidence) error {
+	event := func(step wire.EventStep, revision int, e wire.Evidence) error {
 		key, body := message(id, step, revision, e)
 		return insist(id, func() dispatch.Answer { return g.PostEvent(ctx, key, body) })
 	}
-	for i, step := range []dispatch.EventStep{dispatch.EventStepOpened, dispatch.EventStepUpdated, dispatch.EventStepClosed} {
+	for i, step := range []wire.EventStep{wire.EventStepOpened, wire.EventStepUpdated, wire.EventStepClosed} {
 		if err := event(step, i+1, pending()); err != nil {
 			return err
 		}
@@ -286,8 +287,8 @@ func sendAlarm(ctx context.Context, g *gateway, id string, picture []byte) error
 	if err := insist(id, func() dispatch.Answer { return g.PutBlob(ctx, sum, blobOf(picture)) }); err != nil {
 		return err
 	}
-	return event(dispatch.EventStepEvidence, 1, dispatch.Evidence{
-		State: dispatch.EvidenceStateAttached, Items: []dispatch.EvidenceItem{{Camera: "cam-1", SHA256: sum, MediaType: "image/jpeg"}},
+	return event(wire.EventStepEvidence, 1, wire.Evidence{
+		State: wire.EvidenceStateAttached, Items: []wire.EvidenceItem{{Camera: "cam-1", SHA256: sum, MediaType: "image/jpeg"}},
 	})
 }
 
@@ -307,8 +308,8 @@ func TestCommandsUnderFaults(t *testing.T) {
 		p.Inject(f)
 	}
 	for range 5 {
-		result, err := p.Command(within(t, 20*time.Second), command(dispatch.CommandTypeSnapshotTake, `{"camera":"cam-1"}`))
-		if err != nil || result.Status != dispatch.ResultStatusDone || s.runs(result.Command) != 1 {
+		result, err := p.Command(within(t, 20*time.Second), command(wire.CommandTypeSnapshotTake, `{"camera":"cam-1"}`))
+		if err != nil || result.Status != wire.ResultStatusDone || s.runs(result.Command) != 1 {
 			t.Fatalf("%v %+v", err, result)
 		}
 	}
@@ -322,7 +323,7 @@ func BenchmarkPostEvent(b *testing.B) {
 	}
 	c, _ := benchClient(b, p)
 	for i := 0; b.Loop(); i++ {
-		key, body := message(fmt.Sprintf("ev-%d", i), dispatch.EventStepOpened, 1, pending())
+		key, body := message(fmt.Sprintf("ev-%d", i), wire.EventStepOpened, 1, pending())
 		if a := c.PostEvent(b.Context(), key, body); a.Class != dispatch.Done {
 			b.Fatalf("%+v", a)
 		}

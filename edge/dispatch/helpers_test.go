@@ -24,6 +24,7 @@ import (
 	"offsite/devices/state"
 	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -37,36 +38,36 @@ var quick = dispatch.Timeouts{Header: 300 * time.Millisecond, Call: time.Second}
 type site struct {
 	mu       sync.Mutex
 	revision int64
-	things   map[string]dispatch.Resource
-	changes  []dispatch.Resource
+	things   map[string]wire.Resource
+	changes  []wire.Resource
 	wake     chan struct{}
-	readings map[string]dispatch.Reading
+	readings map[string]wire.Reading
 	blobs    map[string][]byte
 	slow     map[string]chan struct{} // blobs that are sent once it is closed
 	told     atomic.Int64             // heartbeats that were taken
 	executed []string
-	execute  func(ctx context.Context, c dispatch.Command) (dispatch.Result, error)
+	execute  func(ctx context.Context, c wire.Command) (wire.Result, error)
 }
 
 func newSite() *site {
 	s := &site{
-		things: make(map[string]dispatch.Resource), wake: make(chan struct{}, 1),
-		readings: make(map[string]dispatch.Reading), blobs: make(map[string][]byte),
+		things: make(map[string]wire.Resource), wake: make(chan struct{}, 1),
+		readings: make(map[string]wire.Reading), blobs: make(map[string][]byte),
 	}
-	s.put(dispatch.ResourceKindSite, "yard")
-	s.put(dispatch.ResourceKindPoint, "gate.pm10")
+	s.put(wire.ResourceKindSite, "yard")
+	s.put(wire.ResourceKindPoint, "gate.pm10")
 	s.read("gate.pm10", 81)
 	s.read("gate.noise", 55)
 	return s
 }
 
-func (s *site) put(kind dispatch.ResourceKind, id string) {
+func (s *site) put(kind wire.ResourceKind, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision++
-	r := dispatch.Resource{Op: dispatch.ResourceOpA, Kind: kind, ID: id, Revision: s.revision, Data: json.RawMessage(`{"id":"` + id + `"}`)}
+	r := wire.Resource{Op: wire.ResourceOpA, Kind: kind, ID: id, Revision: s.revision, Data: json.RawMessage(`{"id":"` + id + `"}`)}
 	if _, have := s.things[id]; have {
-		r.Op = dispatch.ResourceOpU
+		r.Op = wire.ResourceOpU
 	}
 	s.things[id] = r
 	s.changed(r)
@@ -78,10 +79,10 @@ func (s *site) retire(id string) {
 	s.revision++
 	r := s.things[id]
 	delete(s.things, id)
-	s.changed(dispatch.Resource{Op: dispatch.ResourceOpD, Kind: r.Kind, ID: id, Revision: s.revision})
+	s.changed(wire.Resource{Op: wire.ResourceOpD, Kind: r.Kind, ID: id, Revision: s.revision})
 }
 
-func (s *site) changed(r dispatch.Resource) {
+func (s *site) changed(r wire.Resource) {
 	s.changes = append(s.changes, r)
 	select {
 	case s.wake <- struct{}{}:
@@ -92,23 +93,23 @@ func (s *site) changed(r dispatch.Resource) {
 func (s *site) read(point string, v float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.readings[point] = dispatch.Reading{Site: "yard", Point: point, Unit: "ug/m3", At: dispatch.At(time.Now()), Value: v, Quality: dispatch.ReadingQualityGood}
+	s.readings[point] = wire.Reading{Site: "yard", Point: point, Unit: "ug/m3", At: wire.At(time.Now()), Value: v, Quality: wire.ReadingQualityGood}
 }
 
-func (s *site) Status() (dispatch.Heartbeat, func(context.Context) error) {
-	return dispatch.Heartbeat{
-		Losses: []dispatch.Loss{{ID: s.told.Load() + 1, What: "gap device/pm-1", Count: 3, From: dispatch.At(time.Now()), To: dispatch.At(time.Now()), Why: "断电 / power"}},
-		Buffer: dispatch.Buffer{Waiting: 3}, Devices: dispatch.OnlineCount{Total: 2, Online: 1}, Stale: []string{"gate.pm10"},
-		Maintenance: []dispatch.Maintenance{{Kind: dispatch.MaintenanceKindDevice, ID: "pm-1", Site: "yard", Reason: "换滤芯", From: dispatch.At(time.Now()), Until: dispatch.At(time.Now().Add(time.Hour))}},
+func (s *site) Status() (wire.Heartbeat, func(context.Context) error) {
+	return wire.Heartbeat{
+		Losses: []wire.Loss{{ID: s.told.Load() + 1, What: "gap device/pm-1", Count: 3, From: wire.At(time.Now()), To: wire.At(time.Now()), Why: "断电 / power"}},
+		Buffer: wire.Buffer{Waiting: 3}, Devices: wire.OnlineCount{Total: 2, Online: 1}, Stale: []string{"gate.pm10"},
+		Maintenance: []wire.Maintenance{{Kind: wire.MaintenanceKindDevice, ID: "pm-1", Site: "yard", Reason: "换滤芯", From: wire.At(time.Now()), Until: wire.At(time.Now().Add(time.Hour))}},
 	}, func(context.Context) error { s.told.Add(1); return nil }
 }
 
 func (s *site) Watch() (<-chan struct{}, func()) { return s.wake, func() {} }
 
-func (s *site) Changes(_ context.Context, since int64, max int) ([]dispatch.Resource, error) {
+func (s *site) Changes(_ context.Context, since int64, max int) ([]wire.Resource, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []dispatch.Resource
+	var out []wire.Resource
 	for _, r := range s.changes {
 		if r.Revision > since && len(out) < max {
 			out = append(out, r)
@@ -117,21 +118,21 @@ func (s *site) Changes(_ context.Context, since int64, max int) ([]dispatch.Reso
 	return out, nil
 }
 
-func (s *site) Directory(context.Context) (int64, []dispatch.Resource, error) {
+func (s *site) Directory(context.Context) (int64, []wire.Resource, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []dispatch.Resource
+	var out []wire.Resource
 	for _, r := range s.things {
-		r.Op = dispatch.ResourceOpA
+		r.Op = wire.ResourceOpA
 		out = append(out, r)
 	}
 	return s.revision, out, nil
 }
 
-func (s *site) Latest(points []string) []dispatch.Reading {
+func (s *site) Latest(points []string) []wire.Reading {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []dispatch.Reading
+	var out []wire.Reading
 	for id, r := range s.readings {
 		if points == nil || slices.Contains(points, id) {
 			out = append(out, r)
@@ -147,7 +148,7 @@ func hashOf(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *site) Execute(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+func (s *site) Execute(ctx context.Context, c wire.Command) (wire.Result, error) {
 	s.mu.Lock()
 	s.executed = append(s.executed, c.ID)
 	execute := s.execute
@@ -156,18 +157,18 @@ func (s *site) Execute(ctx context.Context, c dispatch.Command) (dispatch.Result
 		return execute(ctx, c)
 	}
 	switch c.Type {
-	case dispatch.CommandTypeSnapshotTake:
+	case wire.CommandTypeSnapshotTake:
 		sum := hashOf(picture)
 		s.mu.Lock()
 		s.blobs[sum] = picture
 		s.mu.Unlock()
-		data, err := json.Marshal(dispatch.SnapshotData{Camera: "cam-1", SHA256: sum, MediaType: "image/jpeg", CapturedAt: dispatch.At(time.Now())})
-		return dispatch.Result{Data: data, Blobs: []string{sum}}, err
-	case dispatch.CommandTypeReadingRead:
-		data, err := json.Marshal(dispatch.ReadingData{Readings: s.Latest([]string{"gate.pm10"})})
-		return dispatch.Result{Data: data}, err
+		data, err := json.Marshal(wire.SnapshotData{Camera: "cam-1", SHA256: sum, MediaType: "image/jpeg", CapturedAt: wire.At(time.Now())})
+		return wire.Result{Data: data, Blobs: []string{sum}}, err
+	case wire.CommandTypeReadingRead:
+		data, err := json.Marshal(wire.ReadingData{Readings: s.Latest([]string{"gate.pm10"})})
+		return wire.Result{Data: data}, err
 	default:
-		return dispatch.Result{}, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_such_camera", ZH: "没有此摄像机", EN: "there is no such camera"}
+		return wire.Result{}, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_such_camera", ZH: "没有此摄像机", EN: "there is no such camera"}
 	}
 }
 
@@ -356,10 +357,10 @@ func noViolations(t *testing.T, p *platformtest.Platform) {
 	}
 }
 
-var officer = dispatch.Officer{ID: "320100-17", Name: "李明", Unit: "生态环境局"}
+var officer = wire.Officer{ID: "320100-17", Name: "李明", Unit: "生态环境局"}
 
-func command(kind dispatch.CommandType, args string) dispatch.Command {
-	return dispatch.Command{Type: kind, Officer: officer, Purpose: "夜间施工检查", Args: json.RawMessage(args)}
+func command(kind wire.CommandType, args string) wire.Command {
+	return wire.Command{Type: kind, Officer: officer, Purpose: "夜间施工检查", Args: json.RawMessage(args)}
 }
 
 func within(t *testing.T, d time.Duration) context.Context {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // keyGrace is how long an old key still counts after a rotation.
@@ -23,8 +24,8 @@ const keyGrace = 24 * time.Hour
 type identity struct {
 	Platform *url.URL
 	Gateway  string
-	Up       []Key // sign upward requests by the first; the others still live
-	Down     []Key // any of them may sign a command
+	Up       []wire.Key // sign upward requests by the first; the others still live
+	Down     []wire.Key // any of them may sign a command
 }
 
 var (
@@ -108,11 +109,11 @@ func (c *Client) Enrol(ctx context.Context, platformURL, activationCode string) 
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(Enrolment{ActivationCode: activationCode, Version: c.cfg.Version, Algorithms: []Algorithm{AlgorithmHMACSHA256, AlgorithmHMACSM3}})
+	body, err := json.Marshal(wire.Enrolment{ActivationCode: activationCode, Version: c.cfg.Version, Algorithms: []wire.Algorithm{wire.AlgorithmHMACSHA256, wire.AlgorithmHMACSM3}})
 	if err != nil {
 		return err
 	}
-	var got Enrolled
+	var got wire.Enrolled
 	a := c.call(ctx, &identity{Platform: platform}, call{
 		method: http.MethodPost, path: "/v1/enrolments", key: key, body: body, into: &got,
 	})
@@ -137,11 +138,11 @@ func (c *Client) enrolmentKey(ctx context.Context, platform *url.URL, code strin
 	if of, _, _ := strings.Cut(stored, ":"); of == what {
 		return stored, nil
 	}
-	key := what + ":" + NewNonce()
+	key := what + ":" + wire.NewNonce()
 	return key, c.store.set(ctx, valueEnrolment, key)
 }
 
-func checkEnrolled(e Enrolled) error {
+func checkEnrolled(e wire.Enrolled) error {
 	bad := &devices.Problem{
 		Kind: devices.ErrUnavailable, Code: "platform_garbled",
 		ZH: "监管平台的注册应答缺少网关编号或密钥，请联系平台", EN: "the platform's answer lacks the gateway's id or its keys; ask the platform",
@@ -149,12 +150,12 @@ func checkEnrolled(e Enrolled) error {
 	if devices.CheckID("gateway_id", e.GatewayID) != nil {
 		return bad
 	}
-	return checkKeys(Keys{GatewayKey: e.GatewayKey, PlatformKey: e.PlatformKey}, bad)
+	return checkKeys(wire.Keys{GatewayKey: e.GatewayKey, PlatformKey: e.PlatformKey}, bad)
 }
 
-func checkKeys(keys Keys, bad *devices.Problem) error {
-	for _, k := range []Key{keys.GatewayKey, keys.PlatformKey} {
-		if !keyIDForm.MatchString(k.ID) || newHash(k.Algorithm) == nil || len(k.Secret) < 16 {
+func checkKeys(keys wire.Keys, bad *devices.Problem) error {
+	for _, k := range []wire.Key{keys.GatewayKey, keys.PlatformKey} {
+		if !k.Usable() {
 			return bad
 		}
 	}
@@ -163,7 +164,7 @@ func checkKeys(keys Keys, bad *devices.Problem) error {
 
 // adopt stores a new identity: keys of an earlier one end at once, and the
 // directory goes up whole.
-func (c *Client) adopt(ctx context.Context, platform *url.URL, e Enrolled) error {
+func (c *Client) adopt(ctx context.Context, platform *url.URL, e wire.Enrolled) error {
 	now := c.cfg.Now()
 	err := c.store.db.Update(ctx, func(tx *sql.Tx) error {
 		for _, v := range [][2]string{{valuePlatform, platform.String()}, {valueGateway, e.GatewayID}, {valueEnrolment, ""}, {valueRotation, ""}} {
@@ -190,7 +191,7 @@ func (c *Client) adopt(ctx context.Context, platform *url.URL, e Enrolled) error
 
 // Rotate asks the platform for new keys. The old ones live on for a day, so
 // that requests and commands under way still count.
-func (c *Client) Rotate(ctx context.Context, reason RotationReason) error {
+func (c *Client) Rotate(ctx context.Context, reason wire.RotationReason) error {
 	id := c.identity.Load()
 	if id == nil {
 		return notEnrolled
@@ -202,16 +203,16 @@ func (c *Client) Rotate(ctx context.Context, reason RotationReason) error {
 		return err
 	}
 	if key == "" {
-		key = NewNonce()
+		key = wire.NewNonce()
 		if err := c.store.set(ctx, valueRotation, key); err != nil {
 			return err
 		}
 	}
-	body, err := json.Marshal(Rotation{Reason: reason})
+	body, err := json.Marshal(wire.Rotation{Reason: reason})
 	if err != nil {
 		return err
 	}
-	var got Keys
+	var got wire.Keys
 	a := c.call(ctx, id, call{method: http.MethodPost, path: "/v1/gateways/" + id.Gateway + "/keys", key: key, body: body, into: &got})
 	if a.Class != Done {
 		return a.Problem

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 const (
@@ -40,13 +41,13 @@ func (c *Client) readings(site Site) step {
 	}
 }
 
-func (c *Client) sendReadings(ctx context.Context, part []Reading) Answer {
-	body, err := json.Marshal(ReadingBatch{Kind: ReadingBatchKindRealtime, Readings: part})
+func (c *Client) sendReadings(ctx context.Context, part []wire.Reading) Answer {
+	body, err := json.Marshal(wire.ReadingBatch{Kind: wire.ReadingBatchKindRealtime, Readings: part})
 	if err != nil {
 		return local(err)
 	}
-	var receipt Receipt
-	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: "/v1/readings", key: "readings:" + NewNonce(), body: body, into: &receipt})
+	var receipt wire.Receipt
+	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: "/v1/readings", key: "readings:" + wire.NewNonce(), body: body, into: &receipt})
 	if a.Class == Refused {
 		c.reports.problem(PartReadings, a.Problem)
 		c.cfg.Log.ErrorContext(ctx, "readings refused by the platform", "err", a.Problem)
@@ -65,11 +66,11 @@ type queue struct {
 	due     []time.Time // of each item
 	every   []time.Duration
 	last    map[string]time.Time // newest At sent or waiting, by point
-	waiting []Reading
+	waiting []wire.Reading
 }
 
 // collect puts the new values of the items that are due behind what waits.
-func (q *queue) collect(sub Subscription, now time.Time, latest func([]string) []Reading) {
+func (q *queue) collect(sub wire.Subscription, now time.Time, latest func([]string) []wire.Reading) {
 	if id := fmt.Sprint(sub.Items); id != q.sub || len(q.due) != len(sub.Items) {
 		q.sub, q.due, q.every = id, make([]time.Time, len(sub.Items)), make([]time.Duration, len(sub.Items))
 		q.last = make(map[string]time.Time) // a new subscription begins with all values
@@ -104,7 +105,7 @@ func (q *queue) collect(sub Subscription, now time.Time, latest func([]string) [
 // has them, and the platform can ask for them.
 func (q *queue) keep() {
 	if over := len(q.waiting) - pendingMost; over > 0 {
-		q.waiting = append([]Reading(nil), q.waiting[over:]...)
+		q.waiting = append([]wire.Reading(nil), q.waiting[over:]...)
 	}
 	for i := range q.waiting {
 		q.waiting[i].Resent = true
@@ -123,23 +124,23 @@ func (q *queue) next(now time.Time) time.Duration {
 }
 
 // subscribe carries out subscription.set.
-func (c *Client) subscribe(ctx context.Context, cmd Command) (Result, error) {
-	var sub Subscription
+func (c *Client) subscribe(ctx context.Context, cmd wire.Command) (wire.Result, error) {
+	var sub wire.Subscription
 	if err := json.Unmarshal(cmd.Args, &sub); err != nil {
-		return Result{}, devices.Invalid("args", "bad_args", "参数不是有效的订阅："+err.Error(), "the arguments are no subscription: "+err.Error())
+		return wire.Result{}, devices.Invalid("args", "bad_args", "参数不是有效的订阅："+err.Error(), "the arguments are no subscription: "+err.Error())
 	}
 	for i, item := range sub.Items {
 		if item.EverySeconds < 1 || item.EverySeconds > 86400 {
-			return Result{}, devices.Invalid(fmt.Sprintf("items[%d].every_seconds", i), "out_of_range", "间隔须为 1 至 86400 秒", "send every 1 to 86400 seconds")
+			return wire.Result{}, devices.Invalid(fmt.Sprintf("items[%d].every_seconds", i), "out_of_range", "间隔须为 1 至 86400 秒", "send every 1 to 86400 seconds")
 		}
 		for k, p := range item.Points {
 			if p != "*" && devices.CheckPointID("", p) != nil {
-				return Result{}, devices.CheckPointID(fmt.Sprintf("items[%d].points[%d]", i, k), p)
+				return wire.Result{}, devices.CheckPointID(fmt.Sprintf("items[%d].points[%d]", i, k), p)
 			}
 		}
 	}
 	if err := c.store.db.Update(ctx, func(tx *sql.Tx) error { return setSubscription(ctx, tx, sub) }); err != nil {
-		return Result{}, err
+		return wire.Result{}, err
 	}
 	poke(c.wakeReadings)
 	return done(sub)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // resourceBatch is how many resources go in one message.
@@ -46,11 +47,11 @@ func (c *Client) sendDirectory(ctx context.Context, site Site, wanted int64) Ans
 	if err != nil {
 		return local(err)
 	}
-	sync := NewNonce()
+	sync := wire.NewNonce()
 	for n := 0; ; n++ {
 		part := all[:min(resourceBatch, len(all))]
 		all = all[len(part):]
-		b := ResourceBatch{Mode: ResourceBatchModeFull, Revision: revision, Sync: sync, Last: len(all) == 0, Resources: part}
+		b := wire.ResourceBatch{Mode: wire.ResourceBatchModeFull, Revision: revision, Sync: sync, Last: len(all) == 0, Resources: part}
 		if a := c.sendResources(ctx, b, "resources:"+sync+":"+strconv.Itoa(n)); a.Class != Done {
 			return a
 		}
@@ -77,15 +78,15 @@ func (c *Client) sendChanges(ctx context.Context, site Site) (more bool, a Answe
 		return false, Answer{Class: Done}
 	}
 	revision := changes[len(changes)-1].Revision
-	send := make([]Resource, 0, len(changes))
+	send := make([]wire.Resource, 0, len(changes))
 	for _, r := range changes {
 		if directoryHas(r.Kind) { // others only move the revision on
 			send = append(send, r)
 		}
 	}
 	if len(send) > 0 {
-		b := ResourceBatch{Mode: ResourceBatchModeChanges, Revision: revision, Resources: send}
-		if a := c.sendResources(ctx, b, "resources:"+NewNonce()); a.Class != Done {
+		b := wire.ResourceBatch{Mode: wire.ResourceBatchModeChanges, Revision: revision, Resources: send}
+		if a := c.sendResources(ctx, b, "resources:"+wire.NewNonce()); a.Class != Done {
 			return false, a
 		}
 	}
@@ -115,32 +116,32 @@ func DataOf(t devices.Thing) (json.RawMessage, error) {
 		delete(fields, name)
 	}
 	life := t.Life()
-	fields["created_at"], fields["updated_at"] = At(life.Created), At(life.Updated)
+	fields["created_at"], fields["updated_at"] = wire.At(life.Created), wire.At(life.Updated)
 	if life.Retired != nil {
-		fields["retired_at"] = At(*life.Retired)
+		fields["retired_at"] = wire.At(*life.Retired)
 	}
 	return json.Marshal(fields)
 }
 
 // directoryHas says whether the platform keeps a directory of this kind.
-func directoryHas(k ResourceKind) bool {
+func directoryHas(k wire.ResourceKind) bool {
 	switch k {
-	case ResourceKindEntity, ResourceKindSite, ResourceKindOutlet, ResourceKindPoint, ResourceKindDevice, ResourceKindCamera:
+	case wire.ResourceKindEntity, wire.ResourceKindSite, wire.ResourceKindOutlet, wire.ResourceKindPoint, wire.ResourceKindDevice, wire.ResourceKindCamera:
 		return true
 	default:
 		return false
 	}
 }
 
-func (c *Client) sendResources(ctx context.Context, b ResourceBatch, key string) Answer {
+func (c *Client) sendResources(ctx context.Context, b wire.ResourceBatch, key string) Answer {
 	if b.Resources == nil {
-		b.Resources = []Resource{}
+		b.Resources = []wire.Resource{}
 	}
 	body, err := json.Marshal(b)
 	if err != nil {
 		return local(err)
 	}
-	var receipt Receipt
+	var receipt wire.Receipt
 	a := c.call(ctx, c.identity.Load(), call{method: http.MethodPost, path: "/v1/resources", key: key, body: body, into: &receipt})
 	for _, r := range receipt.Refusals {
 		if r.Index < len(b.Resources) {
@@ -151,14 +152,14 @@ func (c *Client) sendResources(ctx context.Context, b ResourceBatch, key string)
 }
 
 // syncResources carries out resources.sync.
-func (c *Client) syncResources(ctx context.Context, site Site) (Result, error) {
+func (c *Client) syncResources(ctx context.Context, site Site) (wire.Result, error) {
 	revision, all, err := site.Directory(ctx)
 	if err != nil {
-		return Result{}, err
+		return wire.Result{}, err
 	}
 	if err := c.store.wantResync(ctx); err != nil {
-		return Result{}, err
+		return wire.Result{}, err
 	}
 	poke(c.wakeResources)
-	return done(SyncData{Revision: revision, Resources: len(all)})
+	return done(wire.SyncData{Revision: revision, Resources: len(all)})
 }

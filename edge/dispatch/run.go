@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"offsite/edge/dispatch/wire"
 )
 
 const (
@@ -143,23 +145,23 @@ func (c *Client) heartbeats(site Site) step {
 	}
 }
 
-func (c *Client) heartbeat(ctx context.Context, h Heartbeat, started time.Time) Answer {
+func (c *Client) heartbeat(ctx context.Context, h wire.Heartbeat, started time.Time) Answer {
 	id := c.identity.Load()
 	revision, err := c.store.number(ctx, valueRevision)
 	if err != nil {
 		return local(err)
 	}
 	sent := c.cfg.Now()
-	h.Version, h.Time, h.StartedAt, h.Clock, h.ResourcesRevision = c.cfg.Version, At(sent), At(started), c.Clock(), revision
+	h.Version, h.Time, h.StartedAt, h.Clock, h.ResourcesRevision = c.cfg.Version, wire.At(sent), wire.At(started), c.Clock(), revision
 	if h.State == "" {
-		h.State = HeartbeatStateOK
+		h.State = wire.HeartbeatStateOK
 	}
 	body, err := json.Marshal(h)
 	if err != nil {
 		return local(err)
 	}
-	var got HeartbeatAnswer
-	a := c.call(ctx, id, call{method: http.MethodPut, path: "/v1/gateways/" + id.Gateway, key: "heartbeat:" + NewNonce(), body: body, into: &got})
+	var got wire.HeartbeatAnswer
+	a := c.call(ctx, id, call{method: http.MethodPut, path: "/v1/gateways/" + id.Gateway, key: "heartbeat:" + wire.NewNonce(), body: body, into: &got})
 	if a.Class != Done {
 		return a
 	}
@@ -173,7 +175,7 @@ func (c *Client) heartbeat(ctx context.Context, h Heartbeat, started time.Time) 
 		poke(c.wakeResources)
 	}
 	if got.RotateKeys {
-		if err := c.Rotate(ctx, RotationReasonRequested); err != nil {
+		if err := c.Rotate(ctx, wire.RotationReasonRequested); err != nil {
 			c.cfg.Log.WarnContext(ctx, "keys were not rotated", "err", err)
 		}
 	}
@@ -191,7 +193,7 @@ func (c *Client) commands(ctx context.Context, site Site) error {
 	var g errgroup.Group
 	g.SetLimit(commandsMost)
 	err := c.repeat(ctx, PartCommands, nil, func(ctx context.Context) (time.Duration, Answer) {
-		return c.pollOnce(ctx, func(s SignedCommand) {
+		return c.pollOnce(ctx, func(s wire.SignedCommand) {
 			g.Go(func() error { c.polled(ctx, site, s); return nil })
 		})
 	})

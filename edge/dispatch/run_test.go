@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/edge/dispatch/wire"
 )
 
 // quiet is a client that can do nothing but repeat.
@@ -96,23 +97,23 @@ func TestRepeatTellsNothingOfItsOwnEnd(t *testing.T) {
 func TestQueue(t *testing.T) {
 	start := time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC)
 	values := map[string]time.Time{"a.x": start, "b.y": start}
-	latest := func(points []string) (out []Reading) {
+	latest := func(points []string) (out []wire.Reading) {
 		for _, id := range []string{"a.x", "b.y"} {
 			if at := values[id]; points == nil || slices.Contains(points, id) {
-				out = append(out, Reading{Point: id, At: At(at)})
+				out = append(out, wire.Reading{Point: id, At: wire.At(at)})
 			}
 		}
 		return out
 	}
-	items := func(list ...SubscriptionItem) Subscription { return Subscription{Items: list} }
-	every := func(seconds int, points ...string) SubscriptionItem {
-		return SubscriptionItem{Points: points, EverySeconds: seconds}
+	items := func(list ...wire.SubscriptionItem) wire.Subscription { return wire.Subscription{Items: list} }
+	every := func(seconds int, points ...string) wire.SubscriptionItem {
+		return wire.SubscriptionItem{Points: points, EverySeconds: seconds}
 	}
 	q := queue{last: map[string]time.Time{}}
 	steps := []struct {
 		name string
 		at   time.Duration
-		sub  Subscription
+		sub  wire.Subscription
 		move []string // points with a new value
 		sent bool     // what waits is sent afterwards
 		want []string // waiting
@@ -154,7 +155,7 @@ func TestQueue(t *testing.T) {
 			}
 		}
 	}
-	q.waiting = make([]Reading, pendingMost+5)
+	q.waiting = make([]wire.Reading, pendingMost+5)
 	q.waiting[5].Point = "first that stays"
 	if q.keep(); len(q.waiting) != pendingMost || q.waiting[0].Point != "first that stays" {
 		t.Errorf("%d wait, first %q", len(q.waiting), q.waiting[0].Point)

@@ -13,6 +13,7 @@ import (
 
 	"offsite/devices"
 	"offsite/devices/state"
+	"offsite/edge/dispatch/wire"
 )
 
 //go:embed migrations/*.sql
@@ -102,19 +103,19 @@ func (s *store) setSynced(ctx context.Context, wanted, revision int64) error {
 	})
 }
 
-func (s *store) subscription(ctx context.Context) (Subscription, error) {
+func (s *store) subscription(ctx context.Context) (wire.Subscription, error) {
 	raw, err := s.value(ctx, valueSubscription)
 	if err != nil || raw == "" {
-		return Subscription{}, err
+		return wire.Subscription{}, err
 	}
-	var sub Subscription
+	var sub wire.Subscription
 	err = json.Unmarshal([]byte(raw), &sub)
 	return sub, err
 }
 
-func setSubscription(ctx context.Context, tx *sql.Tx, sub Subscription) error {
+func setSubscription(ctx context.Context, tx *sql.Tx, sub wire.Subscription) error {
 	if sub.Items == nil {
-		sub.Items = []SubscriptionItem{}
+		sub.Items = []wire.SubscriptionItem{}
 	}
 	raw, err := json.Marshal(sub)
 	if err != nil {
@@ -124,16 +125,16 @@ func setSubscription(ctx context.Context, tx *sql.Tx, sub Subscription) error {
 }
 
 // keys gives the live keys of a direction, newest first.
-func (s *store) keys(ctx context.Context, direction string, now time.Time) ([]Key, error) {
+func (s *store) keys(ctx context.Context, direction string, now time.Time) ([]wire.Key, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `SELECT id, algorithm, sealed FROM dispatch_key
 		WHERE direction = ? AND (ends_at IS NULL OR ends_at > ?) ORDER BY ends_at IS NULL DESC, added_at DESC`, direction, now.UnixMilli())
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var keys []Key
+	var keys []wire.Key
 	for rows.Next() {
-		var k Key
+		var k wire.Key
 		var sealed []byte
 		if err := rows.Scan(&k.ID, &k.Algorithm, &sealed); err != nil {
 			return nil, err
@@ -151,7 +152,7 @@ func (s *store) keys(ctx context.Context, direction string, now time.Time) ([]Ke
 func keyRow(direction, id string) string { return "dispatch_key/" + direction + "/" + id }
 
 // putKey makes k the newest key of its direction; the others end at ends.
-func (s *store) putKey(ctx context.Context, tx *sql.Tx, direction string, k Key, now, ends time.Time) error {
+func (s *store) putKey(ctx context.Context, tx *sql.Tx, direction string, k wire.Key, now, ends time.Time) error {
 	sealed, err := s.db.Seal(keyRow(direction, k.ID), devices.Secret(k.Secret))
 	if err != nil {
 		return err

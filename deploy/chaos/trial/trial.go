@@ -25,8 +25,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/deploy/peers"
-	"offsite/edge/dispatch"
 	"offsite/edge/dispatch/platformtest"
+	"offsite/edge/dispatch/wire"
 )
 
 // Config says what is done to the gateway.
@@ -123,7 +123,7 @@ func (t *trial) prepare(ctx context.Context) (err error) {
 }
 
 func (t *trial) startPlatform(ctx context.Context) (err error) {
-	if t.platform, err = platformtest.Open(platformtest.Config{Subscription: &dispatch.Subscription{Items: []dispatch.SubscriptionItem{}}}); err != nil {
+	if t.platform, err = platformtest.Open(platformtest.Config{Subscription: &wire.Subscription{Items: []wire.SubscriptionItem{}}}); err != nil {
 		return err
 	}
 	listener, err := platformtest.Listen(ctx, "127.0.0.1:0")
@@ -303,12 +303,12 @@ func (t *trial) checkAlarms(want []alarm) error {
 	byID := map[string]*alarm{}
 	for _, e := range t.platform.Events() {
 		switch e.Step {
-		case dispatch.EventStepOpened:
+		case wire.EventStepOpened:
 			if byID[e.ID] != nil {
 				return fmt.Errorf("event %s opened twice", e.ID)
 			}
 			byID[e.ID] = &alarm{Point: e.Point, Started: e.StartedAt.UnixMilli()}
-		case dispatch.EventStepClosed:
+		case wire.EventStepClosed:
 			if byID[e.ID] == nil {
 				return fmt.Errorf("event %s closed before it was opened", e.ID)
 			}

@@ -13,14 +13,15 @@ import (
 	"time"
 
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 // queue holds the commands of one gateway.
 type queue struct {
-	key      dispatch.Key // signs commands
+	key      wire.Key // signs commands
 	commands []*command
-	raw      []dispatch.SignedCommand // handed over once, as they are
-	wake     chan struct{}            // closed and made anew when something was put
+	raw      []wire.SignedCommand // handed over once, as they are
+	wake     chan struct{}        // closed and made anew when something was put
 }
 
 // command is one command until the end of the platform.
@@ -28,7 +29,7 @@ type command struct {
 	id        string
 	body      []byte
 	delivered time.Time
-	results   []dispatch.Result
+	results   []wire.Result
 	done      chan struct{} // closed at the first result
 }
 
@@ -51,7 +52,7 @@ func (q *queue) find(id string) *command {
 	return nil
 }
 
-func (q *queue) answer(r dispatch.Result) {
+func (q *queue) answer(r wire.Result) {
 	c := q.find(r.Command)
 	if c == nil {
 		return // of an earlier life of the platform
@@ -69,17 +70,17 @@ func (q *queue) rouse() {
 
 // Command hands c to its gateway (the only one, if c names none) and waits for
 // the result. An empty id is filled in. Empty arguments become {}.
-func (p *Platform) Command(ctx context.Context, c dispatch.Command) (dispatch.Result, error) {
+func (p *Platform) Command(ctx context.Context, c wire.Command) (wire.Result, error) {
 	queued, err := p.put(&c)
 	if err != nil {
-		return dispatch.Result{}, err
+		return wire.Result{}, err
 	}
 	select {
 	case <-queued.done:
 	case <-ctx.Done():
-		return dispatch.Result{}, fmt.Errorf("command %s: %w", c.ID, context.Cause(ctx))
+		return wire.Result{}, fmt.Errorf("command %s: %w", c.ID, context.Cause(ctx))
 	case <-p.closing:
-		return dispatch.Result{}, errClosed
+		return wire.Result{}, errClosed
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +89,7 @@ func (p *Platform) Command(ctx context.Context, c dispatch.Command) (dispatch.Re
 
 var errClosed = errors.New("the platform is closed")
 
-func (p *Platform) put(c *dispatch.Command) (*command, error) {
+func (p *Platform) put(c *wire.Command) (*command, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.fill(c); err != nil {
@@ -109,7 +110,7 @@ func (p *Platform) put(c *dispatch.Command) (*command, error) {
 }
 
 // fill completes c. mu is held.
-func (p *Platform) fill(c *dispatch.Command) error {
+func (p *Platform) fill(c *wire.Command) error {
 	if c.Gateway == "" {
 		if len(p.state.gateways) == 0 {
 			return errors.New("no gateway is enrolled")
@@ -127,51 +128,51 @@ func (p *Platform) fill(c *dispatch.Command) error {
 
 // SignCommand signs the request by which c would be sent to its gateway, with
 // the time and nonce given, as a command of the long poll.
-func (p *Platform) SignCommand(c dispatch.Command, at time.Time, nonce string) (dispatch.SignedCommand, error) {
+func (p *Platform) SignCommand(c wire.Command, at time.Time, nonce string) (wire.SignedCommand, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.fill(&c); err != nil {
-		return dispatch.SignedCommand{}, err
+		return wire.SignedCommand{}, err
 	}
 	body, err := json.Marshal(c)
 	if err != nil {
-		return dispatch.SignedCommand{}, err
+		return wire.SignedCommand{}, err
 	}
 	return sign(p.queue(c.Gateway).key, body, at, nonce)
 }
 
 // SignForeign signs, by the key of c's own gateway, a command that names another.
-func (p *Platform) SignForeign(c dispatch.Command, named string, at time.Time, nonce string) (dispatch.SignedCommand, error) {
+func (p *Platform) SignForeign(c wire.Command, named string, at time.Time, nonce string) (wire.SignedCommand, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.fill(&c); err != nil {
-		return dispatch.SignedCommand{}, err
+		return wire.SignedCommand{}, err
 	}
 	key := p.queue(c.Gateway).key
 	c.Gateway = named
 	body, err := json.Marshal(c)
 	if err != nil {
-		return dispatch.SignedCommand{}, err
+		return wire.SignedCommand{}, err
 	}
 	return sign(key, body, at, nonce)
 }
 
-func sign(key dispatch.Key, body []byte, at time.Time, nonce string) (dispatch.SignedCommand, error) {
-	auth, err := dispatch.Sign(key, dispatch.Request{
-		Method: http.MethodPost, Path: dispatch.CommandPath, BodyHash: dispatch.BodyHash(key.Algorithm, body),
+func sign(key wire.Key, body []byte, at time.Time, nonce string) (wire.SignedCommand, error) {
+	auth, err := wire.Sign(key, wire.Request{
+		Method: http.MethodPost, Path: dispatch.CommandPath, BodyHash: wire.BodyHash(key.Algorithm, body),
 	}, at, nonce)
-	return dispatch.SignedCommand{Authorization: auth, Body: string(body)}, err
+	return wire.SignedCommand{Authorization: auth, Body: string(body)}, err
 }
 
 // Offer hands s over in the next poll of the newest gateway, as it is and once.
 // Its results can be seen by [Platform.Results]. Without a gateway it does nothing.
-func (p *Platform) Offer(s dispatch.SignedCommand) {
+func (p *Platform) Offer(s wire.SignedCommand) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.state.gateways) == 0 {
 		return
 	}
-	var c dispatch.Command
+	var c wire.Command
 	_ = json.Unmarshal([]byte(s.Body), &c) // a broken one has no results
 	q := p.queue(p.state.gateways[len(p.state.gateways)-1])
 	if q.find(c.ID) == nil {
@@ -190,7 +191,7 @@ func (p *Platform) Again(id string) {
 		if c == nil {
 			continue
 		}
-		if s, err := sign(q.key, c.body, p.cfg.Now(), dispatch.NewNonce()); err == nil {
+		if s, err := sign(q.key, c.body, p.cfg.Now(), wire.NewNonce()); err == nil {
 			q.raw = append(q.raw, s)
 			q.rouse()
 		}
@@ -198,12 +199,12 @@ func (p *Platform) Again(id string) {
 }
 
 // Results gives every result that was accepted for a command.
-func (p *Platform) Results(id string) []dispatch.Result {
+func (p *Platform) Results(id string) []wire.Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, q := range p.queues {
 		if c := q.find(id); c != nil {
-			return append([]dispatch.Result(nil), c.results...)
+			return append([]wire.Result(nil), c.results...)
 		}
 	}
 	return nil
@@ -217,7 +218,7 @@ func (p *Platform) poll(ctx context.Context, r request) answer {
 	for {
 		commands, wake, again := p.ready(r.gateway)
 		if len(commands) > 0 {
-			return ok(dispatch.CommandPoll{Commands: commands})
+			return ok(wire.CommandPoll{Commands: commands})
 		}
 		var due <-chan time.Time
 		if again > 0 {
@@ -227,9 +228,9 @@ func (p *Platform) poll(ctx context.Context, r request) answer {
 		case <-wake:
 		case <-due:
 		case <-end.C:
-			return ok(dispatch.CommandPoll{Commands: []dispatch.SignedCommand{}})
+			return ok(wire.CommandPoll{Commands: []wire.SignedCommand{}})
 		case <-ctx.Done():
-			return ok(dispatch.CommandPoll{Commands: []dispatch.SignedCommand{}})
+			return ok(wire.CommandPoll{Commands: []wire.SignedCommand{}})
 		case <-p.closing:
 			return refuse(http.StatusServiceUnavailable, "closing", "平台正在停止", "the platform is stopping")
 		}
@@ -238,7 +239,7 @@ func (p *Platform) poll(ctx context.Context, r request) answer {
 
 // ready gives the commands to hand over now, what wakes when there are more,
 // and after how long an unanswered one is due again.
-func (p *Platform) ready(gateway string) (out []dispatch.SignedCommand, wake <-chan struct{}, again time.Duration) {
+func (p *Platform) ready(gateway string) (out []wire.SignedCommand, wake <-chan struct{}, again time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.queue(gateway)
@@ -254,7 +255,7 @@ func (p *Platform) ready(gateway string) (out []dispatch.SignedCommand, wake <-c
 			}
 			continue
 		}
-		if s, err := sign(q.key, c.body, now, dispatch.NewNonce()); err == nil {
+		if s, err := sign(q.key, c.body, now, wire.NewNonce()); err == nil {
 			c.delivered = now
 			out = append(out, s)
 			if p.doubled() {
@@ -267,38 +268,38 @@ func (p *Platform) ready(gateway string) (out []dispatch.SignedCommand, wake <-c
 
 // Push sends c straight to the gateway at base, such as
 // "https://192.0.2.7:8443", and gives the answer's status and result.
-func (p *Platform) Push(ctx context.Context, client *http.Client, base string, c dispatch.Command) (int, dispatch.Result, error) {
+func (p *Platform) Push(ctx context.Context, client *http.Client, base string, c wire.Command) (int, wire.Result, error) {
 	p.mu.Lock()
 	err := p.fill(&c)
 	p.mu.Unlock()
 	if err != nil {
-		return 0, dispatch.Result{}, err
+		return 0, wire.Result{}, err
 	}
-	s, err := p.SignCommand(c, p.cfg.Now(), dispatch.NewNonce())
+	s, err := p.SignCommand(c, p.cfg.Now(), wire.NewNonce())
 	if err != nil {
-		return 0, dispatch.Result{}, err
+		return 0, wire.Result{}, err
 	}
 	return p.PushSigned(ctx, client, base, s)
 }
 
 // PushSigned sends a command that was signed before.
-func (p *Platform) PushSigned(ctx context.Context, client *http.Client, base string, s dispatch.SignedCommand) (int, dispatch.Result, error) {
+func (p *Platform) PushSigned(ctx context.Context, client *http.Client, base string, s wire.SignedCommand) (int, wire.Result, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(base, "/")+dispatch.CommandPath, bytes.NewReader([]byte(s.Body)))
 	if err != nil {
-		return 0, dispatch.Result{}, err
+		return 0, wire.Result{}, err
 	}
 	req.Header.Set("Authorization", s.Authorization)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, dispatch.Result{}, err
+		return 0, wire.Result{}, err
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return resp.StatusCode, dispatch.Result{}, err
+		return resp.StatusCode, wire.Result{}, err
 	}
-	var result dispatch.Result
+	var result wire.Result
 	if resp.StatusCode >= 300 {
 		err = json.Unmarshal(raw, &result.Problem)
 		return resp.StatusCode, result, err

@@ -10,12 +10,12 @@ import (
 	"strings"
 
 	"offsite/devices"
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 // record is one message that took effect, as the journal keeps it.
 type record struct {
-	At      dispatch.Time     `json:"at"`
+	At      wire.Time         `json:"at"`
 	Op      string            `json:"op"`
 	Path    map[string]string `json:"path,omitempty"`
 	Gateway string            `json:"gateway,omitempty"`
@@ -45,8 +45,8 @@ func (p *Platform) handle(rec *record) answer {
 	case "postResources":
 		return p.resources(rec)
 	case "postReadings":
-		var b dispatch.ReadingBatch
-		return decoded(rec.Body, &b, func() answer { return ok(dispatch.Receipt{Accepted: len(b.Readings)}) })
+		var b wire.ReadingBatch
+		return decoded(rec.Body, &b, func() answer { return ok(wire.Receipt{Accepted: len(b.Readings)}) })
 	case "putBlob":
 		return p.blob(rec)
 	case "postEvent":
@@ -54,7 +54,7 @@ func (p *Platform) handle(rec *record) answer {
 	case "postStreamEnd":
 		return p.streamEnd(rec)
 	case "postAct", "postClueAction", "postAggregates":
-		return ok(dispatch.Receipt{Accepted: 1})
+		return ok(wire.Receipt{Accepted: 1})
 	case "commandResult":
 		return p.result(rec)
 	default:
@@ -70,7 +70,7 @@ func decoded(body []byte, into any, then func() answer) answer {
 }
 
 func (p *Platform) enrol(rec *record) answer {
-	var e dispatch.Enrolment
+	var e wire.Enrolment
 	return decoded(rec.Body, &e, func() answer {
 		switch unused, issued := p.state.codes[e.ActivationCode]; {
 		case !issued:
@@ -79,38 +79,38 @@ func (p *Platform) enrol(rec *record) answer {
 			return refuse(http.StatusForbidden, "code_used", "激活码已使用", "the activation code has been used")
 		}
 		keys := p.newKeys()
-		return ok(dispatch.Enrolled{
+		return ok(wire.Enrolled{
 			GatewayID: "gw-" + random(4), GatewayKey: keys.GatewayKey, PlatformKey: keys.PlatformKey,
-			Time: dispatch.At(p.cfg.Now()), Subscription: *p.cfg.Subscription,
+			Time: wire.At(p.cfg.Now()), Subscription: *p.cfg.Subscription,
 		})
 	})
 }
 
-func (p *Platform) newKeys() dispatch.Keys {
-	fresh := func(prefix string) dispatch.Key {
+func (p *Platform) newKeys() wire.Keys {
+	fresh := func(prefix string) wire.Key {
 		secret := make([]byte, 32)
 		_, _ = rand.Read(secret) // never fails since Go 1.24
-		return dispatch.Key{ID: prefix + random(6), Algorithm: p.cfg.Algorithm, Secret: secret}
+		return wire.Key{ID: prefix + random(6), Algorithm: p.cfg.Algorithm, Secret: secret}
 	}
-	return dispatch.Keys{GatewayKey: fresh("k-"), PlatformKey: fresh("p-")}
+	return wire.Keys{GatewayKey: fresh("k-"), PlatformKey: fresh("p-")}
 }
 
 func (p *Platform) heartbeat() answer {
-	a := dispatch.HeartbeatAnswer{Time: dispatch.At(p.cfg.Now()), Resync: p.state.askResync, RotateKeys: p.state.askRotation}
+	a := wire.HeartbeatAnswer{Time: wire.At(p.cfg.Now()), Resync: p.state.askResync, RotateKeys: p.state.askRotation}
 	p.state.askResync, p.state.askRotation = false, false
 	return ok(a)
 }
 
 func (p *Platform) resources(rec *record) answer {
-	var b dispatch.ResourceBatch
+	var b wire.ResourceBatch
 	return decoded(rec.Body, &b, func() answer {
-		receipt := dispatch.Receipt{}
+		receipt := wire.Receipt{}
 		for i, r := range b.Resources {
-			if r.Op != dispatch.ResourceOpD && len(r.Data) == 0 {
-				receipt.Refusals = append(receipt.Refusals, dispatch.Refusal{Index: i, Code: "data_missing", Reason: "资源内容缺失 / a resource without its data"})
+			if r.Op != wire.ResourceOpD && len(r.Data) == 0 {
+				receipt.Refusals = append(receipt.Refusals, wire.Refusal{Index: i, Code: "data_missing", Reason: "资源内容缺失 / a resource without its data"})
 			}
 		}
-		if b.Mode == dispatch.ResourceBatchModeChanges && !p.state.directories[rec.Gateway] {
+		if b.Mode == wire.ResourceBatchModeChanges && !p.state.directories[rec.Gateway] {
 			return refuse(http.StatusUnprocessableEntity, "resync_required", "请先整目录报送", "send the whole directory first")
 		}
 		receipt.Accepted = len(b.Resources) - len(receipt.Refusals)
@@ -122,12 +122,12 @@ func (p *Platform) blob(rec *record) answer {
 	if rec.Hash != rec.Path["sha256"] {
 		return refuse(http.StatusUnprocessableEntity, "hash_mismatch", "文件与散列不符", "the file is not the one its name says")
 	}
-	return ok(dispatch.BlobReceipt{SHA256: rec.Hash, Size: int64(len(rec.Body))})
+	return ok(wire.BlobReceipt{SHA256: rec.Hash, Size: int64(len(rec.Body))})
 }
 
 // event holds messages of one event to their order.
 func (p *Platform) event(rec *record) answer {
-	var e dispatch.Event
+	var e wire.Event
 	return decoded(rec.Body, &e, func() answer {
 		last := p.state.revisions[rec.Gateway+" "+e.ID]
 		early := func(format string, args ...any) answer {
@@ -135,28 +135,28 @@ func (p *Platform) event(rec *record) answer {
 			return refuse(http.StatusTooEarly, "out_of_order", "前序消息尚未到达", "a message before this one has not come")
 		}
 		switch {
-		case e.Step == dispatch.EventStepEvidence && last == 0:
+		case e.Step == wire.EventStepEvidence && last == 0:
 			return early("event %s: evidence before opened", e.ID)
-		case e.Step == dispatch.EventStepEvidence:
+		case e.Step == wire.EventStepEvidence:
 			return p.evidence(rec.Gateway, e)
-		case e.Step == dispatch.EventStepOpened && e.Revision != 1:
+		case e.Step == wire.EventStepOpened && e.Revision != 1:
 			return early("event %s: opened with revision %d", e.ID, e.Revision)
-		case e.Step != dispatch.EventStepOpened && last == 0:
+		case e.Step != wire.EventStepOpened && last == 0:
 			return early("event %s: %s before opened", e.ID, e.Step)
 		case e.Revision <= last:
 			p.note("event %s: revision %d again under key %s", e.ID, e.Revision, rec.Key)
 			return refuse(http.StatusUnprocessableEntity, "revision_used", "修订号已使用", "the revision was used before under another key")
 		case e.Revision != last+1:
 			return early("event %s: revision %d after %d", e.ID, e.Revision, last)
-		case e.Step == dispatch.EventStepOpened && len(e.Evidence.Items) > 0:
+		case e.Step == wire.EventStepOpened && len(e.Evidence.Items) > 0:
 			p.note("event %s: opened names blobs", e.ID)
 		}
-		return ok(dispatch.Receipt{Accepted: 1})
+		return ok(wire.Receipt{Accepted: 1})
 	})
 }
 
 // evidence holds a message of evidence to its blobs and to those before it.
-func (p *Platform) evidence(gateway string, e dispatch.Event) answer {
+func (p *Platform) evidence(gateway string, e wire.Event) answer {
 	names := evidenceBlobs(e.Evidence)
 	for _, sum := range names {
 		if p.state.blobs[sum] == nil {
@@ -166,7 +166,7 @@ func (p *Platform) evidence(gateway string, e dispatch.Event) answer {
 	}
 	for i := range p.state.events {
 		before := &p.state.events[i]
-		if before.Gateway != gateway || before.ID != e.ID || before.Step != dispatch.EventStepEvidence {
+		if before.Gateway != gateway || before.ID != e.ID || before.Step != wire.EventStepEvidence {
 			continue
 		}
 		if before.Evidence.Complete != nil && *before.Evidence.Complete {
@@ -181,11 +181,11 @@ func (p *Platform) evidence(gateway string, e dispatch.Event) answer {
 	if complete := e.Evidence.Complete != nil && *e.Evidence.Complete; complete && len(names) > 0 {
 		p.checkManifest(e)
 	}
-	return ok(dispatch.Receipt{Accepted: 1})
+	return ok(wire.Receipt{Accepted: 1})
 }
 
 // evidenceBlobs gives the hashes that a message of evidence names.
-func evidenceBlobs(e dispatch.Evidence) []string {
+func evidenceBlobs(e wire.Evidence) []string {
 	names := []string{e.Manifest}
 	for _, item := range e.Items {
 		names = append(names, item.SHA256, item.MarkedSHA256)
@@ -194,7 +194,7 @@ func evidenceBlobs(e dispatch.Evidence) []string {
 }
 
 // checkManifest notes what a manifest and the message that names it do not agree on.
-func (p *Platform) checkManifest(e dispatch.Event) {
+func (p *Platform) checkManifest(e wire.Event) {
 	var m struct {
 		Format string `json:"format"`
 		Event  struct {
@@ -221,19 +221,19 @@ func (p *Platform) checkManifest(e dispatch.Event) {
 
 // streamEnd takes the end of a stream that was opened by command, once.
 func (p *Platform) streamEnd(rec *record) answer {
-	var e dispatch.StreamEnd
+	var e wire.StreamEnd
 	return decoded(rec.Body, &e, func() answer {
 		for _, before := range p.state.streams {
 			if before.Stream == e.Stream {
 				p.note("stream %s: ended twice", e.Stream)
 			}
 		}
-		return ok(dispatch.Receipt{Accepted: 1})
+		return ok(wire.Receipt{Accepted: 1})
 	})
 }
 
 func (p *Platform) result(rec *record) answer {
-	var r dispatch.Result
+	var r wire.Result
 	return decoded(rec.Body, &r, func() answer {
 		id := rec.Path["id"]
 		c := p.queue(rec.Gateway).find(id)
@@ -254,17 +254,17 @@ func (p *Platform) result(rec *record) answer {
 				return refuse(http.StatusTooEarly, "blob_missing", "结果引用的文件尚未上传", "a blob that it names has not come")
 			}
 		}
-		return ok(dispatch.Receipt{Accepted: 1})
+		return ok(wire.Receipt{Accepted: 1})
 	})
 }
 
 // resultObeys validates the data of a finished command against the schema that
 // x-commands names for its type.
-func (p *Platform) resultObeys(c *command, r dispatch.Result) error {
-	if r.Status != dispatch.ResultStatusDone {
+func (p *Platform) resultObeys(c *command, r wire.Result) error {
+	if r.Status != wire.ResultStatusDone {
 		return nil
 	}
-	var asked dispatch.Command
+	var asked wire.Command
 	if err := json.Unmarshal(c.body, &asked); err != nil {
 		return err
 	}
@@ -292,11 +292,11 @@ func (p *Platform) apply(rec record) *Event {
 	case "enrol":
 		p.applyEnrolment(rec)
 	case "rotateKeys":
-		var keys dispatch.Keys
+		var keys wire.Keys
 		_ = json.Unmarshal(rec.Answer, &keys)
 		p.addKeys(rec.Gateway, keys)
 	case "heartbeat":
-		var h dispatch.Heartbeat
+		var h wire.Heartbeat
 		_ = json.Unmarshal(rec.Body, &h)
 		p.state.heartbeats[rec.Gateway] = Gateway{ID: rec.Gateway, Heartbeat: h, ReceivedAt: rec.At}
 		for _, l := range h.Losses {
@@ -311,15 +311,15 @@ func (p *Platform) apply(rec record) *Event {
 	case "postEvent":
 		return p.applyEvent(rec)
 	case "postAct":
-		var a dispatch.Act
+		var a wire.Act
 		_ = json.Unmarshal(rec.Body, &a)
 		p.state.acts = append(p.state.acts, a)
 	case "postStreamEnd":
-		var e dispatch.StreamEnd
+		var e wire.StreamEnd
 		_ = json.Unmarshal(rec.Body, &e)
 		p.state.streams = append(p.state.streams, e)
 	case "commandResult":
-		var r dispatch.Result
+		var r wire.Result
 		_ = json.Unmarshal(rec.Body, &r)
 		p.queue(rec.Gateway).answer(r)
 	}
@@ -327,35 +327,35 @@ func (p *Platform) apply(rec record) *Event {
 }
 
 func (p *Platform) applyEnrolment(rec record) {
-	var asked dispatch.Enrolment
-	var given dispatch.Enrolled
+	var asked wire.Enrolment
+	var given wire.Enrolled
 	_ = json.Unmarshal(rec.Body, &asked)
 	_ = json.Unmarshal(rec.Answer, &given)
 	p.state.codes[asked.ActivationCode] = false
 	p.state.gateways = append(p.state.gateways, given.GatewayID)
-	p.addKeys(given.GatewayID, dispatch.Keys{GatewayKey: given.GatewayKey, PlatformKey: given.PlatformKey})
+	p.addKeys(given.GatewayID, wire.Keys{GatewayKey: given.GatewayKey, PlatformKey: given.PlatformKey})
 }
 
-func (p *Platform) addKeys(gateway string, keys dispatch.Keys) {
+func (p *Platform) addKeys(gateway string, keys wire.Keys) {
 	p.keys[keys.GatewayKey.ID] = &signer{gateway: gateway, key: keys.GatewayKey}
 	p.queue(gateway).key = keys.PlatformKey
 }
 
 func (p *Platform) applyResources(rec record) {
-	var b dispatch.ResourceBatch
+	var b wire.ResourceBatch
 	_ = json.Unmarshal(rec.Body, &b)
 	for _, r := range b.Resources {
 		id := rec.Gateway + " " + string(r.Kind) + " " + r.ID
-		if old, have := p.state.resources[id]; have && old.Revision > r.Revision && b.Mode == dispatch.ResourceBatchModeChanges {
+		if old, have := p.state.resources[id]; have && old.Revision > r.Revision && b.Mode == wire.ResourceBatchModeChanges {
 			continue
 		}
-		if r.Op == dispatch.ResourceOpD {
+		if r.Op == wire.ResourceOpD {
 			delete(p.state.resources, id)
 		} else if len(r.Data) > 0 {
 			p.state.resources[id] = Resource{Resource: r, Gateway: rec.Gateway, sync: b.Sync}
 		}
 	}
-	if b.Mode != dispatch.ResourceBatchModeFull || !b.Last {
+	if b.Mode != wire.ResourceBatchModeFull || !b.Last {
 		return
 	}
 	p.state.directories[rec.Gateway] = true
@@ -367,12 +367,12 @@ func (p *Platform) applyResources(rec record) {
 }
 
 func (p *Platform) applyReadings(rec record) {
-	var b dispatch.ReadingBatch
+	var b wire.ReadingBatch
 	_ = json.Unmarshal(rec.Body, &b)
 	p.state.readingCount += len(b.Readings)
 	for _, r := range b.Readings {
 		id := rec.Gateway + " " + r.Point
-		if old, have := p.state.readings[id]; b.Kind == dispatch.ReadingBatchKindRealtime && (!have || !old.At.After(r.At.Time)) {
+		if old, have := p.state.readings[id]; b.Kind == wire.ReadingBatchKindRealtime && (!have || !old.At.After(r.At.Time)) {
 			p.state.readings[id] = Reading{Reading: r, Gateway: rec.Gateway, ReceivedAt: rec.At}
 		}
 	}
@@ -381,7 +381,7 @@ func (p *Platform) applyReadings(rec record) {
 func (p *Platform) applyEvent(rec record) *Event {
 	e := Event{Gateway: rec.Gateway, Key: rec.Key, ReceivedAt: rec.At}
 	_ = json.Unmarshal(rec.Body, &e.Event)
-	if e.Step != dispatch.EventStepEvidence {
+	if e.Step != wire.EventStepEvidence {
 		p.state.revisions[rec.Gateway+" "+e.ID] = e.Revision
 	}
 	p.state.events = append(p.state.events, e)

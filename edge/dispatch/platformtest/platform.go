@@ -19,27 +19,28 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 // Config is how a reference platform behaves when it behaves.
 type Config struct {
-	Codes        []string               // activation codes that may be used once; see also [Platform.Code]
-	Subscription *dispatch.Subscription // given at enrolment; nil means every point every second
-	Algorithm    dispatch.Algorithm     // of the keys it gives; empty means HMAC-SHA256
-	Redeliver    time.Duration          // rest before an unanswered command is handed over again; zero means 10 s
-	Conflict     bool                   // answer a repeated key 409 duplicate instead of 200 with the first answer
-	Dir          string                 // keeps what was accepted across restarts; empty means memory
-	OnEvent      func(Event)            // called after each accepted event message, from many goroutines; may be nil
-	Now          func() time.Time       // nil means time.Now
+	Codes        []string           // activation codes that may be used once; see also [Platform.Code]
+	Subscription *wire.Subscription // given at enrolment; nil means every point every second
+	Algorithm    wire.Algorithm     // of the keys it gives; empty means HMAC-SHA256
+	Redeliver    time.Duration      // rest before an unanswered command is handed over again; zero means 10 s
+	Conflict     bool               // answer a repeated key 409 duplicate instead of 200 with the first answer
+	Dir          string             // keeps what was accepted across restarts; empty means memory
+	OnEvent      func(Event)        // called after each accepted event message, from many goroutines; may be nil
+	Now          func() time.Time   // nil means time.Now
 	Log          *slog.Logger
 }
 
 func (c *Config) setDefaults() {
 	if c.Subscription == nil {
-		c.Subscription = &dispatch.Subscription{Items: []dispatch.SubscriptionItem{{Points: []string{"*"}, EverySeconds: 1}}}
+		c.Subscription = &wire.Subscription{Items: []wire.SubscriptionItem{{Points: []string{"*"}, EverySeconds: 1}}}
 	}
 	if c.Algorithm == "" {
-		c.Algorithm = dispatch.AlgorithmHMACSHA256
+		c.Algorithm = wire.AlgorithmHMACSHA256
 	}
 	if c.Redeliver <= 0 {
 		c.Redeliver = 10 * time.Second
@@ -76,7 +77,7 @@ type Platform struct {
 // signer is a key that a gateway may sign with.
 type signer struct {
 	gateway string
-	key     dispatch.Key
+	key     wire.Key
 	used    bool      // it has signed a request
 	ends    time.Time // zero: it lives on
 }

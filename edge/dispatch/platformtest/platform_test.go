@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +24,7 @@ type peer struct {
 	t      *testing.T
 	url    string
 	client *http.Client
-	id     dispatch.Enrolled
+	id     wire.Enrolled
 }
 
 func newPeer(t *testing.T, p *Platform) *peer {
@@ -45,7 +46,7 @@ func (e *peer) enrol(code, key string) (int, string) {
 }
 
 // send signs as sign says; nil means not at all.
-func (e *peer) send(method, path, body, key string, sign func(dispatch.Request) string) (int, string) {
+func (e *peer) send(method, path, body, key string, sign func(wire.Request) string) (int, string) {
 	e.t.Helper()
 	req, err := http.NewRequestWithContext(e.t.Context(), method, e.url+path, strings.NewReader(body))
 	if err != nil {
@@ -54,9 +55,9 @@ func (e *peer) send(method, path, body, key string, sign func(dispatch.Request) 
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
 	if sign != nil {
-		req.Header.Set("Authorization", sign(dispatch.Request{
+		req.Header.Set("Authorization", sign(wire.Request{
 			Method: method, Path: req.URL.EscapedPath(), Query: req.URL.RawQuery, Idempotency: key,
-			BodyHash: dispatch.BodyHash(dispatch.AlgorithmHMACSHA256, []byte(body)),
+			BodyHash: wire.BodyHash(wire.AlgorithmHMACSHA256, []byte(body)),
 		}))
 	}
 	resp, err := e.client.Do(req)
@@ -71,8 +72,8 @@ func (e *peer) send(method, path, body, key string, sign func(dispatch.Request) 
 	return resp.StatusCode, string(raw)
 }
 
-func (e *peer) signed(r dispatch.Request) string {
-	auth, err := dispatch.Sign(e.id.GatewayKey, r, time.Now(), dispatch.NewNonce())
+func (e *peer) signed(r wire.Request) string {
+	auth, err := wire.Sign(e.id.GatewayKey, r, time.Now(), wire.NewNonce())
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func (e *peer) signed(r dispatch.Request) string {
 }
 
 func problemCode(body string) string {
-	var p dispatch.ProblemBody
+	var p wire.ProblemBody
 	_ = json.Unmarshal([]byte(body), &p)
 	return p.Code
 }
@@ -96,9 +97,9 @@ func TestRefusals(t *testing.T) {
 	if status, code := e.enrol("code-1", "k-1"); status != 200 {
 		t.Fatalf("%d %s", status, code)
 	}
-	nonce := dispatch.NewNonce()
-	replay := func(r dispatch.Request) string {
-		auth, err := dispatch.Sign(e.id.GatewayKey, r, time.Now(), nonce)
+	nonce := wire.NewNonce()
+	replay := func(r wire.Request) string {
+		auth, err := wire.Sign(e.id.GatewayKey, r, time.Now(), nonce)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,20 +110,20 @@ func TestRefusals(t *testing.T) {
 	}
 	tests := []struct {
 		name, method, path, body, key string
-		sign                          func(dispatch.Request) string
+		sign                          func(wire.Request) string
 		status                        int
 		code                          string
 	}{
 		{"unsigned", "POST", "/v1/readings", batch, "a", nil, 401, "bad_signature_header"},
-		{"signed for another path", "POST", "/v1/readings", batch, "b", func(r dispatch.Request) string { r.Path = "/v1/acts"; return e.signed(r) }, 401, "bad_signature"},
-		{"signed for another body", "POST", "/v1/readings", batch, "c", func(r dispatch.Request) string { r.BodyHash = strings.Repeat("0", 64); return e.signed(r) }, 401, "body_changed"},
-		{"signed for another key", "POST", "/v1/readings", batch, "d", func(r dispatch.Request) string { r.Idempotency = "x"; return e.signed(r) }, 401, "bad_signature"},
+		{"signed for another path", "POST", "/v1/readings", batch, "b", func(r wire.Request) string { r.Path = "/v1/acts"; return e.signed(r) }, 401, "bad_signature"},
+		{"signed for another body", "POST", "/v1/readings", batch, "c", func(r wire.Request) string { r.BodyHash = strings.Repeat("0", 64); return e.signed(r) }, 401, "body_changed"},
+		{"signed for another key", "POST", "/v1/readings", batch, "d", func(r wire.Request) string { r.Idempotency = "x"; return e.signed(r) }, 401, "bad_signature"},
 		{"replayed nonce", "POST", "/v1/readings", batch, "e", replay, 401, "nonce_replayed"},
-		{"an hour old", "POST", "/v1/readings", batch, "f", func(r dispatch.Request) string {
-			auth, _ := dispatch.Sign(e.id.GatewayKey, r, time.Now().Add(-time.Hour), dispatch.NewNonce())
+		{"an hour old", "POST", "/v1/readings", batch, "f", func(r wire.Request) string {
+			auth, _ := wire.Sign(e.id.GatewayKey, r, time.Now().Add(-time.Hour), wire.NewNonce())
 			return auth
 		}, 401, "time_outside_window"},
-		{"unknown key", "POST", "/v1/readings", batch, "g", func(r dispatch.Request) string { return strings.Replace(e.signed(r), "key=k-", "key=j-", 1) }, 401, "unknown_key"},
+		{"unknown key", "POST", "/v1/readings", batch, "g", func(r wire.Request) string { return strings.Replace(e.signed(r), "key=k-", "key=j-", 1) }, 401, "unknown_key"},
 		{"another gateway", "PUT", "/v1/gateways/gw-other", `{}`, "h", e.signed, 403, "another_gateway"},
 		{"not JSON", "POST", "/v1/readings", `{`, "i", e.signed, 422, "contract_broken"},
 		{"field missing", "POST", "/v1/readings", strings.Replace(batch, `"value":81.5,`, "", 1), "j", e.signed, 422, "contract_broken"},
@@ -185,7 +186,7 @@ func TestJournalRestoresWhatWasAccepted(t *testing.T) {
 	e := newPeer(t, p)
 	e.enrol("code-1", "k-1")
 	blob := "a picture"
-	sum := dispatch.BodyHash(dispatch.AlgorithmHMACSHA256, []byte(blob))
+	sum := wire.BodyHash(wire.AlgorithmHMACSHA256, []byte(blob))
 	for _, m := range []struct{ method, path, body, key string }{
 		{"POST", "/v1/readings", batch, "a"},
 		{"PUT", "/v1/blobs/" + sum, blob, "b"},
@@ -251,7 +252,7 @@ func TestReceivedPages(t *testing.T) {
 		}
 	}
 	jpeg := "\xff\xd8\xff\xe0 a picture"
-	sum := dispatch.BodyHash(dispatch.AlgorithmHMACSHA256, []byte(jpeg))
+	sum := wire.BodyHash(wire.AlgorithmHMACSHA256, []byte(jpeg))
 	e.send("PUT", "/v1/blobs/"+sum, jpeg, sum, e.signed)
 	if status, body := e.send("GET", "/received/blobs/"+sum, "", "", nil); status != 200 || !bytes.Equal([]byte(body), []byte(jpeg)) {
 		t.Errorf("blob: %d %q", status, body)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 // received is all that the platform accepted.
@@ -26,8 +26,8 @@ type received struct {
 	events       []Event
 	revisions    map[string]int // newest revision by event
 	effects      map[string]int
-	acts         []dispatch.Act
-	streams      []dispatch.StreamEnd
+	acts         []wire.Act
+	streams      []wire.StreamEnd
 	violations   []string
 	askResync    bool
 	askRotation  bool
@@ -43,36 +43,36 @@ func newReceived() received {
 
 // Event is an accepted event message.
 type Event struct {
-	dispatch.Event
-	Gateway    string        `json:"gateway"`
-	Key        string        `json:"key"` // idempotency key
-	ReceivedAt dispatch.Time `json:"received_at"`
+	wire.Event
+	Gateway    string    `json:"gateway"`
+	Key        string    `json:"key"` // idempotency key
+	ReceivedAt wire.Time `json:"received_at"`
 }
 
 // Resource is one entry of the directory.
 type Resource struct {
-	dispatch.Resource
+	wire.Resource
 	Gateway string `json:"gateway"`
 	sync    string
 }
 
 // Reading is the newest value of a point.
 type Reading struct {
-	dispatch.Reading
-	Gateway    string        `json:"gateway"`
-	ReceivedAt dispatch.Time `json:"received_at"`
+	wire.Reading
+	Gateway    string    `json:"gateway"`
+	ReceivedAt wire.Time `json:"received_at"`
 }
 
 // Gateway is the last heartbeat of a gateway.
 type Gateway struct {
 	ID string `json:"id"`
-	dispatch.Heartbeat
-	ReceivedAt dispatch.Time `json:"received_at"`
+	wire.Heartbeat
+	ReceivedAt wire.Time `json:"received_at"`
 }
 
 // Loss is a row of a gateway's losses as it was told last.
 type Loss struct {
-	dispatch.Loss
+	wire.Loss
 	Gateway string `json:"gateway"`
 }
 
@@ -126,14 +126,14 @@ func (p *Platform) Heartbeats() []Gateway {
 }
 
 // Acts gives the accepted acts in order.
-func (p *Platform) Acts() []dispatch.Act {
+func (p *Platform) Acts() []wire.Act {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.state.acts)
 }
 
 // Streams gives how each stream went that is over, in order.
-func (p *Platform) Streams() []dispatch.StreamEnd {
+func (p *Platform) Streams() []wire.StreamEnd {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.state.streams)
@@ -212,13 +212,13 @@ func (p *Platform) serveBlob(w http.ResponseWriter, r *http.Request, sum string)
 // issue sends a command written by hand and answers with its result, or 504
 // when none has come within a minute.
 func (p *Platform) issue(w http.ResponseWriter, r *http.Request) {
-	var c dispatch.Command
+	var c wire.Command
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&c); err != nil {
 		p.write(w, r, nil, refuse(http.StatusBadRequest, "bad_json", "正文不是有效的 JSON", "the body is not valid JSON"))
 		return
 	}
 	if c.Officer.ID == "" {
-		c.Officer = dispatch.Officer{ID: "000000", Name: "演示 Demo"}
+		c.Officer = wire.Officer{ID: "000000", Name: "演示 Demo"}
 	}
 	if c.Purpose == "" {
 		c.Purpose = "演示 demonstration"

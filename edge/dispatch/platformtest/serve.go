@@ -14,6 +14,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 
 	"offsite/edge/dispatch"
+	"offsite/edge/dispatch/wire"
 )
 
 // maxBody bounds what is read of a request.
@@ -29,7 +30,7 @@ type request struct {
 	gateway string // who signed it; empty for an enrolment
 	key     string // idempotency key; empty for a poll
 	body    []byte
-	sig     dispatch.Signature
+	sig     wire.Signature
 	http    *http.Request
 }
 
@@ -41,7 +42,7 @@ type answer struct {
 }
 
 func refuse(status int, code, zh, en string) answer {
-	return answer{status: status, body: &dispatch.ProblemBody{Type: "about:blank", Status: status, Code: code, TitleZh: zh, Title: en}}
+	return answer{status: status, body: &wire.ProblemBody{Type: "about:blank", Status: status, Code: code, TitleZh: zh, Title: en}}
 }
 
 func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
@@ -79,14 +80,14 @@ func (p *Platform) serve(r *http.Request, route *routers.Route, path map[string]
 	}
 	if q.op == "putBlob" {
 		if blob := p.Blob(path["sha256"]); blob != nil {
-			return ok(dispatch.BlobReceipt{SHA256: path["sha256"], Size: int64(len(blob))}), false
+			return ok(wire.BlobReceipt{SHA256: path["sha256"], Size: int64(len(blob))}), false
 		}
 	}
 	var err error
 	if q.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody)); err != nil {
 		return refuse(http.StatusBadRequest, "body_broken", "正文不完整", "the body is cut short"), true
 	}
-	if q.op != "enrol" && dispatch.BodyHash(q.sig.Algorithm, q.body) != q.sig.BodyHash {
+	if q.op != "enrol" && wire.BodyHash(q.sig.Algorithm, q.body) != q.sig.BodyHash {
 		return refuse(http.StatusUnauthorized, "body_changed", "正文与签名不符", "the body is not the one that was signed"), true
 	}
 	if a := p.obeys(&q, route); a != nil {
@@ -117,7 +118,7 @@ func (p *Platform) obeys(q *request, route *routers.Route) *answer {
 	}
 	p.violate("%s: %v", q.op, err)
 	a := refuse(http.StatusUnprocessableEntity, "contract_broken", "报文不符合接口契约", "the message breaks the contract")
-	a.body.(*dispatch.ProblemBody).Detail = clip(err.Error())
+	a.body.(*wire.ProblemBody).Detail = clip(err.Error())
 	return &a
 }
 
@@ -136,7 +137,7 @@ func (p *Platform) authenticate(q *request) *answer {
 		a := refuse(http.StatusUnauthorized, code, zh, en)
 		return &a
 	}
-	sig, err := dispatch.ParseSignature(q.http.Header.Get("Authorization"))
+	sig, err := wire.ParseSignature(q.http.Header.Get("Authorization"))
 	if err != nil {
 		return fail(err)
 	}
@@ -149,7 +150,7 @@ func (p *Platform) authenticate(q *request) *answer {
 		a := refuse(http.StatusUnauthorized, "unknown_key", "不认识的密钥", "there is no such key")
 		return &a
 	}
-	r := dispatch.Request{
+	r := wire.Request{
 		Method: q.http.Method, Path: q.http.URL.EscapedPath(), Query: q.http.URL.RawQuery,
 		Idempotency: q.key, BodyHash: sig.BodyHash,
 	}
@@ -168,13 +169,13 @@ func (p *Platform) authenticate(q *request) *answer {
 }
 
 // spend notes the nonce and the first use of a key.
-func (p *Platform) spend(s *signer, sig dispatch.Signature, now time.Time, fail func(error) *answer) *answer {
+func (p *Platform) spend(s *signer, sig wire.Signature, now time.Time, fail func(error) *answer) *answer {
 	p.mu.Lock()
 	_, seen := p.nonces[sig.Nonce]
 	p.nonces[sig.Nonce] = now
 	if len(p.nonces) > 100_000 {
 		for nonce, at := range p.nonces {
-			if now.Sub(at) > 2*dispatch.Window {
+			if now.Sub(at) > 2*wire.Window {
 				delete(p.nonces, nonce)
 			}
 		}
@@ -199,12 +200,12 @@ func (p *Platform) spend(s *signer, sig dispatch.Signature, now time.Time, fail 
 func (p *Platform) once(q request) (answer, *Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	hash := dispatch.BodyHash(dispatch.AlgorithmHMACSHA256, q.body)
+	hash := wire.BodyHash(wire.AlgorithmHMACSHA256, q.body)
 	slot := q.op + " " + q.gateway + " " + q.key
 	if before, seen := p.answers[slot]; seen && (q.op != "enrol" || p.cfg.Now().Sub(before.At.Time) < enrolmentReplay) {
 		return p.repeat(q, before, hash), nil
 	}
-	rec := record{At: dispatch.At(p.cfg.Now()), Op: q.op, Path: q.path, Gateway: q.gateway, Key: q.key, Hash: hash, Body: q.body}
+	rec := record{At: wire.At(p.cfg.Now()), Op: q.op, Path: q.path, Gateway: q.gateway, Key: q.key, Hash: hash, Body: q.body}
 	a := p.handle(&rec)
 	if a.status >= 300 {
 		return a, nil

@@ -1,6 +1,6 @@
 // Code generated from openapi.yaml by github.com/oapi-codegen/oapi-codegen/v2 v2.8.2. DO NOT EDIT.
 
-package dispatch
+package wire
 
 import "encoding/json"
 

@@ -1,4 +1,4 @@
-package dispatch
+package wire
 
 import (
 	"crypto/hmac"
@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
+	"io"
 	"net/url"
 	"regexp"
 	"slices"
@@ -55,6 +56,11 @@ func newHash(a Algorithm) func() hash.Hash {
 	}
 }
 
+// Usable says whether requests can be signed with k.
+func (k *Key) Usable() bool {
+	return keyIDForm.MatchString(k.ID) && newHash(k.Algorithm) != nil && len(k.Secret) >= 16
+}
+
 // BodyHash is the hash of body that goes with an algorithm, in lower-case hex;
 // empty for an algorithm that is not known.
 func BodyHash(a Algorithm, body []byte) string {
@@ -65,6 +71,15 @@ func BodyHash(a Algorithm, body []byte) string {
 	sum := h()
 	sum.Write(body)
 	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// StreamHash is the [BodyHash] of a body that is read, of an algorithm that is known.
+func StreamHash(a Algorithm, body io.Reader) (string, error) {
+	h := newHash(a)()
+	if _, err := io.Copy(h, body); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // NewNonce gives 32 random hex digits.
@@ -78,7 +93,7 @@ func NewNonce() string {
 func Sign(key Key, r Request, at time.Time, nonce string) (string, error) {
 	s := Signature{Algorithm: key.Algorithm, KeyID: key.ID, Nonce: nonce, BodyHash: r.BodyHash, stamp: At(at).String()}
 	if newHash(key.Algorithm) == nil {
-		return "", refusal("unknown_algorithm", "不支持的签名算法 "+string(key.Algorithm), "no such signature algorithm: "+string(key.Algorithm))
+		return "", Refuse("unknown_algorithm", "不支持的签名算法 "+string(key.Algorithm), "no such signature algorithm: "+string(key.Algorithm))
 	}
 	query, err := sortedQuery(r.Query)
 	if err != nil {
@@ -102,7 +117,7 @@ func (s *Signature) sum(key Key, r Request, query string) []byte {
 func sortedQuery(raw string) (string, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return "", refusal("bad_query", "查询串无法解析", "the query cannot be parsed")
+		return "", Refuse("bad_query", "查询串无法解析", "the query cannot be parsed")
 	}
 	for _, v := range values {
 		slices.Sort(v)
@@ -119,7 +134,7 @@ var (
 // ParseSignature reads an Authorization header. It checks the form only.
 func ParseSignature(header string) (Signature, error) {
 	fail := func(why string) (Signature, error) {
-		return Signature{}, refusal("bad_signature_header", "签名头格式不符："+why, "the signature header is malformed: "+why)
+		return Signature{}, Refuse("bad_signature_header", "签名头格式不符："+why, "the signature header is malformed: "+why)
 	}
 	rest, ok := strings.CutPrefix(header, scheme+" ")
 	if !ok || len(header) > 1024 {
@@ -162,7 +177,7 @@ func ParseSignature(header string) (Signature, error) {
 // Verify says whether s signs r by key. r.BodyHash is that of the body which
 // arrived. The time is the caller's to judge, by [Signature.Fresh].
 func (s *Signature) Verify(key Key, r Request) error {
-	bad := refusal("bad_signature", "签名不符，请核对密钥", "the signature does not fit; compare the keys")
+	bad := Refuse("bad_signature", "签名不符，请核对密钥", "the signature does not fit; compare the keys")
 	if key.ID != s.KeyID || key.Algorithm != s.Algorithm {
 		return bad
 	}
@@ -174,7 +189,7 @@ func (s *Signature) Verify(key Key, r Request) error {
 		return bad
 	}
 	if s.BodyHash != r.BodyHash {
-		return refusal("body_changed", "正文与签名不符", "the body is not the one that was signed")
+		return Refuse("body_changed", "正文与签名不符", "the body is not the one that was signed")
 	}
 	return nil
 }
@@ -182,11 +197,12 @@ func (s *Signature) Verify(key Key, r Request) error {
 // Fresh says whether s was made within Window of now.
 func (s *Signature) Fresh(now time.Time) error {
 	if d := s.Time.Sub(now); d > Window || d < -Window {
-		return refusal("time_outside_window", "签名时间超出允许的 5 分钟，请校准时钟", "the signature's time is more than 5 minutes away; set the clock")
+		return Refuse("time_outside_window", "签名时间超出允许的 5 分钟，请校准时钟", "the signature's time is more than 5 minutes away; set the clock")
 	}
 	return nil
 }
 
-func refusal(code, zh, en string) *devices.Problem {
+// Refuse says why a request or a command is not believed.
+func Refuse(code, zh, en string) *devices.Problem {
 	return &devices.Problem{Kind: devices.ErrInvalid, Code: code, ZH: zh, EN: en}
 }
