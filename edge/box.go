@@ -131,7 +131,7 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	if err := b.openState(ctx); err != nil {
 		return nil, fmt.Errorf("open state in %s: %w", cfg.State, joinClose(err, b.DB))
 	}
-	if err := b.openRoads(ctx); err != nil {
+	if err := errors.Join(b.openRoads(ctx), b.tellRestored(ctx, time.Now())); err != nil {
 		return nil, joinClose(err, b.DB)
 	}
 	return b, nil
@@ -255,6 +255,7 @@ func (b *Box) Run(ctx context.Context) error {
 		})
 	}
 	keep("readings", 5*time.Second, b.keepReadings)
+	keep("backup", time.Hour, b.backUp)
 	keep("evidence", 10*time.Second, func(ctx context.Context) error { return b.Evidence.Run(ctx, b.Cameras, b.tellEvidence) })
 	keep("retention", 10*time.Minute, b.retainEvidence)
 	keep("recordings", 30*time.Second, b.Recordings.Run)

@@ -218,6 +218,10 @@ func evidenceBody(r evidence.Result) wire.Evidence {
 // that names them.
 func (b *Box) deliver(ctx context.Context, m outbox.Message) outbox.Verdict {
 	a := b.handOver(ctx, m)
+	if a.Class == dispatch.Refused && a.Problem != nil && a.Problem.Code == "platform_key_reused" && b.DB.Restored() != nil {
+		b.logger.InfoContext(ctx, "the platform has this message from before the state was restored", "event", m.Event)
+		a = dispatch.Answer{Class: dispatch.Done, Status: a.Status}
+	}
 	b.delivered(ctx, a)
 	return verdict(a)
 }

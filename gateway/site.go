@@ -141,7 +141,7 @@ func (s siteCondition) Condition(context.Context) (contract.Status, error) {
 }
 
 // alarming are the notices that stop a promise from being kept.
-var alarming = map[string]bool{"storage": true, "judging": true, "history": true, "broker": true}
+var alarming = map[string]bool{"storage": true, "judging": true, "history": true, "broker": true, "state": true}
 
 func (s siteCondition) Notices() []contract.Notice {
 	held := s.Box.Notices()

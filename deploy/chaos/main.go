@@ -3,6 +3,7 @@
 //
 //	go run ./deploy/chaos --kills 100
 //	sudo go run ./deploy/chaos --cuts 20
+//	go run ./deploy/chaos --faults 20
 package main
 
 import (
@@ -30,6 +31,7 @@ func run(ctx context.Context) error {
 	cfg := trial.Config{Log: os.Stdout}
 	flag.IntVar(&cfg.Kills, "kills", 0, "how often the gateway is killed by SIGKILL")
 	flag.IntVar(&cfg.Cuts, "cuts", 0, "how often its disk's power is cut (root)")
+	flag.IntVar(&cfg.Faults, "faults", 0, "how often its syncs fail or are slow for a while (strace)")
 	flag.IntVar(&cfg.Points, "points", 8, "points of the device")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "offsite-chaos-")

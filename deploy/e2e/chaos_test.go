@@ -19,6 +19,14 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 	runTrial(t, trial.Config{Cuts: 3})
 }
 
+func TestFailingSyncsLoseNothing(t *testing.T) {
+	t.Parallel()
+	if err := trial.Tracing(t.Context()); err != nil {
+		t.Skipf("processes cannot be traced here: %v", err)
+	}
+	runTrial(t, trial.Config{Faults: 4})
+}
+
 func runTrial(t *testing.T, cfg trial.Config) {
 	t.Helper()
 	binary, err := programBinary()

@@ -138,6 +138,7 @@ func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	again := time.Now()
 	client.Disconnect(0)
 	client = connectPaho(t, p.Broker, "gate", "gate-password-1")
 	say(3)
@@ -145,6 +146,12 @@ func TestReadingsGoOnWhileTheDiskIsFull(t *testing.T) {
 	p.await("it does not record after the start either", func() error {
 		_, err := p.notice("recording_stopped")
 		return err
+	})
+	p.await("it lasts long enough to be a gap of its own", func() error {
+		if d := time.Since(again); d < 7*time.Second {
+			return fmt.Errorf("only for %v", d)
+		}
+		return nil
 	})
 	empty()
 	room := time.Now()
@@ -270,4 +277,59 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.await("history after a start", complete)
+}
+
+// TestADamagedDatabaseIsRestored damages the database of a gateway that was stopped. What
+// it had acknowledged of readings is there, and the platform is told nothing twice.
+func TestADamagedDatabaseIsRestored(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t, "")
+	client := p.instrument(t, "kept")
+	backup := filepath.Join(p.State, "offsite.db.backup")
+	p.await("the first backup", func() error { _, err := os.Stat(backup); return err })
+	p.Kill()
+	if err := os.Chtimes(backup, time.Time{}, time.Now().Add(-24*time.Hour)); err != nil { // so that a start makes the next
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.await("the next backup", func() error {
+		info, err := os.Stat(backup)
+		if err == nil && time.Since(info.ModTime()) > time.Hour {
+			err = errors.New("old")
+		}
+		return err
+	})
+	publishOnce(t, client, "offsite/kept/v", at(-2*time.Second, 150))
+	p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepOpened), 1) })
+	if err := errors.Join(p.Stop(), os.Truncate(filepath.Join(p.State, "offsite.db"), 8192)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n, err := p.notice("state_restored")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said(t, n, "state_restored", "", "损坏", "damaged")
+	publishOnce(t, client, "offsite/kept/v", at(-time.Second, 50))
+	publishOnce(t, client, "offsite/kept/v", at(0, 160))
+	p.holds("kept.v", 150, 50, 160)
+	p.await("the next event at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepOpened), 2) })
+	p.await("the end of the first", func() error { return wantCount(p.told("kept.v", dispatch.EventStepClosed), 1) })
+	for key, n := range p.platform.Effects() {
+		if n != 1 {
+			t.Errorf("message %s took effect %d times", key, n)
+		}
+	}
+	// What is judged again has another time of its judgement, under the key of before.
+	other := func(v string) bool { return !strings.HasSuffix(v, "was used for another body") }
+	if v := p.platform.Violations(); slices.ContainsFunc(v, other) {
+		t.Error(v)
+	}
+	if rows, err := p.losses("refused", "platform"); err != nil || len(rows) > 0 {
+		t.Errorf("dead letters: %+v, %v", rows, err)
+	}
 }

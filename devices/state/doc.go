@@ -24,10 +24,13 @@
 //	offsite.db, -wal, -shm     SQLite, WAL, synchronous=FULL
 //	offsite.lock               held by flock while the gateway runs; holds its pid
 //	offsite.key                64 hex digits and a line feed: the key that seals secrets (Config.KeyFile)
+//	offsite.db.backup          what was committed when [DB.Backup] was called last; an SQLite file
 //	offsite.db.damaged-TIME*   a database that failed its check, moved aside and left alone
 //
-// A damaged database is never replaced by an empty one: Open refuses until a
-// person has put a backup in place or has removed the damaged files.
+// Where the database fails its check at Open the last backup takes its place,
+// which [DB.Restored] tells. Without a backup that passes the same check Open
+// refuses, until a person has put one in place or has removed the damaged files:
+// a damaged database is never replaced by an empty one.
 //
 // # Tables
 //

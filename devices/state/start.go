@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -58,29 +59,29 @@ func locked(dir, pid string) *devices.Problem {
 	}
 }
 
-// prepareFile makes the database file readable by its owner alone, and refuses
-// to begin an empty one where a damaged one was moved aside.
-func (db *DB) prepareFile() error {
+// prepareFile makes the database file readable by its owner alone, unless there
+// is none where a damaged one was moved aside: then it names that one.
+func (db *DB) prepareFile() (aside string, err error) {
 	if _, err := os.Stat(db.path()); err == nil {
-		return nil
+		return "", nil
 	}
 	entries, err := os.ReadDir(db.cfg.Dir)
 	if err != nil {
-		return diskProblem(db.cfg.Dir, err)
+		return "", diskProblem(db.cfg.Dir, err)
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), databaseName+".damaged-") {
-			return movedAside(filepath.Join(db.cfg.Dir, e.Name()), nil)
+			return filepath.Join(db.cfg.Dir, e.Name()), nil
 		}
 	}
 	f, err := os.OpenFile(db.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return diskProblem(db.path(), err)
+		return "", diskProblem(db.path(), err)
 	}
 	if err := errors.Join(f.Close(), syncDirectory(db.cfg.Dir)); err != nil {
-		return diskProblem(db.path(), err)
+		return "", diskProblem(db.path(), err)
 	}
-	return nil
+	return "", nil
 }
 
 // check refuses an SQLite that is too old and a database that is damaged.
@@ -96,8 +97,13 @@ func (db *DB) check(ctx context.Context) error {
 			EN: fmt.Sprintf("SQLite %s is too old, want 3.51.3 or newer; use the released program", version),
 		}
 	}
+	return quickCheck(ctx, db.writer)
+}
+
+// quickCheck refuses a database that is damaged.
+func quickCheck(ctx context.Context, one *sql.DB) error {
 	var answer string
-	if err := db.writer.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&answer); err != nil {
+	if err := one.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&answer); err != nil {
 		return storageProblem(err)
 	}
 	if answer != "ok" {
@@ -120,18 +126,20 @@ func olderThan(version string, want [3]int) bool {
 	return false
 }
 
-// moveIfDamaged moves the database aside when err says that it is damaged.
-func (db *DB) moveIfDamaged(err error) error {
+// moveIfDamaged moves the database aside when err says that it is damaged, and
+// says where to; empty if it is not.
+func (db *DB) moveIfDamaged(err error) (aside string) {
 	var p *devices.Problem
 	if !errors.As(err, &p) || p.Code != "state_damaged" {
 		if code := primaryCode(err); code != sqlite3.SQLITE_CORRUPT && code != sqlite3.SQLITE_NOTADB {
-			return err
+			return ""
 		}
 	}
-	aside := db.path() + ".damaged-" + time.Now().UTC().Format("20060102T150405")
+	aside = db.path() + ".damaged-" + time.Now().UTC().Format("20060102T150405")
 	errs := []error{db.closeWriter()}
 	if db.read != nil {
 		errs = append(errs, db.read.Close())
+		db.read = nil
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if e := os.Rename(db.path()+suffix, aside+suffix); e != nil && !errors.Is(e, os.ErrNotExist) {
@@ -140,14 +148,14 @@ func (db *DB) moveIfDamaged(err error) error {
 	}
 	errs = append(errs, syncDirectory(db.cfg.Dir))
 	db.cfg.Log.Error("the database is damaged and was moved aside", "err", errors.Join(append(errs, err)...))
-	return movedAside(aside, err)
+	return aside
 }
 
 func movedAside(path string, cause error) *devices.Problem {
 	return &devices.Problem{
 		Kind: devices.ErrUnavailable, Code: "state_damaged", Cause: cause,
-		ZH: fmt.Sprintf("数据库已损坏并移至 %s；本版本尚不能自动恢复备份，请将备份放回为 %s 后启动，或删除损坏文件以空库启动", path, databaseName),
-		EN: fmt.Sprintf("the database is damaged and was moved to %s; this version does not restore the last backup by itself: put a backup in place as %s, or remove the damaged files to begin with an empty one", path, databaseName),
+		ZH: fmt.Sprintf("数据库已损坏并移至 %s，且没有可用的自动备份；请将您自己的备份放回为 %s 后启动，或删除损坏文件以空库启动", path, databaseName),
+		EN: fmt.Sprintf("the database is damaged and was moved to %s, and no backup of its own can take its place: put one of yours in place as %s, or remove the damaged files to begin with an empty one", path, databaseName),
 	}
 }
 

@@ -46,6 +46,8 @@ type DB struct {
 	aead cipher.AEAD
 	read *sql.DB
 
+	restored *Restored // nil: the database is the one that was left
+
 	waiting atomic.Int64 // callers that are about to take turn
 
 	turn   sync.Mutex // the right to use what stands below
@@ -55,7 +57,7 @@ type DB struct {
 }
 
 // Open locks the directory, checks the database and opens it, making what is
-// absent. It starts no goroutine. Problems have the codes state_locked,
+// absent and restoring what is damaged from the last backup. It starts no goroutine. Problems have the codes state_locked,
 // state_damaged, state_key_wrong, state_key_missing, disk_full, disk_error.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg.setDefaults()
@@ -81,16 +83,36 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if db.lock, err = lockDirectory(db.cfg.Dir); err != nil {
 		return err
 	}
-	if err := db.prepareFile(); err != nil {
+	if err := db.openDatabase(ctx); err != nil {
 		return err
 	}
-	if err := db.openPools(ctx); err != nil {
-		return db.moveIfDamaged(err)
-	}
-	if err := db.check(ctx); err != nil {
-		return db.moveIfDamaged(err)
-	}
 	return db.openKey(ctx)
+}
+
+// openDatabase opens the database, or the last backup where it is damaged.
+func (db *DB) openDatabase(ctx context.Context) error {
+	aside, err := db.prepareFile()
+	if err == nil && aside == "" {
+		if err = db.openWhole(ctx); err == nil {
+			return nil
+		}
+		aside = db.moveIfDamaged(err)
+	}
+	if aside == "" {
+		return err
+	}
+	if err := db.restore(ctx, aside, err); err != nil {
+		return err
+	}
+	return db.openWhole(ctx)
+}
+
+// openWhole opens a database that is not damaged.
+func (db *DB) openWhole(ctx context.Context) error {
+	if err := db.openPools(ctx); err != nil {
+		return err
+	}
+	return db.check(ctx)
 }
 
 // Read gives the pool for reading. Its connections refuse to write. What

@@ -1,6 +1,6 @@
 // Package trial runs the gateway under a device that sends at full speed, ends
-// it at random instants, by kill -9 or by a simulated power cut, and then
-// compares what it holds and what the platform was told with an oracle:
+// it at random instants, by kill -9 or by a simulated power cut, or lets its
+// syncs fail or take long, and then compares what it holds and what the platform was told with an oracle:
 //
 //   - every acknowledged reading is in history, with its value;
 //   - every alarm that the readings make is at the platform, exactly once in
@@ -35,6 +35,7 @@ type Config struct {
 	Dir    string        // for configuration and state
 	Kills  int           // kill -9
 	Cuts   int           // power cuts; needs root and loop mounts
+	Faults int           // times in which syncs fail or are slow; needs strace
 	Points int           // of the device; zero means 8
 	Run    time.Duration // longest time between two ends; zero means 2.5 s
 	Log    io.Writer     // told of each step
@@ -42,7 +43,7 @@ type Config struct {
 
 // Report is what a trial has proven.
 type Report struct {
-	Ends, Readings, Alarms int
+	Ends, Readings, Alarms int      // Ends counts faults too
 	Violations             []string // of the promises; empty if they hold
 }
 
@@ -181,7 +182,7 @@ func (t *trial) run(ctx context.Context) (Report, error) {
 	defer cancel()
 	var g errgroup.Group
 	g.Go(func() error { return t.device.run(ctx) })
-	report := Report{Ends: t.Kills + t.Cuts}
+	report := Report{Ends: t.Kills + t.Cuts + t.Faults}
 	err := t.ends(ctx)
 	if err == nil {
 		t.device.finish()
@@ -198,7 +199,7 @@ func (t *trial) run(ctx context.Context) (Report, error) {
 }
 
 func (t *trial) ends(ctx context.Context) error {
-	for i := range t.Kills + t.Cuts {
+	for i := range t.Kills + t.Cuts + t.Faults {
 		wait := t.Run/10 + rand.N(t.Run)
 		select {
 		case <-time.After(wait):
@@ -208,22 +209,30 @@ func (t *trial) ends(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		made, acked := t.device.counts()
-		how := "killed"
-		if i < t.Kills {
-			t.box.Kill()
-		} else {
-			how = "power cut"
-			t.device.ignore()
-			if err := t.disk.cut(t.box.Kill); err != nil {
-				return err
-			}
-		}
-		fmt.Fprintf(t.Log, "%s after %s: %d readings sent, %d acknowledged\n", how, wait.Round(time.Millisecond), made, acked)
-		if err := t.box.Start(ctx); err != nil {
+		how, err := t.end(ctx, i)
+		if err != nil {
 			return err
 		}
+		fmt.Fprintf(t.Log, "%s after %s: %d readings sent, %d acknowledged\n", how, wait.Round(time.Millisecond), made, acked)
 	}
 	return nil
+}
+
+// end ends the gateway the i-th time and starts it again, or lets its disk fail.
+func (t *trial) end(ctx context.Context, i int) (how string, err error) {
+	switch {
+	case i < t.Kills:
+		t.box.Kill()
+		return "killed", t.box.Start(ctx)
+	case i < t.Kills+t.Cuts:
+		t.device.ignore()
+		if err := t.disk.cut(t.box.Kill); err != nil {
+			return "", err
+		}
+		return "power cut", t.box.Start(ctx)
+	default:
+		return t.disturb(ctx, i-t.Kills-t.Cuts)
+	}
 }
 
 // patience is how long what was acknowledged may take to reach history and

@@ -4024,7 +4024,7 @@ export interface components {
         Loss: {
             /** Format: int64 */
             id: number;
-            /** @description gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over */
+            /** @description gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over; state: what was written since the backup that took a damaged database's place */
             kind: string;
             /** @description Such as device/pm-1, point/gate.pm10, store/influx */
             subject: string;

@@ -524,6 +524,7 @@ export const en: Record<Key, string> = {
   'loss.dead_letter': 'not understood',
   'loss.unbound': 'topic without a point',
   'loss.clock': 'clock ahead',
+  'loss.state': 'state restored from a backup',
 
   'platform.title': 'Supervision platform',
   'platform.notEnrolled': 'Not enrolled. Alarms stay in this gateway and are reported after enrolment.',

@@ -524,6 +524,7 @@ export const zhCN = {
   'loss.dead_letter': '无法解读的报文',
   'loss.unbound': '未绑定测点的主题',
   'loss.clock': '时钟超前',
+  'loss.state': '数据库恢复自备份',
 
   'platform.title': '监管平台',
   'platform.notEnrolled': '尚未在监管平台注册。报警留在本网关，注册后上报。',
