@@ -194,7 +194,7 @@ func TestScopeHidesOtherSites(t *testing.T) {
 		b.call("GET", "/api/v1/"+coll+"/"+firstOf[coll], only, nil).want(200)
 		hidden := b.call("GET", "/api/v1/"+coll+"/"+other, only, nil).problem(404, "not_found")
 		absent := b.call("GET", "/api/v1/"+coll+"/none.none", only, nil).problem(404, "not_found")
-		if strings.ReplaceAll(hidden.En, other, "X") != strings.ReplaceAll(absent.En, "none.none", "X") {
+		if strings.ReplaceAll(hidden.En, `"`+other+`"`, "X") != strings.ReplaceAll(absent.En, `"none.none"`, "X") || !strings.Contains(hidden.En, other) {
 			t.Errorf("%s: what is hidden is told apart from what is absent: %q, %q", coll, hidden.En, absent.En)
 		}
 		b.call("DELETE", "/api/v1/"+coll+"/"+other, only, nil).problem(404, "not_found")

@@ -247,8 +247,8 @@ func testConsole(t *testing.T) {
 		if want := []string{"码头堆场", "dock-yard", "other"}; !strings.Contains(got.Unreachable, "无法连接网关") || !slices.Equal(got.Restored, want) {
 			t.Errorf("without network: %q; after the session ended: %q, want %q", got.Unreachable, got.Restored, want)
 		}
-		if got.Still != 640 {
-			t.Errorf("the new camera's still is %d pixels wide, want 640", got.Still)
+		if got.Still != 320 {
+			t.Errorf("the new camera's still is %d pixels wide, want 320 as the phone shows it", got.Still)
 		}
 		if got.PointID != "pm10" || got.LastValue != "87" {
 			t.Errorf("point %q has last value %q, want pm10 and 87", got.PointID, got.LastValue)

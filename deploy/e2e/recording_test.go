@@ -170,6 +170,7 @@ func testRecordings(t *testing.T) {
 	var got struct {
 		Playing           []float64
 		When, Hash, Wide  string
+		Events            []string
 		Back, Rate, Width float64
 		Downloaded        int
 	}
@@ -179,6 +180,9 @@ func testRecordings(t *testing.T) {
 	}
 	if got.Back >= got.Playing[1]-2 || got.Rate != 4 || got.When == "" {
 		t.Errorf("seeking and speed: %+v", got)
+	}
+	if len(got.Events) == 0 || strings.Contains(strings.Join(got.Events, " "), "al-") {
+		t.Errorf("the day's events are told as %q", got.Events)
 	}
 	if len(got.Hash) != 64 || got.Downloaded < 10_000 || got.Wide != "" {
 		t.Errorf("export or phone: %+v", got)

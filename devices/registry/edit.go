@@ -101,7 +101,7 @@ func (e *Edit) Create(t devices.Thing) error {
 func (e *Edit) Replace(t devices.Thing, version int64) error {
 	old := e.Get(t.Kind(), t.Key())
 	if old == nil {
-		return notFound(t.Kind(), t.Key())
+		return NotFound(t.Kind(), t.Key())
 	}
 	if old.Life().Version != version {
 		return versionChanged(old)
@@ -135,7 +135,7 @@ func (e *Edit) Replace(t devices.Thing, version int64) error {
 func (e *Edit) Retire(kind devices.Kind, id string) error {
 	old := e.Get(kind, id)
 	if old == nil {
-		return notFound(kind, id)
+		return NotFound(kind, id)
 	}
 	if users := e.users(old); len(users) > 0 {
 		return inUse(old, users)

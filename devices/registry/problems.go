@@ -15,7 +15,8 @@ func hiddenPassword(field string) *devices.Problem {
 		"显示的密码或密钥只是占位符，请重新填写", "what was shown is a placeholder, not the password or key; enter it")
 }
 
-func notFound(kind devices.Kind, id string) *devices.Problem {
+// NotFound tells that no live thing of a kind has the id.
+func NotFound(kind devices.Kind, id string) *devices.Problem {
 	zh, en := words(kind)
 	return &devices.Problem{
 		Kind: devices.ErrNotFound, Code: "not_found",

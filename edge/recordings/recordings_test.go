@@ -189,6 +189,30 @@ func TestEventsAreRecordedFromBeforeToAfterThem(t *testing.T) {
 	})
 }
 
+// TestMarksStandInOrder hears of events as a restart does, in no order.
+func TestMarksStandInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := open(t, devices.Camera{Record: devices.RecordEvents, Outlets: []string{"stove"}}, nil)
+		zero := time.Now()
+		run(t, r, func() {
+			s.set(func() {
+				for _, name := range []string{"e3", "e1", "e4", "e2"} {
+					at := zero.Add(time.Duration(name[1]-'0') * 10 * time.Second)
+					s.events = append(s.events, Happening{Event: name, Outlet: "stove", From: at, To: at.Add(time.Second)})
+				}
+			})
+			film(t, s.feed, 100*time.Second)
+		})
+		var got []string
+		for _, m := range timeline(t, r, zero, zero.Add(time.Minute)).Marks {
+			got = append(got, m.Event)
+		}
+		if diff := cmp.Diff([]string{"e1", "e2", "e3", "e4"}, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // TestACameraThatSeesMotionIsRecorded has a camera without an outlet find something
 // by itself; what happens so often must not be kept from being deleted.
 func TestACameraThatSeesMotionIsRecorded(t *testing.T) {

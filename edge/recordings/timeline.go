@@ -2,6 +2,7 @@ package recordings
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"offsite/devices"
@@ -23,7 +24,7 @@ type Mark struct {
 type Timeline struct {
 	Recorded []Stretch // oldest first
 	Gaps     []Reason  // between them, each with its reason
-	Marks    []Mark
+	Marks    []Mark    // oldest first
 	Bytes    int64     // of all that is kept of the camera
 	Oldest   time.Time // UTC day of the oldest; zero where there is nothing
 	Days     int       // that recordings are kept
@@ -64,6 +65,7 @@ func (r *Recordings) Timeline(ctx context.Context, camera string, from, to time.
 			t.Marks = append(t.Marks, Mark{h.subject, h.from.Add(r.cfg.Before), h.to})
 		}
 	}
+	slices.SortFunc(t.Marks, func(a, b Mark) int { return a.From.Compare(b.From) })
 	t.Gaps, err = r.gaps(ctx, camera, t, from, to)
 	return t, err
 }

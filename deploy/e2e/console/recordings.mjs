@@ -43,6 +43,7 @@ await run({ width: 1280, height: 900 }, [], async (page, report) => {
   await page.click('text=4×')
   report.rate = await page.evaluate(() => document.querySelector('video').playbackRate)
   await hour.focus()
+  report.events = await page.locator('a[href^="#/events/"]').allInnerTexts()
 
   await page.locator('[data-test=export] input').last().fill('执法检查')
   await page.locator('[data-test=export] input').nth(1).evaluate((e, to) => {

@@ -109,7 +109,7 @@ func AllSitesOnly() *devices.Problem {
 func Visible(p Principal, s *registry.Snapshot, kind devices.Kind, id string) (devices.Thing, error) {
 	t := s.Get(kind, id)
 	if t == nil || !Sees(p, s, t) {
-		return nil, NotFound("没有 "+string(kind)+" "+id, "there is no "+string(kind)+" "+id)
+		return nil, registry.NotFound(kind, id)
 	}
 	return t, nil
 }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import { beijingClock, beijingMoment, bytes, distance, figure, milliseconds, reading, span, unitText } from './format'
+import { bytes, clock, dayBegins, dayOf, distance, fieldTime, figure, instantOf, milliseconds, moment, reading, shortly, span, unitText } from './format'
 import { locale, spoken } from './i18n'
 
 beforeEach(() => {
@@ -67,6 +67,17 @@ test.each([
   ['2026-03-01T12:00:00+09:00', '2026-03-01 11:00:00'],
   [undefined, ''],
 ])('%s in Beijing, in whatever zone it is read', (iso, want) => {
-  expect(beijingMoment(iso)).toBe(want)
-  if (iso) expect(beijingClock(iso)).toBe(want.slice(11))
+  expect(moment(iso)).toBe(want)
+  if (!iso) return
+  expect(clock(iso)).toBe(want.slice(11))
+  expect(fieldTime(iso)).toBe(want.slice(0, 16).replace(' ', 'T'))
+  expect(moment(instantOf(fieldTime(iso, 'second')))).toBe(want)
+})
+
+test('a day is Beijing\'s', () => {
+  expect(dayOf(Date.parse('2026-03-01T15:59:59Z'))).toBe('2026-03-01')
+  expect(new Date(dayBegins('2026-03-01', 1)).toISOString()).toBe('2026-03-01T16:00:00.000Z')
+  expect(dayBegins('soon')).toBeNaN()
+  expect(shortly('2026-03-01T15:59:59Z', Date.parse('2026-03-01T16:00:00Z'))).toBe('03-01 23:59:59')
+  expect(shortly('2026-03-01T16:00:01Z', Date.parse('2026-03-02T15:00:00Z'))).toBe('00:00:01')
 })

@@ -14,37 +14,37 @@ export function ago(ms: number): string {
   return ms < 2000 ? t('age.now') : t('overview.age', { age: span(ms) })
 }
 
-const two = (n: number) => String(n).padStart(2, '0')
-
-/** Date and time by the reader's clock, to the second. */
-export function moment(iso: string | undefined): string {
-  if (!iso) return ''
-  const d = new Date(iso)
-  return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(iso)}`
-}
-
-/** The time of day by the reader's clock. */
-export function clock(iso: string): string {
-  const d = new Date(iso)
-  return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`
-}
-
 const beijing = 8 * 3600e3 // has known no summer time since 1991
+const dayLength = 24 * 3600e3
+const inBeijing = (ms: number) => new Date(ms + beijing).toISOString()
 
-/** Date and time in Beijing, to the second: what the gateway writes of an event, in whatever zone it is read. */
-export function beijingMoment(iso: string | undefined): string {
-  return iso ? new Date(Date.parse(iso) + beijing).toISOString().slice(0, 19).replace('T', ' ') : ''
-}
+/** Whether this machine's clock shows another time of day than the console, which like the gateway's own words keeps to Beijing's. */
+export const elsewhere = (): boolean => new Date().getTimezoneOffset() !== -beijing / 60e3
+
+/** Date and time in Beijing, to the second. */
+export const moment = (iso: string | undefined): string => (iso ? inBeijing(Date.parse(iso)).slice(0, 19).replace('T', ' ') : '')
 
 /** The time of day in Beijing. */
-export const beijingClock = (iso: string) => beijingMoment(iso).slice(11)
+export const clock = (iso: string): string => moment(iso).slice(11)
+
+/** Those of an instant in Unix ms. */
+export const momentOf = (ms: number): string => moment(new Date(ms).toISOString())
+export const clockOf = (ms: number): string => momentOf(ms).slice(11)
 
 /** The time alone if it is of today, else day and time. */
-export function shortly(iso: string, now: number): string {
-  const d = new Date(iso)
-  const today = new Date(now).toDateString() === d.toDateString()
-  return today ? clock(iso) : `${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(iso)}`
-}
+export const shortly = (iso: string, now: number): string => (dayOf(now) === dayOf(Date.parse(iso)) ? clock(iso) : moment(iso).slice(5))
+
+/** The day in Beijing of an instant in Unix ms, as 2026-03-01. */
+export const dayOf = (ms: number): string => inBeijing(ms).slice(0, 10)
+
+/** The first instant of a day in Beijing, moved on by whole days, Unix ms; NaN for what is no day. */
+export const dayBegins = (day: string, later = 0): number => Date.parse(day + 'T00:00:00+08:00') + later * dayLength
+
+/** An instant as datetime-local fields hold it, in Beijing, to the minute or to the second. */
+export const fieldTime = (iso: string, to: 'minute' | 'second' = 'minute'): string => inBeijing(Date.parse(iso)).slice(0, to === 'minute' ? 16 : 19)
+
+/** The instant that such a field holds, RFC 3339; it throws for what is no time. */
+export const instantOf = (field: string): string => new Date(field + '+08:00').toISOString()
 
 /** A value with the point's decimals; where these are unknown, at most three. */
 export function figure(value: number, digits?: number): string {

@@ -9,6 +9,8 @@ let heads: Record<string, string>
 let opened: string[]
 
 class Socket {
+  static CONNECTING = 0
+  readyState = 1
   binaryType = ''
   onmessage?: (m: { data: string }) => void
   constructor(url: string) {
@@ -69,6 +71,18 @@ test('an H.265 main stream that MediaSource does not take gives way to the H.264
   const at = await play({}, 'h265')
   expect(opened).toEqual(['socket/main', 'socket/sub'])
   expect(at).toMatchObject({ rung: { way: 'socket', profile: 'sub' }, showing: { mode: 'live', codec: 'avc1.42c01e' }, left: [{ profile: 'main', codec: 'hvc1.1.6.L93.b0' }] })
+})
+
+test('a line that says nothing any more is taken for cut, and opened again', async () => {
+  heads = { main: 'avc1.42c01e' }
+  const told: string[] = []
+  const l = new Ladder({ base: '', profile: 'main', lowLatency: false, sub: false }, inBrowser(video(), '', () => undefined), (s) => told.push(s.showing.mode))
+  await vi.advanceTimersByTimeAsync(14_000)
+  expect([opened, told.at(-1)]).toEqual([['socket/main'], 'live'])
+  await vi.advanceTimersByTimeAsync(4_000)
+  l.stop()
+  expect(opened).toEqual(['socket/main', 'socket/main'])
+  expect(told.slice(-3)).toEqual(['reconnecting', 'reconnecting', 'live'])
 })
 
 test('an H.265 main stream that WebRTC does not take is not asked for by WHEP', async () => {

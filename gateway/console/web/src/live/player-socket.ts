@@ -53,7 +53,9 @@ export class SocketPlayer implements Player {
     this.stopped = true
     clearInterval(this.watch)
     clearTimeout(this.retry)
-    this.socket?.close()
+    const socket = this.socket
+    this.socket = undefined
+    if (socket) leave(socket)
     this.release()
   }
 
@@ -92,7 +94,7 @@ export class SocketPlayer implements Player {
     if (this.stopped) return
     const socket = this.socket
     this.socket = undefined
-    socket?.close()
+    if (socket) leave(socket)
     this.failures++
     this.release()
     this.tell({ mode: this.failures >= patience ? 'unreachable' : 'reconnecting' })
@@ -200,4 +202,10 @@ export class SocketPlayer implements Player {
     this.video.removeAttribute('src')
     this.video.load()
   }
+}
+
+// Browsers complain in their log of one that is closed before it is open.
+function leave(socket: WebSocket): void {
+  if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close()
+  else socket.close()
 }

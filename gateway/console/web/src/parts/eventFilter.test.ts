@@ -14,11 +14,11 @@ test('the address keeps the filter and nothing else', () => {
 test('the gateway is asked for whole days by the reader’s clock', () => {
   const q = askOf(filterOf({ show: 'closed', device: 'plc', from: '2026-03-01', to: '2026-03-02' }))
   expect(Object.fromEntries(q)).toEqual({
-    state: 'closed', device: 'plc', from: new Date('2026-03-01T00:00').toISOString(), to: new Date('2026-03-03T00:00').toISOString(),
+    state: 'closed', device: 'plc', from: new Date('2026-03-01T00:00+08:00').toISOString(), to: new Date('2026-03-03T00:00+08:00').toISOString(),
   })
 })
 
-const value = { point: 'o1.x', outlet: 'o1', site: 's', limit: 'camera_lost', state: 'unacknowledged', started_at: new Date('2026-03-01T23:59:59').toISOString() } as Event
+const value = { point: 'o1.x', outlet: 'o1', site: 's', limit: 'camera_lost', state: 'unacknowledged', started_at: new Date('2026-03-01T23:59:59+08:00').toISOString() } as Event
 const lost = { ...value, point: '', outlet: 'o1', camera: 'c2' } as Event
 const smoke = { ...lost, limit: 'recognised_smoke', state: 'returned_unacknowledged' } as Event
 const known = {

@@ -1,5 +1,6 @@
 import { type LocationQuery } from 'vue-router'
 import type { Schemas } from '../api/client'
+import { dayBegins } from '../format'
 import { active, type Event, unseen } from '../live/reduce'
 
 export type Show = 'all' | 'open' | 'unacknowledged' | 'closed'
@@ -9,7 +10,7 @@ const inState: Record<Show, (e: Event) => boolean> = { all: () => true, open: ac
 /**
  * What of the alarms is shown, as the page's address keeps it. Empty text does not
  * choose. what is breach, camera, recognised or one rule such as camera_lost; from and
- * to are days by the reader's clock, both included, as 2026-03-01.
+ * to are days in Beijing, both included, as 2026-03-01.
  */
 export interface EventFilter {
   show: Show
@@ -23,7 +24,7 @@ export interface EventFilter {
 }
 
 const names = ['site', 'point', 'camera', 'device', 'what', 'from', 'to'] as const
-const isDay = (text: string) => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text + 'T00:00'))
+const isDay = (text: string) => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(dayBegins(text))
 
 /** filterOf reads the address; what is no filter is left out. */
 export function filterOf(query: LocationQuery): EventFilter {
@@ -39,20 +40,13 @@ export function addressOf(f: EventFilter): Record<string, string> {
   return Object.fromEntries(Object.entries(f).filter(([name, v]) => v !== '' && !(name === 'show' && v === 'all')))
 }
 
-/** The first instant of a day by the reader's clock, moved on by whole days; clocks that change make some longer than others. */
-function dayBegins(day: string, later = 0): Date {
-  const d = new Date(day + 'T00:00')
-  d.setDate(d.getDate() + later)
-  return d
-}
-
 /** askOf is the query of the gateway's list. */
 export function askOf(f: EventFilter): URLSearchParams {
   const q = new URLSearchParams()
   if (f.show !== 'all') q.set('state', f.show)
   for (const n of ['site', 'point', 'camera', 'device', 'what'] as const) if (f[n]) q.set(n, f[n])
-  if (f.from) q.set('from', dayBegins(f.from).toISOString())
-  if (f.to) q.set('to', dayBegins(f.to, 1).toISOString())
+  if (f.from) q.set('from', new Date(dayBegins(f.from)).toISOString())
+  if (f.to) q.set('to', new Date(dayBegins(f.to, 1)).toISOString())
   return q
 }
 
@@ -72,6 +66,6 @@ export function fits(f: EventFilter, e: Event, known: Known): boolean {
     inState[f.show](e) && (!f.site || e.site === f.site) && (!f.point || e.point === f.point) &&
     (!f.camera || e.camera === f.camera || concerns(known.camera(f.camera), e)) && (!f.device || (!e.camera && known.deviceOf(e.point) === f.device)) &&
     (!f.what || (f.what === 'breach' ? !e.camera : !!e.camera && (e.limit === f.what || e.limit.startsWith(f.what + '_')))) &&
-    (!f.from || at >= dayBegins(f.from).getTime()) && (!f.to || at < dayBegins(f.to, 1).getTime())
+    (!f.from || at >= dayBegins(f.from)) && (!f.to || at < dayBegins(f.to, 1))
   )
 }

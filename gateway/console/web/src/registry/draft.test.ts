@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Lists, Things } from '../stores/registry'
-import { bodyOf, draftOf, localTime, place, suggestId, visible, withoutSecrets } from './draft'
+import { fieldTime } from '../format'
+import { bodyOf, draftOf, place, suggestId, visible, withoutSecrets } from './draft'
 import type { Draft } from './fields'
 
 const meta = { version: 3, created_at: '2026-01-01T00:00:00.123Z', updated_at: '2026-01-01T00:00:00.123Z' }
@@ -77,7 +78,7 @@ test('what is no number is told, commas are read', () => {
 })
 
 test('times keep their minute through a field', () => {
-  const local = localTime('2026-03-01T05:06:07Z')
+  const local = fieldTime('2026-03-01T05:06:07Z')
   const d = { ...draftOf('limits'), valid_from: local }
   expect(bodyOf('limits', d).body.valid_from).toBe('2026-03-01T05:06:00.000Z')
 })

@@ -1,17 +1,10 @@
 import type { Schemas } from '../api/client'
+import { fieldTime, instantOf } from '../format'
 import { outletOf, type Kind, type Lists, type Things } from '../stores/registry'
 import { type Draft, type Field, fields, type Role } from './fields'
 
 type Label = Schemas['Label']
 type FieldProblem = Schemas['FieldProblem']
-
-const two = (n: number) => String(n).padStart(2, '0')
-
-/** An instant as datetime-local fields hold it, by the reader's clock. */
-export function localTime(iso: string): string {
-  const d = new Date(iso)
-  return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}T${two(d.getHours())}:${two(d.getMinutes())}`
-}
 
 /** The value at a path of a thing. */
 export function at(thing: unknown, path: string): unknown {
@@ -24,7 +17,7 @@ function typed(f: Field, value: unknown): Draft[string] {
   if (f.kind === 'secret' || value === undefined || value === null) return ''
   if (f.kind === 'marks') return (value as string[]).join(', ')
   if (f.kind === 'labels') return (value as Label[]).map((l) => `${l.value}=${l.text}`).join(', ')
-  return f.kind === 'time' ? localTime(value as string) : String(value)
+  return f.kind === 'time' ? fieldTime(value as string) : String(value)
 }
 
 /** The draft that shows thing, or an empty one with what is usual. */
@@ -71,7 +64,7 @@ function value(f: Field, text: Draft[string]): unknown {
   if (f.kind === 'marks') return s ? s.split(/[,，、\s]+/) : undefined
   if (s === '') return undefined
   if (f.kind === 'labels') return labels(s)
-  if (f.kind === 'time') return new Date(s).toISOString()
+  if (f.kind === 'time') return instantOf(s)
   if (f.kind === 'number' || f.words === 'count') return Number(s.replace('，', '.').replace(',', '.'))
   if (f.words === 'tolerant') return s === 'true'
   return f.kind === 'secret' ? text : s

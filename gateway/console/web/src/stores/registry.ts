@@ -64,6 +64,7 @@ export const useRegistry = defineStore('registry', () => {
   function clear(): void {
     for (const k of kinds) lists[k] = []
     ready.value = false
+    former.clear()
   }
 
   const byId = computed(() => {
@@ -76,10 +77,20 @@ export const useRegistry = defineStore('registry', () => {
     return byId.value[kind].get(id) as Things[K] | undefined
   }
 
-  /** The name of a thing; its id when it is retired or has none. */
+  /** The name of a thing, also of a retired one that was recalled; its id where there is none. */
   function nameOf(kind: Kind, id: string): string {
-    const thing = byId.value[kind].get(id)
+    const thing = byId.value[kind].get(id) ?? former.get(kind + '/' + id)
     return thing && 'name' in thing ? thing.name : id
+  }
+
+  const former = reactive(new Map<string, Things[Kind]>())
+
+  /** Reads what is retired, for whoever looks at what happened then. Without an answer ids stand for names. */
+  async function recall(kind: Kind, id: string | undefined): Promise<void> {
+    if (!id || find(kind, id) || former.has(kind + '/' + id)) return
+    const q = new URLSearchParams({ retired: 'true', after: id.slice(0, -1), max: '1000' })
+    const page = await call<{ items: Things[Kind][] }>('GET', `/${kind}?${q}`).catch(() => undefined)
+    for (const thing of page?.items ?? []) former.set(kind + '/' + thing.id, thing)
   }
 
   const bindingOf = computed(() => {
@@ -95,5 +106,5 @@ export const useRegistry = defineStore('registry', () => {
     return lists.limits.filter((l) => l.point === point || (!l.point && l.outlet_kind === kind && l.factor === p?.factor))
   }
 
-  return { lists, problem, ready, load, clear, find, nameOf, bindingOf, limitsOf }
+  return { lists, problem, ready, load, clear, find, nameOf, recall, bindingOf, limitsOf }
 })
