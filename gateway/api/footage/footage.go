@@ -16,6 +16,9 @@ import (
 	"offsite/gateway/api/request"
 )
 
+// fetchTime is more than a recorder may take to play what is fetched at once.
+const fetchTime = 12 * time.Minute
+
 // Backend is what this part is served from.
 type Backend struct {
 	Films films

@@ -29,8 +29,12 @@ func AllowTime(c echo.Context, content io.Seeker) error {
 
 // AllowBytes gives an answer of about this size more time than the server's deadline.
 func AllowBytes(c echo.Context, size int64) error {
-	deadline := time.Now().Add(2*time.Minute + time.Duration(size/slowest)*time.Second)
-	return http.NewResponseController(c.Response()).SetWriteDeadline(deadline)
+	return AllowFor(c, 2*time.Minute+time.Duration(size/slowest)*time.Second)
+}
+
+// AllowFor gives an answer that is long in the making this long.
+func AllowFor(c echo.Context, d time.Duration) error {
+	return http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(d))
 }
 
 // Endlessly lifts the server's deadlines from a stream.
