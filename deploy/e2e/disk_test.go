@@ -302,7 +302,7 @@ func TestADamagedDatabaseIsRestored(t *testing.T) {
 		return err
 	})
 	publishOnce(t, client, "offsite/kept/v", at(-2*time.Second, 150))
-	p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepOpened), 1) })
+	p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", wire.EventStepOpened), 1) })
 	if err := errors.Join(p.Stop(), os.Truncate(filepath.Join(p.State, "offsite.db"), 8192)); err != nil {
 		t.Fatal(err)
 	}
@@ -317,8 +317,8 @@ func TestADamagedDatabaseIsRestored(t *testing.T) {
 	publishOnce(t, client, "offsite/kept/v", at(-time.Second, 50))
 	publishOnce(t, client, "offsite/kept/v", at(0, 160))
 	p.holds("kept.v", 150, 50, 160)
-	p.await("the next event at the platform", func() error { return wantCount(p.told("kept.v", dispatch.EventStepOpened), 2) })
-	p.await("the end of the first", func() error { return wantCount(p.told("kept.v", dispatch.EventStepClosed), 1) })
+	p.await("the next event at the platform", func() error { return wantCount(p.told("kept.v", wire.EventStepOpened), 2) })
+	p.await("the end of the first", func() error { return wantCount(p.told("kept.v", wire.EventStepClosed), 1) })
 	for key, n := range p.platform.Effects() {
 		if n != 1 {
 			t.Errorf("message %s took effect %d times", key, n)
