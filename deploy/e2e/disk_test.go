@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"offsite/devices/state/disktest"
 	"offsite/edge/dispatch/wire"
 	"offsite/gateway/api/contract"
 )
@@ -23,24 +24,16 @@ import (
 // smallDisk mounts an ext4 of its own. It skips the test where that is not allowed.
 func smallDisk(t *testing.T, size int64) (dir string) {
 	t.Helper()
-	image, dir := filepath.Join(t.TempDir(), "disk.img"), t.TempDir()
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, size); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range [][]string{{"mkfs.ext4", "-q", "-F", image}, {"mount", "-o", "loop", image, dir}} {
-		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil { //nolint:noctx,gosec // ends at once
-			t.Skipf("no disk of our own here: %s: %v: %s", c[0], err, out)
-		}
+	disk, err := disktest.New(t.TempDir(), size)
+	if err != nil {
+		t.Skipf("no disk of our own here: %v", err)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil { //nolint:noctx // ends at once
-			t.Errorf("umount: %v: %s", err, out)
+		if err := disk.Remove(); err != nil {
+			t.Error(err)
 		}
 	})
-	return dir
+	return disk.Dir
 }
 
 // fill lays a file that leaves this part of the disk in use, and gives what takes it

@@ -42,18 +42,22 @@ func inject(ctx context.Context, pid int, fault string, long time.Duration) erro
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var how error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		how = cmd.Wait()
+	}()
 	select {
 	case <-time.After(long):
 		if err := cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err
 		}
-		_ = <-ended // it was told to let go
+		<-ended
 		return nil
-	case err := <-ended: // the process ended, or may not be traced
+	case <-ended: // the process ended, or may not be traced
 		if bytes.Contains(said.Bytes(), []byte("ptrace")) {
-			return fmt.Errorf("strace: %w: %s", err, said.Bytes())
+			return fmt.Errorf("strace: %w: %s", how, said.Bytes())
 		}
 		return nil
 	}

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/deploy/peers"
+	"offsite/devices/state/disktest"
 	"offsite/edge/dispatch/platformtest"
 	"offsite/edge/dispatch/wire"
 )
@@ -74,9 +75,21 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	return t.run(ctx)
 }
 
+// diskSize leaves room for some minutes of full speed.
+const diskSize = 1 << 30
+
+// LoopMounts says whether power cuts can be made here, by making one disk.
+func LoopMounts(dir string) error {
+	d, err := disktest.New(dir, diskSize)
+	if err != nil {
+		return err
+	}
+	return d.Remove()
+}
+
 type trial struct {
 	Config
-	disk     *disk // nil without power cuts
+	disk     *disktest.Disk // nil without power cuts
 	platform *platformtest.Platform
 	address  string
 	box      *peers.Offsite
@@ -97,11 +110,11 @@ func (t *trial) close() {
 func (t *trial) prepare(ctx context.Context) (err error) {
 	state := filepath.Join(t.Dir, "state")
 	if t.Cuts > 0 {
-		if t.disk, err = newDisk(t.Dir); err != nil {
+		if t.disk, err = disktest.New(t.Dir, diskSize); err != nil {
 			return err
 		}
-		t.stop = append(t.stop, t.disk.remove)
-		state = filepath.Join(t.disk.mount, "state")
+		t.stop = append(t.stop, func() { _ = t.disk.Remove() }) // what was found counts
+		state = filepath.Join(t.disk.Dir, "state")
 	}
 	if err := t.startPlatform(ctx); err != nil {
 		return err
@@ -226,7 +239,7 @@ func (t *trial) end(ctx context.Context, i int) (how string, err error) {
 		return "killed", t.box.Start(ctx)
 	case i < t.Kills+t.Cuts:
 		t.device.ignore()
-		if err := t.disk.cut(t.box.Kill); err != nil {
+		if err := t.disk.Cut(t.box.Kill); err != nil {
 			return "", err
 		}
 		return "power cut", t.box.Start(ctx)
