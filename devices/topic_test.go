@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -39,6 +40,7 @@ func TestMatches(t *testing.T) {
 }
 
 func TestCheckTopic(t *testing.T) {
+	han := regexp.MustCompile(`\p{Han}`)
 	long := strings.Repeat("a", 257)
 	tests := []struct {
 		name  string
@@ -69,8 +71,8 @@ func TestCheckTopic(t *testing.T) {
 			var got []string
 			for _, p := range b.CheckTopic() {
 				got = append(got, p.Field+" "+p.Code)
-				if !strings.Contains(p.EN, "b-1") || !strings.Contains(p.ZH, "b-1") {
-					t.Errorf("%q names no binding", p.Bilingual())
+				if !strings.Contains(p.EN, "b-1") || !strings.Contains(p.ZH, "b-1") || han.MatchString(p.EN) || !han.MatchString(strings.TrimPrefix(p.ZH, "绑定")) {
+					t.Errorf("%q names no binding, or not in both languages", p.Bilingual())
 				}
 			}
 			if strings.Join(got, ", ") != tt.want {

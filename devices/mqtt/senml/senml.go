@@ -66,13 +66,13 @@ type base struct {
 func Read(pack []byte, received time.Time) ([]payload.Sample, *devices.Problem) {
 	switch {
 	case len(pack) > devices.MaxPayload:
-		return nil, fault("payload", "too_large", "SenML 报文超过 64 KiB；请分成几条发送", "the SenML pack has more than 64 KiB; send it in parts")
+		return nil, devices.Invalid("payload", "too_large", "SenML 报文超过 64 KiB；请分成几条发送", "the SenML pack has more than 64 KiB; send it in parts")
 	case !utf8.Valid(pack) || !gjson.ValidBytes(pack):
-		return nil, fault("payload", "bad_json", "报文不是合法 JSON；SenML 须为 JSON 数组（RFC 8428）", "the message is not valid JSON; SenML is an array of records (RFC 8428)")
+		return nil, devices.Invalid("payload", "bad_json", "报文不是合法 JSON；SenML 须为 JSON 数组（RFC 8428）", "the message is not valid JSON; SenML is an array of records (RFC 8428)")
 	}
 	records := gjson.ParseBytes(pack)
 	if !records.IsArray() {
-		return nil, fault("payload", "not_an_array", "SenML 须为 JSON 数组（RFC 8428）；请核对设备的报文格式", "SenML is an array of records (RFC 8428); check the device's message format")
+		return nil, devices.Invalid("payload", "not_an_array", "SenML 须为 JSON 数组（RFC 8428）；请核对设备的报文格式", "SenML is an array of records (RFC 8428); check the device's message format")
 	}
 	var b base
 	var samples []payload.Sample
@@ -80,7 +80,7 @@ func Read(pack []byte, received time.Time) ([]payload.Sample, *devices.Problem) 
 	index := 0
 	records.ForEach(func(_, record gjson.Result) bool {
 		if index++; index > mostRecords {
-			problem = fault("payload", "too_many", "SenML 报文超过 4096 条记录；请分成几条发送", "the SenML pack has more than 4096 records; send it in parts")
+			problem = devices.Invalid("payload", "too_many", "SenML 报文超过 4096 条记录；请分成几条发送", "the SenML pack has more than 4096 records; send it in parts")
 			return false
 		}
 		if samples, problem = b.read(record, received, samples); problem != nil {
@@ -106,7 +106,7 @@ type fields struct {
 
 func (b *base) read(record gjson.Result, received time.Time, into []payload.Sample) ([]payload.Sample, *devices.Problem) {
 	if !record.IsObject() {
-		return into, fault("payload", "not_an_object", "应为对象；请核对设备的报文格式", "want an object; check the device's message format")
+		return into, devices.Invalid("payload", "not_an_object", "应为对象；请核对设备的报文格式", "want an object; check the device's message format")
 	}
 	f := fields{}
 	var problem *devices.Problem
@@ -120,12 +120,12 @@ func (b *base) read(record gjson.Result, received time.Time, into []payload.Samp
 	name := b.name + f.name
 	if !f.hasValue && !f.hasSum && f.word == "" {
 		if f.name != "" {
-			return into, fault("v", "no_value", "记录既无值也无累计值；请核对设备的报文", "the record has neither a value nor a sum; check the device's message")
+			return into, devices.Invalid("v", "no_value", "记录既无值也无累计值；请核对设备的报文", "the record has neither a value nor a sum; check the device's message")
 		}
 		return into, nil // it only sets the base
 	}
 	if !goodName(name) {
-		return into, fault("n", "bad_name", "名称须以字母或数字开头，仅含字母、数字与 - : . / _，全长至多 256 字节；请核对 bn 与 n", "a name begins with a letter or digit, holds letters, digits and - : . / _ and has at most 256 bytes; correct bn and n")
+		return into, devices.Invalid("n", "bad_name", "名称须以字母或数字开头，仅含字母、数字与 - : . / _，全长至多 256 字节；请核对 bn 与 n", "a name begins with a letter or digit, holds letters, digits and - : . / _ and has at most 256 bytes; correct bn and n")
 	}
 	return b.samples(name, &f, received, into)
 }
@@ -142,7 +142,7 @@ func (b *base) samples(name string, f *fields, received time.Time, into []payloa
 	s := payload.Sample{Name: name, At: at, Unit: unit}
 	switch {
 	case f.word != "":
-		s.Fault = fault(name, "not_a_number", "SenML 记录 "+name+" 的值是文本或数据，不是数字；请改绑数值记录", "the value of the SenML record "+name+" is text or data, not a number; bind a record that holds a number")
+		s.Fault = devices.Invalid(name, "not_a_number", "SenML 记录 "+name+" 的值是文本或数据，不是数字；请改绑数值记录", "the value of the SenML record "+name+" is text or data, not a number; bind a record that holds a number")
 		into = append(into, s)
 	case f.hasValue:
 		s.Value = f.value
@@ -185,7 +185,7 @@ func (b *base) field(f *fields, key string, v gjson.Result) *devices.Problem {
 		return num(key, v, &f.sum)
 	case "vb":
 		if v.Type != gjson.True && v.Type != gjson.False {
-			return fault(key, "bad_field", "字段 vb 须为 true 或 false", "field vb is true or false")
+			return devices.Invalid(key, "bad_field", "字段 vb 须为 true 或 false", "field vb is true or false")
 		}
 		f.hasValue, f.truth, f.value = true, true, v.Float()
 		if v.Type == gjson.True {
@@ -201,11 +201,11 @@ func (b *base) field(f *fields, key string, v gjson.Result) *devices.Problem {
 			return p
 		}
 		if n > version {
-			return fault(key, "new_version", "SenML 版本高于 10，无法识别；请让设备发送版本 10", "the SenML version is above 10 and not understood; have the device send version 10")
+			return devices.Invalid(key, "new_version", "SenML 版本高于 10，无法识别；请让设备发送版本 10", "the SenML version is above 10 and not understood; have the device send version 10")
 		}
 	default:
 		if strings.HasSuffix(key, "_") {
-			return fault("payload", "must_understand", fmt.Sprintf("含有必须理解而本网关不认识的字段 %s", quoted(key)), fmt.Sprintf("the field %s must be understood and is not known here", quoted(key)))
+			return devices.Invalid("payload", "must_understand", fmt.Sprintf("含有必须理解而本网关不认识的字段 %s", devices.Quoted(key)), fmt.Sprintf("the field %s must be understood and is not known here", devices.Quoted(key)))
 		}
 	}
 	return nil
@@ -213,7 +213,7 @@ func (b *base) field(f *fields, key string, v gjson.Result) *devices.Problem {
 
 func text(key string, v gjson.Result, into *string) *devices.Problem {
 	if v.Type != gjson.String {
-		return fault(key, "bad_field", "字段 "+key+" 须为文本", "field "+key+" is text")
+		return devices.Invalid(key, "bad_field", "字段 "+key+" 须为文本", "field "+key+" is text")
 	}
 	*into = strings.Clone(v.Str) // the payload's memory is not ours
 	return nil
@@ -222,7 +222,7 @@ func text(key string, v gjson.Result, into *string) *devices.Problem {
 func num(key string, v gjson.Result, into *float64) *devices.Problem {
 	n, err := strconv.ParseFloat(v.Raw, 64)
 	if v.Type != gjson.Number || err != nil || math.IsInf(n, 0) {
-		return fault(key, "bad_field", "字段 "+key+" 须为有限数", "field "+key+" is a finite number")
+		return devices.Invalid(key, "bad_field", "字段 "+key+" 须为有限数", "field "+key+" is a finite number")
 	}
 	*into = n
 	return nil
@@ -234,7 +234,7 @@ func when(seconds float64, received time.Time) (time.Time, *devices.Problem) {
 	case seconds == 0:
 		return time.Time{}, nil
 	case !(seconds > -earliest && seconds < latest):
-		return time.Time{}, fault("t", "bad_time", "时间超出范围；SenML 的时间为 Unix 秒，或小于 2^28 的相对秒数", "the time is out of range; SenML has Unix seconds, or seconds below 2^28 from now on")
+		return time.Time{}, devices.Invalid("t", "bad_time", "时间超出范围；SenML 的时间为 Unix 秒，或小于 2^28 的相对秒数", "the time is out of range; SenML has Unix seconds, or seconds below 2^28 from now on")
 	case seconds < relative:
 		return received.Add(time.Duration(seconds * float64(time.Second))).UTC().Truncate(time.Millisecond), nil
 	}
@@ -255,12 +255,3 @@ func goodName(name string) bool {
 	}
 	return true
 }
-
-func quoted(s string) string {
-	if len(s) > 64 {
-		s = strings.ToValidUTF8(s[:64], "")
-	}
-	return strconv.Quote(s)
-}
-
-func fault(field, code, zh, en string) *devices.Problem { return devices.Invalid(field, code, zh, en) }
