@@ -217,7 +217,12 @@ func (t *trial) ends(ctx context.Context) error {
 		select {
 		case <-time.After(wait):
 		case <-t.box.Done():
-			return fmt.Errorf("the gateway ended by itself: %s", t.box.Out)
+			if i <= t.Kills+t.Cuts {
+				return fmt.Errorf("the gateway ended by itself: %s", t.box.Out)
+			}
+			if err := t.box.Start(ctx); err != nil { // the fault before has ended it
+				return err
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -228,7 +233,12 @@ func (t *trial) ends(ctx context.Context) error {
 		}
 		fmt.Fprintf(t.Log, "%s after %s: %d readings sent, %d acknowledged\n", how, wait.Round(time.Millisecond), made, acked)
 	}
-	return nil
+	select {
+	case <-t.box.Done(): // the last fault has ended it after all
+		return t.box.Start(ctx)
+	case <-time.After(t.Run):
+		return nil
+	}
 }
 
 // end ends the gateway the i-th time and starts it again, or lets its disk fail.
