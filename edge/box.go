@@ -196,7 +196,7 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	b.Cameras = cameras.New(cameras.Config{
 		ONVIF:  control,
 		WebRTC: b.WebRTC,
-		RTSP:   rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D()},
+		RTSP:   rtsp.Config{Log: b.logger, Dial: b.guard.Dial}, Feed: streams.FeedConfig{Ring: b.cfg.Video.Ring.D(), Spare: new(streams.Spare)},
 		Taker: snapshot.New(snapshot.Config{
 			FFmpeg: b.cfg.Video.FFmpeg, Decoder: b.cfg.Video.Decoder, Log: b.logger, Dial: b.guard.Dial,
 			Module: decoder.Config{Module: b.cfg.Video.DecoderModule, Cache: filepath.Join(b.cfg.State, "decoder")},

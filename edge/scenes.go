@@ -172,7 +172,7 @@ func (s *lookout) look(ctx context.Context, c cameras.Status, set time.Time, sta
 	if err != nil {
 		return "", false, nil //nolint:nilerr // it has just been retired
 	}
-	sum, one := sameKeys(feed.Ring(now.Add(-s.cfg.Video.Watch.Every.D()), now))
+	sum, one := sameKeys(feed.Keys(now.Add(-s.cfg.Video.Watch.Every.D()), now))
 	same := one && sum == w.last && w.looks > 0
 	if !same {
 		if w.still, err = s.Cameras.Moment(ctx, c.Camera, now); err == nil {
@@ -209,14 +209,11 @@ const rulePrefix = "camera_"
 
 // sameKeys gives the hash of the newest key frame, and whether the others, at least
 // one, are bit by bit the same.
-func sameKeys(frames []*streams.Frame) (sum [sha256.Size]byte, one bool) {
+func sameKeys(keys []*streams.Frame) (sum [sha256.Size]byte, one bool) {
 	var first []byte
 	n := 0
 	one = true
-	for _, f := range frames {
-		if !f.Key {
-			continue
-		}
+	for _, f := range keys {
 		data := bytes.Join(f.NALUs, nil)
 		if n > 0 {
 			one = one && bytes.Equal(first, data)

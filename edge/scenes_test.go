@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -190,21 +189,19 @@ func referenceMustBe(t *testing.T, b *runningBox, by string) {
 }
 
 func TestSameKeys(t *testing.T) {
-	frame := func(key bool, text string) *streams.Frame {
-		return &streams.Frame{Key: key, NALUs: [][]byte{[]byte(text)}, At: time.Now()}
-	}
+	key := func(text string) *streams.Frame { return &streams.Frame{Key: true, NALUs: [][]byte{[]byte(text)}} }
 	tests := []struct {
-		name   string
-		frames []*streams.Frame
-		want   bool
+		name string
+		keys []*streams.Frame
+		want bool
 	}{
 		{"none", nil, false},
-		{"one says nothing", []*streams.Frame{frame(true, "a"), frame(false, "b")}, false},
-		{"two alike", []*streams.Frame{frame(true, "a"), frame(false, "b"), frame(true, "a")}, true},
-		{"one of three differs", []*streams.Frame{frame(true, "a"), frame(true, "b"), frame(true, "b")}, false},
+		{"one says nothing", []*streams.Frame{key("a")}, false},
+		{"two alike", []*streams.Frame{key("a"), key("a")}, true},
+		{"one of three differs", []*streams.Frame{key("a"), key("b"), key("b")}, false},
 	}
 	for _, tt := range tests {
-		if _, same := sameKeys(tt.frames); same != tt.want {
+		if _, same := sameKeys(tt.keys); same != tt.want {
 			t.Errorf("%s: %v", tt.name, same)
 		}
 	}

@@ -21,8 +21,6 @@ type Assembler struct {
 	begun         bool // a key frame has come
 	order         order
 	kept          [][]byte // of the unit at hand
-	room          []byte   // of the piece of memory that frames are put into
-	frames        []framed // likewise
 }
 
 // NewAssembler takes the parameter sets that are known beforehand, nil if none.
@@ -30,7 +28,7 @@ func NewAssembler(codec Codec, vps, sps, pps []byte) *Assembler {
 	return &Assembler{codec: codec, vps: vps, sps: sps, pps: pps}
 }
 
-// Frame makes the frame of one access unit, with a copy of what it is given.
+// Frame makes the frame of one access unit, which shares the memory of units.
 // Without an error and without a frame the unit held no picture, or none that can
 // be shown because no parameter sets or no key frame has come yet. An error means
 // that a picture was damaged and left out; the next unit may be tried.
@@ -72,57 +70,9 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 	if a.begun = a.begun || key; !a.begun {
 		return nil, nil
 	}
-	if len(a.frames) == 0 {
-		a.frames = make([]framed, framesAtOnce)
-	}
-	f := &a.frames[0]
-	a.frames = a.frames[1:]
-	f.Frame = Frame{Params: params, PTS: pts, At: at, Key: key}
-	f.NALUs = a.join(f.units[:0:len(f.units)], a.kept)
-	f.DTS = a.order.decoded(&f.Frame)
-	return &f.Frame, nil
-}
-
-// Frames that follow one another are put into the same memory, and leave the ring
-// together: with a piece for each of them the garbage collector has tens of
-// thousands to look at.
-const (
-	roomAtOnce   = 128 << 10 // bytes; a picture of half of that and more has a piece for itself
-	framesAtOnce = 16
-)
-
-// framed is a frame with the list of its units, which mostly are a slice and its
-// supplements.
-type framed struct {
-	Frame
-	units [2][]byte
-}
-
-// join copies units into memory behind one another and adds them to list.
-func (a *Assembler) join(list, units [][]byte) [][]byte {
-	n := 0
-	for _, u := range units {
-		n += len(u)
-	}
-	all := a.take(n)
-	for _, u := range units {
-		all = append(all, u...)
-		list = append(list, all[len(all)-len(u):len(all):len(all)])
-	}
-	return list[:len(list):len(list)]
-}
-
-// take gives room for n bytes.
-func (a *Assembler) take(n int) []byte {
-	if n >= roomAtOnce/2 {
-		return make([]byte, 0, n)
-	}
-	if n > cap(a.room) {
-		a.room = make([]byte, 0, roomAtOnce)
-	}
-	taken := a.room[:0:n]
-	a.room = a.room[n:n:cap(a.room)]
-	return taken
+	f := &Frame{Params: params, NALUs: append([][]byte(nil), a.kept...), PTS: pts, At: at, Key: key}
+	f.DTS = a.order.decoded(f)
+	return f, nil
 }
 
 // Gap tells that units before the next one were lost, so that nothing is

@@ -107,33 +107,6 @@ func TestNothingComesBeforeTheFirstKeyFrame(t *testing.T) {
 	}
 }
 
-// Sources use the memory of what they give again.
-func TestFrameIsACopy(t *testing.T) {
-	units := streams.CutUnits(streams.H264, clipUnits(t))[:2]
-	a := streams.NewAssembler(streams.H264, nil, nil, nil)
-	var got []*streams.Frame
-	var want [][]byte
-	for _, unit := range units {
-		var given [][]byte
-		for _, u := range unit {
-			given = append(given, bytes.Clone(u))
-		}
-		f, err := a.Frame(given, 0, time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, want = append(got, f), append(want, f.AnnexB())
-		for _, u := range given {
-			clear(u)
-		}
-	}
-	for i, f := range got {
-		if !bytes.Equal(f.AnnexB(), want[i]) {
-			t.Errorf("frame %d changed with what it was made of", i)
-		}
-	}
-}
-
 func TestFurtherPictureSetsStayWithTheirPictures(t *testing.T) {
 	sets := clipUnits(t)[:2]
 	slice := []byte{0x65, 0x88, 0x80}

@@ -2,7 +2,10 @@
 // ([Frame]), what is needed to decode it ([Parameters]), and the fan-out of one
 // camera to all who watch it ([Feed], [Reader]).
 //
-// A frame is made once and shared by every reader; nobody may change it.
+// A frame is made once and shared by every reader; nobody may change it, and whoever
+// was given it may keep it. The ring writes again only what nobody else ever had (see
+// [Spare]); all other frames the garbage collector frees.
+//
 // NAL units are kept bare: no start codes, no length prefixes, no emulation
 // bytes removed. Parameter sets, access unit delimiters and filler are taken
 // out of the frames and live in Parameters, which change only when the camera

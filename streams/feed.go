@@ -13,6 +13,7 @@ var ErrClosed = errors.New("feed closed")
 type FeedConfig struct {
 	Ring      time.Duration // length of the ring of last seconds; 30 s
 	RingBytes int64         // most that the ring holds; 32 MiB
+	Spare     *Spare        // memory that is used again; nil: none is shared with other feeds
 }
 
 func (c *FeedConfig) setDefaults() {
@@ -21,6 +22,9 @@ func (c *FeedConfig) setDefaults() {
 	}
 	if c.RingBytes <= 0 {
 		c.RingBytes = 32 << 20
+	}
+	if c.Spare == nil {
+		c.Spare = new(Spare)
 	}
 }
 
@@ -36,6 +40,7 @@ type Feed struct {
 	mu      sync.Mutex
 	groups  []*group // oldest first; the last is the current one
 	bytes   int64
+	filling *piece // that the next frame is put into; nil at first
 	readers map[*Reader]struct{}
 	watches map[chan struct{}]struct{}
 	holds   int // see Hold
@@ -47,7 +52,7 @@ type Feed struct {
 
 // group is a key frame and the frames that depend on it, in order.
 type group struct {
-	frames []*Frame
+	frames []*held
 	bytes  int64
 	cut    bool // grew past the bounds: only the key frame is kept
 }
@@ -59,8 +64,8 @@ func NewFeed(cfg FeedConfig) *Feed {
 	return &Feed{cfg: cfg, readers: map[*Reader]struct{}{}, watches: map[chan struct{}]struct{}{}, openAt: now, state: State{Since: now}}
 }
 
-// Publish gives fr to all. It takes fr over, numbers it and never blocks. A
-// frame that depends on a key frame nobody has is dropped.
+// Publish numbers fr and gives a copy of it to all. It never blocks. A frame that
+// depends on a key frame nobody has is dropped.
 func (f *Feed) Publish(fr *Frame) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,7 +92,7 @@ func (f *Feed) Publish(fr *Frame) {
 	} else {
 		fr.Group = current.frames[0].Seq
 	}
-	f.hold(current, fr)
+	f.hold(current, f.keep(fr))
 	f.trim(fr.At)
 	for r := range f.readers {
 		signal(r.wake)
@@ -115,13 +120,14 @@ func (f *Feed) noteInterval(before *group, key *Frame) {
 // hold puts fr into its group. A single group that outgrows the ring would
 // break its bound, so from then on only its key frame is held: joining viewers
 // wait for the next key frame, those at the live end go on.
-func (f *Feed) hold(g *group, fr *Frame) {
+func (f *Feed) hold(g *group, fr *held) {
 	n := int64(fr.Size())
 	if len(g.frames) > 0 && g.bytes+n > f.cfg.RingBytes {
 		key := g.frames[0]
+		f.release(g.frames[1:]...)
 		f.bytes -= g.bytes - int64(key.Size())
 		g.bytes = int64(key.Size())
-		g.frames = []*Frame{key, nil}[:1]
+		g.frames = []*held{key, nil}[:1]
 		g.cut = true
 	}
 	if g.cut {
@@ -130,6 +136,7 @@ func (f *Feed) hold(g *group, fr *Frame) {
 			old := int64(g.frames[1].Size())
 			g.bytes -= old
 			f.bytes -= old
+			f.release(g.frames[1])
 			g.frames = g.frames[:1]
 		}
 	}
@@ -146,6 +153,7 @@ func (f *Feed) trim(now time.Time) {
 			return
 		}
 		f.bytes -= f.groups[0].bytes
+		f.release(f.groups[0].frames...)
 		f.groups[0] = nil
 		f.groups = f.groups[1:]
 	}
@@ -156,7 +164,7 @@ func (f *Feed) Key() *Frame {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if g := f.current(); g != nil {
-		return g.frames[0]
+		return g.frames[0].give()
 	}
 	return nil
 }
@@ -171,7 +179,11 @@ func (f *Feed) Group() []*Frame {
 	if g == nil || g.cut || !f.state.Connected || g.frames[0].Connection != f.state.Connections {
 		return nil
 	}
-	return append([]*Frame(nil), g.frames...)
+	out := make([]*Frame, len(g.frames))
+	for i, fr := range g.frames {
+		out[i] = fr.give()
+	}
+	return out
 }
 
 // Ring gives what is left of the frames that arrived in [from, to), whole
@@ -181,10 +193,7 @@ func (f *Feed) Ring(from, to time.Time) []*Frame {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var out []*Frame
-	for i, g := range f.groups {
-		if i+1 < len(f.groups) && !f.groups[i+1].frames[0].At.After(from) {
-			continue
-		}
+	for _, g := range f.since(from) {
 		frames := g.frames
 		if g.cut {
 			frames = frames[:1]
@@ -193,10 +202,33 @@ func (f *Feed) Ring(from, to time.Time) []*Frame {
 			if !fr.At.Before(to) {
 				return out
 			}
-			out = append(out, fr)
+			out = append(out, fr.give())
 		}
 	}
 	return out
+}
+
+// Keys gives copies of the key frames of the groups that Ring gives frames of: who looks
+// at them again and again leaves the ring its memory.
+func (f *Feed) Keys(from, to time.Time) []*Frame {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []*Frame
+	for _, g := range f.since(from) {
+		if key := g.frames[0]; key.At.Before(to) {
+			out = append(out, &apart(&key.Frame).Frame)
+		}
+	}
+	return out
+}
+
+// since gives the groups of the frames that arrived since from.
+func (f *Feed) since(from time.Time) []*group {
+	groups := f.groups
+	for len(groups) > 1 && !groups[1].frames[0].At.After(from) {
+		groups = groups[1:]
+	}
+	return groups
 }
 
 // Forget drops all frames and what is known by them: what comes next is not of the
@@ -204,10 +236,19 @@ func (f *Feed) Ring(from, to time.Time) []*Frame {
 func (f *Feed) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.groups, f.bytes = nil, 0
+	f.empty()
 	f.lastKey = [2]time.Duration{}
 	f.state.Params, f.state.LastFrame, f.state.KeyInterval = nil, time.Time{}, 0
 	f.changed()
+}
+
+// empty lets all frames go; f.mu is held.
+func (f *Feed) empty() {
+	for _, g := range f.groups {
+		f.release(g.frames...)
+	}
+	f.groups, f.bytes = nil, 0
+	f.fill(nil)
 }
 
 // MostBytes is the most that the ring holds, and so the largest group that is
@@ -217,11 +258,13 @@ func (f *Feed) MostBytes() int64 { return f.cfg.RingBytes }
 // Opened is when the feed was made.
 func (f *Feed) Opened() time.Time { return f.openAt }
 
-// Close ends all readers. Publishing to a closed feed does nothing.
+// Close ends all readers and drops all frames. Publishing to a closed feed does
+// nothing.
 func (f *Feed) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
+	f.empty()
 	f.state.Connected = false
 	f.changed()
 	for r := range f.readers {

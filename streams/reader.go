@@ -110,7 +110,7 @@ func (r *Reader) take() (*Frame, error) {
 	r.next = fr.Seq + 1
 	r.inGroup = fr.Group
 	r.joined = true
-	return fr, nil
+	return fr.give(), nil
 }
 
 // lose moves the reader to frame seq and counts what lies between.
@@ -123,7 +123,7 @@ func (r *Reader) lose(seq uint64) {
 }
 
 // find gives frame seq if the ring still has it.
-func (f *Feed) find(seq uint64) *Frame {
+func (f *Feed) find(seq uint64) *held {
 	for i := len(f.groups) - 1; i >= 0; i-- {
 		g := f.groups[i]
 		first := g.frames[0].Seq
@@ -148,7 +148,7 @@ func (f *Feed) find(seq uint64) *Frame {
 
 // mustSkip says that fr cannot or may not be given to r: it is gone, it depends
 // on a key frame that r has not had, or r is too far behind.
-func (f *Feed) mustSkip(r *Reader, fr *Frame) bool {
+func (f *Feed) mustSkip(r *Reader, fr *held) bool {
 	if fr == nil || (!fr.Key && fr.Group != r.inGroup) {
 		return true
 	}
@@ -160,7 +160,7 @@ func (f *Feed) mustSkip(r *Reader, fr *Frame) bool {
 }
 
 // newestWhole gives the key frame of the current group if all of it is there.
-func (f *Feed) newestWhole() *Frame {
+func (f *Feed) newestWhole() *held {
 	g := f.current()
 	if g == nil || g.cut {
 		return nil
@@ -169,7 +169,7 @@ func (f *Feed) newestWhole() *Frame {
 }
 
 // oldestWhole gives the first key frame from seq on whose group is there whole.
-func (f *Feed) oldestWhole(seq uint64) *Frame {
+func (f *Feed) oldestWhole(seq uint64) *held {
 	for _, g := range f.groups {
 		if key := g.frames[0]; key.Seq >= seq && !g.cut {
 			return key

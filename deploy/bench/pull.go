@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -36,20 +37,21 @@ func pull(ctx context.Context, args []string) error {
 	transport := flags.String("transport", "tcp", "tcp or udp")
 	cpu := flags.String("cpuprofile", "", "write a CPU profile of the measured time to this file")
 	memory := flags.String("memprofile", "", "write a profile of what was allocated to this file")
+	together := flags.Bool("together", false, "let all cameras send their key frames at the same moment, as real ones do not")
 	serve := flags.String("serve", "", "run the cameras with this clip (used by the measurements themselves)")
 	rate := flags.Int("rate", 25, "pictures a second of that clip")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *serve != "" {
-		return serveCameras(ctx, *serve, *n, *rate)
+		return serveCameras(ctx, *serve, *n, *rate, *together)
 	}
 	clip, remove, err := cameraClip(ctx)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	addr, stop, err := startCameras(ctx, clip, *n, 25)
+	addr, stop, err := startCameras(ctx, clip, *n, 25, "-together="+strconv.FormatBool(*together))
 	if err != nil {
 		return err
 	}
@@ -61,6 +63,9 @@ func pull(ctx context.Context, args []string) error {
 
 // profiled runs and writes profiles to the files that are named.
 func profiled(cpu, memory string, run func() error) error {
+	if memory == "" {
+		runtime.MemProfileRate = 0 // the gateway keeps none
+	}
 	if cpu != "" {
 		f, err := os.Create(cpu) //nolint:gosec // whoever measures names it
 		if err != nil {
@@ -86,14 +91,14 @@ func pullAll(ctx context.Context, addr string, n int, transport string, length t
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	feeds := make([]*streams.Feed, n)
+	feeds, spare := make([]*streams.Feed, n), new(streams.Spare)
 	for i := range feeds {
 		cam := devices.Camera{ID: "cam-" + strconv.Itoa(i), Site: "bench", Name: "bench", URL: fmt.Sprintf("rtsp://%s/cam-%d", addr, i), Transport: transport}
 		source, err := rtsp.Open(cam, rtsp.Config{})
 		if err != nil {
 			return err
 		}
-		feed := streams.NewFeed(streams.FeedConfig{})
+		feed := streams.NewFeed(streams.FeedConfig{Spare: spare})
 		feeds[i] = feed
 		g.Go(func() error { return source.Run(ctx, feed) })
 	}
@@ -199,13 +204,14 @@ func encodeClip(ctx context.Context, size string, rate int, bits string) (path s
 	return path, remove, nil
 }
 
-// startCameras runs n cameras in a child process and gives their host:port.
-func startCameras(ctx context.Context, clip string, n, rate int) (addr string, stop func(), err error) {
+// startCameras runs n cameras in a child process, with further flags of pull's, and gives
+// their host:port.
+func startCameras(ctx context.Context, clip string, n, rate int, flags ...string) (addr string, stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "pull", "-serve", clip, "-n", strconv.Itoa(n), "-rate", strconv.Itoa(rate)) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, self, append([]string{"pull", "-serve", clip, "-n", strconv.Itoa(n), "-rate", strconv.Itoa(rate)}, flags...)...) //nolint:gosec // this program
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -231,7 +237,7 @@ func startCameras(ctx context.Context, clip string, n, rate int) (addr string, s
 }
 
 // serveCameras is the child: cameras until standard input ends.
-func serveCameras(ctx context.Context, path string, n, rate int) error {
+func serveCameras(ctx context.Context, path string, n, rate int, together bool) error {
 	data, err := os.ReadFile(path) //nolint:gosec // the parent's file
 	if err != nil {
 		return err
@@ -244,7 +250,7 @@ func serveCameras(ctx context.Context, path string, n, rate int) error {
 	for i := range paths {
 		paths[i] = "cam-" + strconv.Itoa(i)
 	}
-	server, err := rtsptest.Listen(rtsptest.Config{Paths: paths, Clip: clip, UDP: true})
+	server, err := rtsptest.Listen(rtsptest.Config{Paths: paths, Clip: clip, UDP: true, Apart: !together})
 	if err != nil {
 		return err
 	}

@@ -13,21 +13,22 @@ import (
 func TestPercentLeavesTheRingsOut(t *testing.T) {
 	const mib = 1 << 20
 	tests := []struct {
-		name        string
-		live, rings int64
-		want        int64
+		name              string
+		live, rings, rate int64
+		want              int64
 	}{
-		{"nothing known", 0, 0, 100},
-		{"no rings", 40 * mib, 0, 100},
-		{"little", 4 * mib, 3 * mib, 100},
-		{"rings are half", 160 * mib, 80 * mib, 46},
-		{"rings are nearly all", 160 * mib, 150 * mib, 5},
-		{"rings of a hundred cameras are nearly all", 1000 * mib, 990 * mib, 2},
-		{"rings have grown since", 40 * mib, 60 * mib, 20},
+		{"nothing known", 0, 0, 0, 100},
+		{"no rings", 40 * mib, 0, 0, 100},
+		{"little", 4 * mib, 3 * mib, 0, 50},
+		{"rings are half", 160 * mib, 80 * mib, 0, 45},
+		{"rings are nearly all, and are filled again", 160 * mib, 150 * mib, mib / 2, 1},
+		{"rings are nearly all, and are let go", 160 * mib, 150 * mib, 5 * mib, 5},
+		{"rings of a hundred cameras are nearly all", 1000 * mib, 990 * mib, 25 * mib, 1},
+		{"rings have grown since", 40 * mib, 60 * mib, 0, 5},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := percent(tt.live, tt.rings); got != tt.want {
+			if got := percent(tt.live, tt.rings, tt.rate); got != tt.want {
 				t.Errorf("%d %%, want %d", got, tt.want)
 			}
 		})

@@ -39,8 +39,9 @@ type puller struct {
 
 	begun    bool // a packet has come
 	source   uint32
-	sequence uint16    // of the next packet
-	arrived  time.Time // the packet that is taken
+	sequence uint16         // of the next packet
+	taken    payload.Packet // over TCP, one in the place of the other: it costs no memory
+	arrived  time.Time      // the packet that is taken
 	timeline timeline
 	stamps   stamps
 	clock    clock
@@ -57,12 +58,12 @@ type puller struct {
 
 // interleaved takes a packet that came over TCP.
 func (p *puller) interleaved(b []byte, at time.Time) {
-	pkt, err := payload.Read(b)
-	if err != nil {
+	var err error
+	if p.taken, err = payload.Read(b); err != nil {
 		p.dropped(err)
 		return
 	}
-	p.packet(&pkt, at)
+	p.packet(&p.taken, at)
 }
 
 // datagram takes a packet that came over UDP, in order.

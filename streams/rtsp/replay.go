@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -265,7 +266,11 @@ func (r *replay) picture(units [][]byte, m moment) {
 	}
 	// The beginning is zero: recorders begin a new count where they please.
 	zero := r.past.From.Add(-mostLead)
-	frame, err := r.track.frame(units, m.at.Sub(zero), m.at)
+	own := make([][]byte, len(units)) // take may keep what it is given
+	for i, u := range units {
+		own[i] = bytes.Clone(u)
+	}
+	frame, err := r.track.frame(own, m.at.Sub(zero), m.at)
 	if err == nil && frame != nil {
 		frame.At, frame.Taken = zero.Add(frame.DTS), m.at
 		if m.stamped {

@@ -23,7 +23,8 @@ const (
 // Camera is one path of the server. Its methods, safe for use at any time, make
 // it misbehave.
 type Camera struct {
-	path string
+	path  string
+	first int // picture of its first clip that it begins with
 
 	mu             sync.Mutex
 	clip           *Clip
@@ -116,11 +117,13 @@ func (c *Camera) run(ctx context.Context, server *gortsplib.Server) error {
 		}
 	}()
 	began := time.Now()
-	var clip *Clip
+	c.mu.Lock()
+	clip := c.clip
+	c.mu.Unlock()
 	var at time.Duration // of the picture since began
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for i := 0; ; i++ {
+	for i := c.first; ; i++ {
 		timer.Reset(time.Until(began.Add(at)))
 		select {
 		case <-timer.C:

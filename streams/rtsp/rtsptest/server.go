@@ -31,6 +31,7 @@ type Config struct {
 	SHA256         bool        // offer digest authentication with SHA-256 instead of MD5
 	UDP            bool        // offer UDP beside TCP
 	TLS            *tls.Config // answer rtsps alone
+	Apart          bool        // begin each at another place of the clip, so that not all send their key frames at once
 	NoVideo        bool        // offer a sound track only
 	Bare           bool        // tell no parameter sets in the description: they come in band alone
 }
@@ -64,8 +65,12 @@ func (s *Server) Asked() int64 { return s.asked.Load() }
 func Listen(cfg Config) (*Server, error) {
 	cfg.setDefaults()
 	s := &Server{cfg: cfg, cameras: make(map[string]*Camera, len(cfg.Paths)), ready: make(chan struct{})}
-	for _, path := range cfg.Paths {
-		s.cameras[path] = &Camera{path: path, clip: cfg.Clip, user: cfg.User, password: cfg.Password, noVideo: cfg.NoVideo, bare: cfg.Bare}
+	for i, path := range cfg.Paths {
+		first := 0
+		if cfg.Apart {
+			first = i * (len(cfg.Clip.units)/len(cfg.Paths) + 1) % len(cfg.Clip.units) // the one more keeps them from the same place of their groups
+		}
+		s.cameras[path] = &Camera{path: path, clip: cfg.Clip, first: first, user: cfg.User, password: cfg.Password, noVideo: cfg.NoVideo, bare: cfg.Bare}
 	}
 	l, err := net.Listen("tcp", cfg.Addr) //nolint:noctx // ends at once
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	readAtOnce = 4 + 1<<16 // the largest interleaved frame, whole
+	readAtOnce = 32 << 10  // what a camera sends at once, but for large key frames
 	mostText   = 64 << 10  // bytes of a message's head, and of a line of it
 	mostBody   = 128 << 10 // bytes of a message's body; a real description has two thousand
 )
@@ -122,7 +122,7 @@ func (w *Conn) frame(channel, size int) error {
 	d := w.diversion.Load()
 	switch {
 	case d != nil && channel == d.channel:
-		whole, err := w.r.Peek(4 + size)
+		whole, err := w.whole(4 + size)
 		if err != nil {
 			return err
 		}
@@ -132,13 +132,27 @@ func (w *Conn) frame(channel, size int) error {
 			// An empty receiver report (RFC 3550, 6.4.2) says nothing.
 			w.text = []byte{'$', byte(channel + 1), 0, 8, 0x80, 201, 0, 1, 0, 0, 0, 0} //nolint:gosec // of one byte on the wire
 		}
-		_, err = w.r.Discard(4 + size)
-		return err
+		return nil
 	case channel%2 == 1 && size <= 1500:
 		return w.report(size)
 	}
 	w.left = 4 + size
 	return nil
+}
+
+// whole reads n bytes, which are valid until more are read.
+func (w *Conn) whole(n int) ([]byte, error) {
+	if n > w.r.Size() {
+		b := make([]byte, n)
+		_, err := io.ReadFull(w.r, b)
+		return b, err
+	}
+	b, err := w.r.Peek(n)
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.r.Discard(n)
+	return b, err
 }
 
 func upper(c byte) bool { return c >= 'A' && c <= 'Z' }
