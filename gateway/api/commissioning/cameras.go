@@ -31,14 +31,11 @@ func (a *API) discoverCameras(c echo.Context) error {
 	if d := body.For.D(); d != 0 && (d < time.Second || d > longestSearch) {
 		return devices.Invalid("for", "out_of_range", "搜索时长须在 1s 与 10s 之间", "look for 1s to 10s")
 	}
-	ctx, done, err := a.engage(c, longestSearch+probeTime)
+	ctx, done, err := a.engage(c, longestSearch+probeTime, audit.Entry{Act: "camera.discover", What: strings.Join(body.Interfaces, " ")})
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := a.desk.Record(c, audit.Entry{Act: "camera.discover", What: strings.Join(body.Interfaces, " ")}); err != nil {
-		return err
-	}
 	found, err := a.Finder.Find(ctx, onvif.Search{Interfaces: body.Interfaces, For: body.For.D()})
 	if err != nil {
 		return err
@@ -84,14 +81,11 @@ func (a *API) inspectCamera(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, done, err := a.engage(c, inspectTime)
+	ctx, done, err := a.engage(c, inspectTime, audit.Entry{Act: "camera.inspect", What: "camera/" + cam.ID + " " + cam.ONVIF})
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := a.desk.Record(c, audit.Entry{Act: "camera.inspect", What: "camera/" + cam.ID + " " + cam.ONVIF}); err != nil {
-		return err
-	}
 	seen, err := a.Finder.Inspect(ctx, cam)
 	if err != nil {
 		return err
@@ -114,14 +108,11 @@ func (a *API) probeCamera(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, done, err := a.engage(c, probeTime)
+	ctx, done, err := a.engage(c, probeTime, audit.Entry{Act: "camera.probe", What: "camera/" + cam.ID + " " + cam.URL, After: audit.Hash(&cam)})
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := a.desk.Record(c, audit.Entry{Act: "camera.probe", What: "camera/" + cam.ID + " " + cam.URL, After: audit.Hash(&cam)}); err != nil {
-		return err
-	}
 	seen, err := a.Lookout.Probe(ctx, cam)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
 	"offsite/devices/mqtt/payload"
+	"offsite/edge/audit"
 	"offsite/edge/cameras"
 	"offsite/gateway/api/request"
 	"offsite/streams"
@@ -81,15 +82,20 @@ func (a *API) Handlers() map[string]echo.HandlerFunc {
 	}
 }
 
-// engage waits for one of the turns that probes and searches share, and bounds
-// what is then done. done ends it.
-func (a *API) engage(c echo.Context, most time.Duration) (ctx context.Context, done func(), err error) {
+// engage waits for one of the turns that probes and searches share, writes the attempt
+// into the trail before it is made, and bounds what is then done. done ends it.
+func (a *API) engage(c echo.Context, most time.Duration, attempt audit.Entry) (ctx context.Context, done func(), err error) {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), most)
 	select {
 	case a.probing <- struct{}{}:
-		return ctx, func() { <-a.probing; cancel() }, nil
+		done = func() { <-a.probing; cancel() }
 	case <-ctx.Done():
 		cancel()
 		return nil, nil, &devices.Problem{Kind: devices.ErrUnavailable, Code: "busy", ZH: "正在进行的测试太多，请稍后再试", EN: "too many probes are under way; try again"}
 	}
+	if err := a.desk.Record(c, attempt); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return ctx, done, nil
 }

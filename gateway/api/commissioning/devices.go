@@ -44,14 +44,11 @@ func (a *API) probeDevice(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, done, err := a.engage(c, probeTime)
+	ctx, done, err := a.engage(c, probeTime, audit.Entry{Act: "device.probe", What: "device/" + dev.ID + " " + dev.Endpoint, After: audit.Hash(&dev)})
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := a.desk.Record(c, audit.Entry{Act: "device.probe", What: "device/" + dev.ID + " " + dev.Endpoint, After: audit.Hash(&dev)}); err != nil {
-		return err
-	}
 	steps, err := a.Prober.Probe(ctx, dev, bounds)
 	if err != nil {
 		return byPlace(err, body.Bindings)

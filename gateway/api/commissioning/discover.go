@@ -36,15 +36,12 @@ func (a *API) scanDevices(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, done, err := a.engage(c, scanWithin+scanPatience+probeTime)
+	what := fmt.Sprintf("%s units %d-%d", scan.Device.Endpoint, scan.First, scan.Last)
+	ctx, done, err := a.engage(c, scanWithin+scanPatience+probeTime, audit.Entry{Act: "device.scan", What: what})
 	if err != nil {
 		return err
 	}
 	defer done()
-	what := fmt.Sprintf("%s units %d-%d", scan.Device.Endpoint, scan.First, scan.Last)
-	if err := a.desk.Record(c, audit.Entry{Act: "device.scan", What: what}); err != nil {
-		return err
-	}
 	report := contract.ScanReport{Units: []contract.ScanUnit{}}
 	next, err := a.Discovery.Scan(ctx, scan, func(u modbus.Unit) { report.Units = append(report.Units, u) })
 	if err != nil {
@@ -91,15 +88,12 @@ func (a *API) listenToDevices(c echo.Context) error {
 	if err := checkListen(who, s, &body); err != nil {
 		return err
 	}
-	ctx, done, err := a.engage(c, body.For.D()+probeTime)
+	dev := a.withSecrets(who, s, body.Device)
+	ctx, done, err := a.engage(c, body.For.D()+probeTime, audit.Entry{Act: "device.listen", What: "device/" + dev.ID + " " + dev.Endpoint})
 	if err != nil {
 		return err
 	}
 	defer done()
-	dev := a.withSecrets(who, s, body.Device)
-	if err := a.desk.Record(c, audit.Entry{Act: "device.listen", What: "device/" + dev.ID + " " + dev.Endpoint}); err != nil {
-		return err
-	}
 	hearing := hearing{registered: s, sees: func(t devices.Thing) bool { return request.Sees(who, s, t) }, device: &dev}
 	if dev.Driver == devices.DriverBroker {
 		return c.JSON(http.StatusOK, contract.ListenReport{Sources: hearing.own(a.Discovery.Hear(ctx, dev.ID, body.For.D()))})
