@@ -9,6 +9,9 @@ import (
 // ErrClosed ends a reader: the camera is retired or the gateway stops.
 var ErrClosed = errors.New("feed closed")
 
+// ErrReplaced ends a reader that follows one camera: what comes next is another's.
+var ErrReplaced = errors.New("the feed shows another camera")
+
 // FeedConfig bounds what a feed remembers.
 type FeedConfig struct {
 	Ring      time.Duration // length of the ring of last seconds; 30 s
@@ -47,6 +50,7 @@ type Feed struct {
 	closed  bool
 	state   State
 	lastKey [2]time.Duration // the last two distances between key frames
+	forgot  int              // how often Forget was called
 	openAt  time.Time
 }
 
@@ -232,14 +236,19 @@ func (f *Feed) since(from time.Time) []*group {
 }
 
 // Forget drops all frames and what is known by them: what comes next is not of the
-// same camera. Readers stay, and go on with the next key frame.
+// same camera. Readers that show what is now go on with the next key frame; those of
+// Follow, whose frames belong together, end with ErrReplaced.
 func (f *Feed) Forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.empty()
 	f.lastKey = [2]time.Duration{}
 	f.state.Params, f.state.LastFrame, f.state.KeyInterval = nil, time.Time{}, 0
+	f.forgot++
 	f.changed()
+	for r := range f.readers {
+		signal(r.wake)
+	}
 }
 
 // empty lets all frames go; f.mu is held.

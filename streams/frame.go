@@ -1,6 +1,10 @@
 package streams
 
-import "time"
+import (
+	"time"
+
+	"offsite/devices"
+)
 
 // TimeSource says whose clock told when a frame was captured.
 type TimeSource string
@@ -98,6 +102,7 @@ type Still struct {
 	Source        TimeSource // empty: Taken is not known
 	Clock         Clock      // how the camera's clock stood against the gateway's
 	Width, Height int
-	Step          string // rung of the ladder that gave it, see streams/snapshot
-	Frame         []byte // one-frame MP4 when no JPEG could be made
+	Step          string           // rung of the ladder that gave it, see streams/snapshot
+	Frame         []byte           // one-frame MP4 when no JPEG could be made
+	Lacks         *devices.Problem // why it is not as near to the moment as the camera's pictures are; nil: it is
 }

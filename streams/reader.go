@@ -19,6 +19,7 @@ type Reader struct {
 	joined   bool   // has had a frame: what it misses from now on is lost
 	lost     uint64
 	patient  bool // takes all that the ring still holds, however late
+	forgot   int  // as the feed's when it began: a patient one ends with another
 	finished bool
 }
 
@@ -40,11 +41,12 @@ func (f *Feed) Subscribe() *Reader {
 // that arrived since from can be decoded, or the oldest there is, and then takes
 // every frame that the ring still holds, however late: for recordings and clips,
 // which want all rather than the newest. What it misses it misses in whole
-// groups, and Lost counts it. Close it.
+// groups, and Lost counts it. It ends with ErrReplaced once the feed forgets: what comes then
+// is of another camera. Close it.
 func (f *Feed) Follow(from time.Time) *Reader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := &Reader{feed: f, wake: make(chan struct{}, 1), next: f.state.Frames + 1, patient: true}
+	r := &Reader{feed: f, wake: make(chan struct{}, 1), next: f.state.Frames + 1, patient: true, forgot: f.forgot}
 	for i := len(f.groups) - 1; i >= 0; i-- {
 		key := f.groups[i].frames[0]
 		r.next = key.Seq
@@ -66,7 +68,7 @@ func (f *Feed) admit(r *Reader) {
 
 // Next gives the next frame; it waits until there is one. A reader that is
 // more than one group (and more than a second) behind gets the newest key
-// frame instead. It returns ErrClosed when the feed is closed.
+// frame instead. It returns ErrClosed when the feed is closed, and ErrReplaced as Follow says.
 func (r *Reader) Next(ctx context.Context) (*Frame, error) {
 	for {
 		fr, err := r.take()
@@ -88,6 +90,9 @@ func (r *Reader) take() (*Frame, error) {
 	defer f.mu.Unlock()
 	if f.closed || r.finished {
 		return nil, ErrClosed
+	}
+	if r.patient && r.forgot != f.forgot {
+		return nil, ErrReplaced
 	}
 	if len(f.groups) == 0 || r.next > f.state.Frames {
 		return nil, nil

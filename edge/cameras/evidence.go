@@ -39,7 +39,7 @@ func (f *Feeds) Clip(ctx context.Context, id string, from, to time.Time, out io.
 	}
 	made, err := clip.Record(ctx, feed, from, to, out, cfg)
 	if err != nil {
-		return clip.Clip{}, fmt.Errorf("camera %s: %w", id, err)
+		return made, fmt.Errorf("camera %s: %w", id, err)
 	}
 	return made, nil
 }

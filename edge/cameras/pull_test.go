@@ -3,6 +3,8 @@ package cameras_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"offsite/devices"
 	"offsite/edge/cameras"
 	"offsite/streams"
+	"offsite/streams/clip"
 	"offsite/streams/rtsp"
 	"offsite/streams/rtsp/rtsptest"
 )
@@ -178,6 +181,18 @@ func TestEditedAddressLeavesNoPictureOfTheFormerOne(t *testing.T) {
 	end = run(entry)
 	_, again := first(t, feeds, devices.MainProfile)
 	again.Close()
+	var filmed clip.Clip // while the address is edited
+	filming := make(chan error, 1)
+	file, err := os.Create(filepath.Join(t.TempDir(), "clip.mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	wg.Go(func() {
+		var err error
+		filmed, err = feeds.Clip(ctx, "cam-1", time.Now().Add(-time.Minute), time.Now().Add(time.Hour), file, clip.Config{})
+		filming <- err
+	})
 	if frames := feed.Ring(time.Time{}, time.Now()); len(frames) == 0 || frames[0].Connection != 1 {
 		t.Error("the ring was forgotten although the address stayed")
 	}
@@ -187,6 +202,9 @@ func TestEditedAddressLeavesNoPictureOfTheFormerOne(t *testing.T) {
 	entry.URL = server.URL("hall")
 	end = run(entry)
 	defer end()
+	if err := <-filming; err != nil || !filmed.Another || filmed.First.Connection != 1 || filmed.Frames == 0 {
+		t.Errorf("a clip across the edit: %+v, %v", filmed, err)
+	}
 	wake, stop := feed.Watch()
 	defer stop()
 	for feed.State().Connections < 3 {

@@ -68,6 +68,8 @@ func (t *taking) record(ctx context.Context, list []wanted, from, to time.Time) 
 	}
 	made, err := t.cameras.Clip(ctx, list[0].camera, from, to, file, cfg)
 	switch {
+	case errors.Is(err, clip.ErrEmpty) && made.Another:
+		return outcome{why: replaced}
 	case errors.Is(err, clip.ErrEmpty):
 		return outcome{why: noClip}
 	case err != nil:
@@ -95,6 +97,8 @@ func lacking(c clip.Clip, to time.Time) *devices.Problem {
 	switch {
 	case c.Broken:
 		return unavailable("clip_stopped", "录像不完整：网关在"+zh+" 停止", "the clip is not whole: the gateway stopped at "+en)
+	case c.Another:
+		return unavailable("clip_replaced", "录像到"+zh+" 为止：此后摄像机的地址已修改，画面属于另一台摄像机", "the clip ends at "+en+": then the camera's address was changed, and what follows is of another camera")
 	case c.Full:
 		return unavailable("clip_full", "录像不完整：文件在"+zh+" 达到大小上限；请降低摄像机码率", "the clip is not whole: its file was full at "+en+"; lower the camera's bit rate")
 	case c.Crowded:

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"offsite/devices"
 	"offsite/streams"
 	"offsite/streams/clip"
 )
@@ -117,6 +118,33 @@ func TestStillsAndAClipAroundTheBreach(t *testing.T) {
 			[]string{
 				"0s attached; still -5s none no_picture_silent; still 0s attached 3s; still 5s pending; clip 0s pending",
 				"7s attached; complete; still -5s none no_picture_silent; still 0s attached 3s; still 5s attached 5s; clip 0s attached -10s",
+			},
+			[]string{"a 20s"},
+		},
+		{
+			"a camera whose address is edited meanwhile", func(*[]string) lenses {
+				return lenses{moment: sees(0), clip: func(_ context.Context, _ string, from, _ time.Time, out io.WriteSeeker, _ clip.Config) (clip.Clip, error) {
+					_, err := io.WriteString(out, "\x00\x00\x00\x20ftypiso6")
+					return clip.Clip{First: &streams.Frame{Params: &streams.Parameters{}}, Start: from, End: from.Add(9 * time.Second), Another: true}, err
+				}}
+			}, time.Second,
+			[]string{
+				"0s attached; still -5s attached -5s; still 0s attached 0s; still 5s pending; clip 0s attached -10s clip_replaced",
+				"4.2s attached; complete; still -5s attached -5s; still 0s attached 0s; still 5s attached 5s; clip 0s attached -10s clip_replaced",
+			},
+			nil,
+		},
+		{
+			"a camera whose still is that of its key frame", func(clips *[]string) lenses {
+				return lenses{moment: func(camera string, at time.Time) (streams.Still, error) {
+					s, err := sees(-900*time.Millisecond)(camera, at)
+					s.Lacks = &devices.Problem{Code: "still_key_frame"}
+					return s, err
+				}, clip: films(clips)}
+			}, time.Second,
+			[]string{
+				"0s attached; still -5s attached -5.9s still_key_frame; still 0s attached -900ms still_key_frame; still 5s pending; clip 0s pending",
+				"9s attached; complete; still -5s attached -5.9s still_key_frame; still 0s attached -900ms still_key_frame; still 5s attached 4.1s still_key_frame; clip 0s attached -10s",
 			},
 			[]string{"a 20s"},
 		},

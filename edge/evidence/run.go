@@ -25,6 +25,7 @@ var (
 	gatewayDown = unavailable("no_picture_gateway_down", "没有图像：网关当时未运行，未能及时抓拍", "no picture: the gateway was down and could not take one in time")
 	tooSlow     = unavailable("no_picture_timeout", "没有图像：摄像机未在时限内给出图片", "no picture: the camera gave none in time")
 	empty       = unavailable("no_picture_empty", "没有图像：抓拍结果为空", "no picture: the still came out empty")
+	replaced    = unavailable("no_clip_replaced", "没有录像：摄像机的地址在其间被修改，此后的画面属于另一台摄像机", "no clip: the camera's address was changed meanwhile, and what followed is of another camera")
 	noClip      = unavailable("no_clip_silent", "没有录像：摄像机在这段时间内没有画面", "no clip: the camera sent nothing in this span")
 )
 

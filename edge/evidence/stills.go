@@ -137,7 +137,7 @@ func (t *taking) try(ctx context.Context, take func(context.Context) (streams.St
 	if err != nil {
 		return outcome{why: devices.AllProblems(err)[0]}
 	}
-	out := outcome{captured: still.At, details: details{MediaType: mediaJPEG, Step: still.Step, Width: still.Width, Height: still.Height}}
+	out := outcome{captured: still.At, lacks: still.Lacks, details: details{MediaType: mediaJPEG, Step: still.Step, Width: still.Width, Height: still.Height}}
 	data := still.JPEG
 	if len(data) == 0 {
 		out.MediaType, data = mediaMP4, still.Frame

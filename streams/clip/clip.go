@@ -11,7 +11,8 @@
 // Track 1 is the video, 90,000 ticks a second, decoding times from zero; an edit
 // list takes out the delay of B-frames. prft gives the time (UTC, NTP format) at
 // which the fragment's first frame came to the gateway; its flags are 24. Where the
-// camera was away the frame before stands still until it is back.
+// camera was away the frame before stands still until it is back. A clip is of one camera: where the feed
+// goes over to another one it ends.
 //
 // A camera that changes its parameter sets gets a further sample description. All
 // are then of kind avc3 or hev1, and key frames from there on carry their sets as
@@ -77,12 +78,14 @@ type Clip struct {
 	Crowded bool   // it ended early because the head had no room for what the camera had changed to
 	Full    bool   // it ended early because it had reached Config.Most
 	Broken  bool   // it ended early because ctx did
+	Another bool   // it ended early because from then on the feed showed another camera
 }
 
 // Record follows the feed and writes what arrives in [from, to), and what came
 // before it since the last key frame, to out, which is empty. It returns at the
-// latest Config.Settle after to. Where ctx ends before that the clip is finished
-// with what there is. It returns ErrEmpty where nothing came.
+// latest Config.Settle after to. Where ctx ends before that, or the feed goes over to another
+// camera, the clip is finished with what there is. It returns ErrEmpty where nothing came; what
+// the Clip says of its end stands then, too.
 func Record(ctx context.Context, feed *streams.Feed, from, to time.Time, out io.WriteSeeker, cfg Config) (Clip, error) {
 	cfg.setDefaults()
 	reader := feed.Follow(from)
@@ -92,6 +95,7 @@ func Record(ctx context.Context, feed *streams.Feed, from, to time.Time, out io.
 	r := recording{writer: newWriter(out, cfg), from: from, missing: cfg.Missing, last: from}
 	for {
 		f, err := reader.Next(bounded)
+		r.clip.Another = errors.Is(err, streams.ErrReplaced)
 		if err != nil || !f.At.Before(to) {
 			break
 		}
@@ -162,7 +166,7 @@ func (r *recording) add(f *streams.Frame) error {
 
 func (r *recording) finish(to time.Time) (Clip, error) {
 	if r.clip.Frames == 0 {
-		return Clip{}, ErrEmpty
+		return Clip{Another: r.clip.Another}, ErrEmpty
 	}
 	if to.Sub(r.last) > r.missing {
 		r.clip.Gaps = append(r.clip.Gaps, Span{r.last, to})

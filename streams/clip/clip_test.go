@@ -319,12 +319,13 @@ func TestADeadCameraGivesNoOldPicture(t *testing.T) {
 }
 
 // TestLiveEnds has a clip wait for what comes: until its end, until the camera is
-// lost, until the gateway stops, and until it is full.
+// lost or another one, until the gateway stops, and until it is full.
 func TestLiveEnds(t *testing.T) {
 	frames := encoded(t, streams.H264, 6, "320x180", append(x264, "-bf", "0")...)
 	tests := []struct {
 		name   string
 		lost   time.Duration // when the camera goes; 0: it does not
+		edited time.Duration // when the feed goes over to another camera; 0: it does not
 		cancel time.Duration // when the gateway stops
 		most   int64
 		took   time.Duration
@@ -333,10 +334,11 @@ func TestLiveEnds(t *testing.T) {
 		full   bool
 		gaps   int
 	}{
-		{"to its end", 0, time.Minute, 0, 4 * time.Second, 100, false, false, 0},
-		{"camera lost", time.Second, time.Minute, 0, 4300 * time.Millisecond, 26, false, false, 1},
-		{"gateway stops", 0, 1990 * time.Millisecond, 0, 1990 * time.Millisecond, 50, true, false, 1},
-		{"full", 0, time.Minute, headSpace + 1, 1 * time.Second, 26, false, true, 1},
+		{"to its end", 0, 0, time.Minute, 0, 4 * time.Second, 100, false, false, 0},
+		{"camera lost", time.Second, 0, time.Minute, 0, 4300 * time.Millisecond, 26, false, false, 1},
+		{"gateway stops", 0, 0, 1990 * time.Millisecond, 0, 1990 * time.Millisecond, 50, true, false, 1},
+		{"another camera from then on", 0, 1990 * time.Millisecond, time.Minute, 0, 1990 * time.Millisecond, 50, false, false, 1},
+		{"full", 0, 0, time.Minute, headSpace + 1, 1 * time.Second, 26, false, true, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -351,6 +353,9 @@ func TestLiveEnds(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), tt.cancel)
 				defer cancel()
 				start := time.Now()
+				if tt.edited > 0 {
+					time.AfterFunc(tt.edited, feed.Forget)
+				}
 				go func() {
 					for i, f := range frames {
 						now := *f
@@ -367,7 +372,7 @@ func TestLiveEnds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if took := time.Since(start); took != tt.took || c.Frames != tt.frames || c.Broken != tt.broken || c.Full != tt.full || len(c.Gaps) != tt.gaps {
+				if took := time.Since(start); took != tt.took || c.Frames != tt.frames || c.Broken != tt.broken || c.Full != tt.full || c.Another != (tt.edited > 0) || len(c.Gaps) != tt.gaps {
 					t.Errorf("took %v, %+v", took, c)
 				}
 				time.Sleep(10 * time.Second)

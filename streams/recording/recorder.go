@@ -18,7 +18,7 @@ const silent = 5 * time.Second
 // camera runs at a time.
 func (a *Archive) Record(ctx context.Context, camera string, feed *streams.Feed, from time.Time) error {
 	reader := feed.Follow(from)
-	defer reader.Close()
+	defer func() { reader.Close() }()
 	w := &writer{a: a, camera: camera}
 	ended, cancel := context.WithCancel(context.WithoutCancel(ctx)) // who waits with it takes what is there
 	cancel()
@@ -36,6 +36,10 @@ func (a *Archive) Record(ctx context.Context, camera string, feed *streams.Feed,
 			lost = missed
 		}
 		switch {
+		case errors.Is(err, streams.ErrReplaced): // no segment is of two cameras
+			reader.Close()
+			reader, lost = feed.Follow(time.Time{}), 0
+			err = w.finish(nil)
 		case errors.Is(err, streams.ErrClosed):
 			return errors.Join(err, w.finish(nil))
 		case err != nil:

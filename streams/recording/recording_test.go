@@ -300,6 +300,27 @@ func TestParametersThatChangeBeginASegmentAndTheClipPlays(t *testing.T) {
 	}
 }
 
+// TestNoSegmentIsOfTwoCameras has the feed go over to another camera while it is recorded.
+func TestNoSegmentIsOfTwoCameras(t *testing.T) {
+	a := archive(t, t.TempDir(), recording.Config{})
+	clip := pictures(t)
+	synctest.Test(t, func(t *testing.T) {
+		zero := time.Now()
+		feed := streams.NewFeed(streams.FeedConfig{})
+		record(t, a, feed, func() {
+			feed.Connected()
+			play(feed, clip, 10*time.Second)
+			time.Sleep(time.Second)
+			feed.Forget()
+			feed.Connected()
+			play(feed, clip, 5*time.Second)
+		})
+		if diff := cmp.Diff([][2]int64{{0, 10000}, {11000, 16000}}, spans(all(t, a), zero)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestWhatIsBeingWrittenCanBeSeen(t *testing.T) {
 	a := archive(t, t.TempDir(), recording.Config{})
 	clip := pictures(t)

@@ -217,6 +217,52 @@ func TestCameraTellsItsTime(t *testing.T) {
 	}
 }
 
+// TestACameraThatBeginsAnewGoesOn has the encoder restart in mid-connection: another source, numbers
+// and stamps from elsewhere, in the midst of a group.
+func TestACameraThatBeginsAnewGoesOn(t *testing.T) {
+	t.Parallel()
+	const restart = 37 // picture
+	cam := raw(t, rtsptest.Raw{
+		Packet: func(i int, p *rtp.Packet) []*rtp.Packet {
+			p.SSRC = 5
+			if i >= restart {
+				p.SSRC, p.SequenceNumber, p.Timestamp = 6, p.SequenceNumber+30_000, p.Timestamp+90000*3600
+			}
+			return []*rtp.Packet{p}
+		},
+		Before: func(i int) []byte {
+			if i == 0 || i >= restart {
+				return nil
+			}
+			return senderReport(5, i, 90*time.Second)
+		},
+	})
+	feed, _ := pull(t, cam, rtsp.Config{})
+	got := frames(t, feed, restart+20)
+	breaks := 0
+	for i, f := range got[1:] {
+		before := got[i]
+		step, passed := f.DTS-before.DTS, f.At.Sub(before.At)
+		if step <= 0 {
+			t.Errorf("frame %d is decoded %v after the one before", f.Seq, step)
+		}
+		if step < time.Second {
+			continue
+		}
+		breaks++
+		if !f.Key || (step-passed).Abs() > 100*time.Millisecond {
+			t.Errorf("after the break of %v comes frame %d, key %v, decoded %v after the one before", passed, f.Seq, f.Key, step)
+		}
+	}
+	last := got[len(got)-1]
+	if s := feed.State(); breaks != 1 || s.Connections != 1 || len(s.Warnings) != 1 || s.Warnings[0].Code != rtsp.CodeSource {
+		t.Errorf("%d breaks, state %+v", breaks, s)
+	}
+	if last.Source != streams.ArrivalTime || !last.Taken.Equal(last.At) {
+		t.Errorf("a report of the former source counts: taken %v, at %v by %s", last.Taken, last.At, last.Source)
+	}
+}
+
 func TestFloodIsBoundedAndTold(t *testing.T) {
 	t.Parallel()
 	cam := raw(t, rtsptest.Raw{Faster: 20})

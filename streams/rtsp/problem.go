@@ -36,6 +36,7 @@ const (
 	CodeFellBack = "camera_fell_back" // UDP does not get through: TCP is used
 	CodeNoKey    = "camera_no_key"    // no key frame for long
 	CodeStamps   = "camera_stamps"    // its time stamps leap
+	CodeSource   = "camera_restarted" // it went on as another source
 	CodeExcess   = "camera_excess"    // it sends several times as much as usual
 	CodeFlood    = "camera_flood"     // it sends more than is taken
 )
@@ -124,6 +125,10 @@ func noKeyFrame(d time.Duration) *devices.Problem {
 
 func leapt() *devices.Problem {
 	return problem("", CodeStamps, "摄像机的时间戳跳变或停滞，已按到达时间校正；请检查摄像机的时钟设置", "the camera's time stamps leap or stand still and are mended by arrival; check its clock settings")
+}
+
+func anotherSource() *devices.Problem {
+	return problem("", CodeSource, "摄像机在连接中途重新开始了码流（SSRC 改变），画面在短暂中断后接续；请检查其编码器是否反复重启", "the camera began its stream anew in mid-connection (another SSRC); pictures go on after a break; check whether its encoder keeps restarting")
 }
 
 func muchMoreThanUsual() *devices.Problem {

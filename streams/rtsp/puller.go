@@ -39,6 +39,8 @@ type puller struct {
 
 	begun    bool // a packet has come
 	source   uint32
+	other    successor      // of source, perhaps
+	rootless bool           // no key frame has come since the source is another one
 	sequence uint16         // of the next packet
 	taken    payload.Packet // over TCP, one in the place of the other: it costs no memory
 	arrived  time.Time      // the packet that is taken
@@ -76,9 +78,10 @@ func (p *puller) datagram(pkt *rtp.Packet) {
 	p.packet(unpacked(pkt), now)
 }
 
-// packet takes an RTP packet. Those of another kind or source are none of ours.
+// packet takes an RTP packet. Those of another kind or source are none of ours, unless
+// the source has become another one.
 func (p *puller) packet(pkt *payload.Packet, at time.Time) {
-	if pkt.Type != p.track.format.PayloadType() || (p.begun && pkt.Source != p.source) {
+	if pkt.Type != p.track.format.PayloadType() || p.begun && pkt.Source != p.source && !p.succeeds(pkt, at) {
 		p.dropped(errForeign)
 		return
 	}
@@ -97,6 +100,40 @@ func (p *puller) packet(pkt *payload.Packet, at time.Time) {
 	}
 }
 
+// successor is a source that may have taken the place of ours.
+type successor struct {
+	source uint32
+	next   uint16    // sequence
+	since  time.Time // of its first packet in order
+}
+
+// succession is how long our source has to be silent, and another one to send without a gap, until that
+// takes its place.
+const succession = time.Second
+
+// succeeds says whether a packet of another source is ours from now on: a camera whose encoder starts
+// anew may go on in the same session with another SSRC (RFC 3550, 8), where numbers and stamps begin
+// anew. Only over TCP do such packets come here: over UDP gortsplib drops them, so that the connection stalls and is made anew.
+func (p *puller) succeeds(pkt *payload.Packet, at time.Time) bool {
+	o := &p.other
+	if pkt.Source != o.source || pkt.Sequence != o.next || o.since.IsZero() {
+		*o = successor{source: pkt.Source, since: at}
+	}
+	o.next = pkt.Sequence + 1
+	if at.Sub(p.arrived) < succession || at.Sub(o.since) < succession {
+		return false
+	}
+	p.source, p.sequence, p.other, p.rootless = pkt.Source, pkt.Sequence, successor{}, true
+	p.timeline = timeline{}
+	p.stamps.anew()
+	p.report.Store(nil) // of the former source: it says nothing of these stamps
+	p.feed.Damaged(1)
+	p.track.gap()
+	p.track.gather.Lost()
+	p.warn(anotherSource())
+	return true
+}
+
 // gathered makes a frame of an access unit.
 func (p *puller) gathered(units [][]byte, stamp uint32) {
 	now, leaps := p.arrived, p.stamps.leaps
@@ -109,9 +146,10 @@ func (p *puller) gathered(units [][]byte, stamp uint32) {
 		p.damaged(err)
 		return
 	}
-	if frame == nil {
+	if frame == nil || p.rootless && !frame.Key { // it depends on what has not come
 		return
 	}
+	p.rootless = false
 	p.capture(frame, stamp)
 	since := int64(now.Sub(p.began))
 	p.last.Store(since)

@@ -5,7 +5,8 @@
 // basic authentication, and digest with MD5 and SHA-256.
 //
 // What a camera says is mended before it is read, because the standards are kept
-// loosely (see package wire); its time stamps are mended where they leap. All
+// loosely (see package wire); its time stamps are mended where they leap, and a source (SSRC) that
+// takes the place of ours in mid-connection is followed over TCP. All
 // that it sends is bounded: heads and bodies of messages, parameter sets, access
 // units (8 MiB), pictures (16384 pixels a side), bytes a second.
 //

@@ -40,7 +40,11 @@ type stamps struct {
 	shift  time.Duration // from sent to mended
 	same   int           // pictures in a row with this stamp, beyond the first
 	leaps  int
+	other  bool // the next stamp counts from elsewhere
 }
+
+// anew says that stamps count from elsewhere from now on: they go on by arrival.
+func (s *stamps) anew() { s.other = s.begun }
 
 // place gives the stamp of a picture that arrived at.
 func (s *stamps) place(raw time.Duration, at time.Time) time.Duration {
@@ -54,7 +58,10 @@ func (s *stamps) place(raw time.Duration, at time.Time) time.Duration {
 	} else {
 		s.same = 0
 	}
-	if step < -mostBack || step > passed+mostAhead || s.same > mostSame {
+	if s.other {
+		s.other, s.same = false, 0
+		s.shift = s.mended + max(passed, time.Millisecond) - raw
+	} else if step < -mostBack || step > passed+mostAhead || s.same > mostSame {
 		s.leaps++
 		s.shift = s.mended + max(passed, time.Millisecond) - raw
 	}

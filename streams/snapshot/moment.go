@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"offsite/devices"
 	"offsite/streams"
+	"offsite/streams/snapshot/decoder"
 )
 
 // CodeMissed says that the camera sent nothing around the moment.
@@ -23,7 +25,8 @@ const (
 // Moment gives the picture that is nearest to at of those that the feed holds. It
 // never takes one from before or after a silence of the camera: without a frame
 // within two seconds there is none, and the error is a *devices.Problem that says so,
-// or ctx's cause.
+// or ctx's cause. Where the picture is further off than one that came, because what lies between
+// cannot be decoded, the still's Lacks says why.
 func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (streams.Still, error) {
 	frames := feed.Ring(at.Add(-reach), at.Add(reach))
 	wanted := nearest(frames, at, func(*streams.Frame) bool { return true })
@@ -36,6 +39,7 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 		return streams.Still{}, none(CodeMissed, "该时刻的关键帧已不在缓存中", "the key frame of that moment is no longer held", nil)
 	}
 	clock := feed.State().Clock
+	var lacks *devices.Problem
 	if step, _ := t.Rung(); step != StepFrame && away(frames[key], at) > max(near, away(frames[wanted], at)) {
 		still, err := t.between(ctx, frames, wanted)
 		if ctx.Err() != nil {
@@ -47,6 +51,7 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 		}
 		if err != nil {
 			t.cfg.Log.Warn("the nearest frame gave no picture; its key frame is taken", "err", err)
+			lacks = instead(err)
 		}
 	}
 	still, why := t.make(ctx, frames[key])
@@ -56,8 +61,28 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 	if why != nil {
 		return streams.Still{}, why
 	}
-	still.Clock = clock
+	still.Clock, still.Lacks = clock, lacks
 	return still, nil
+}
+
+// Why a still is further off than need be.
+var (
+	lacksWhole = &devices.Problem{Code: "still_damaged", ZH: "该时刻之前有画面数据损坏，无法解码到该时刻，取最近的关键帧", EN: "pictures before the moment are damaged and cannot be decoded up to it; the nearest key frame is shown"}
+	lacksLost  = &devices.Problem{Code: "still_lost", ZH: "该时刻之前有画面在传输中丢失，取丢失前的最后一幅", EN: "a picture before the moment was lost on its way; the last one before that is shown"}
+	lacksRoom  = &devices.Problem{Code: "still_budget", ZH: "关键帧间隔过长，未能解码到该时刻，取能解码到的最近一幅；请缩短摄像机的关键帧间隔", EN: "key frames are too far apart to decode up to the moment; the nearest picture that could be had is shown; set the camera to send key frames more often"}
+	lacksKey   = &devices.Problem{Code: "still_no_key", ZH: "该时刻的画面所依赖的关键帧已不在缓存中，取最近的关键帧", EN: "the key frame that the pictures of the moment depend on is no longer held; the nearest one is shown"}
+	lacksTime  = &devices.Problem{Code: "still_decoder", ZH: "解码该时刻的画面超时或出错，取最近的关键帧", EN: "decoding the picture of the moment took too long or failed; the nearest key frame is shown"}
+)
+
+// instead is why a key frame stands for the picture of a moment.
+func instead(err error) *devices.Problem {
+	switch {
+	case errors.Is(err, errDamaged) || errors.Is(err, decoder.ErrDamaged):
+		return lacksWhole
+	case errors.Is(err, errNoKey):
+		return lacksKey
+	}
+	return lacksTime
 }
 
 // gone says that the camera had left before the moment and was not yet back: its
@@ -70,7 +95,7 @@ func gone(s streams.State, frames []*streams.Frame, at time.Time) bool {
 // between gives the picture of a frame between two key frames, or of one before it
 // that can be had. Groups are decoded one at a time, so that key frames need not wait for them.
 func (t *Taker) between(ctx context.Context, frames []*streams.Frame, wanted int) (streams.Still, error) {
-	group := groupOf(frames, wanted)
+	group, cut := groupOf(frames, wanted)
 	if group == nil {
 		return streams.Still{}, errNoKey
 	}
@@ -84,7 +109,14 @@ func (t *Taker) between(ctx context.Context, frames []*streams.Frame, wanted int
 		return streams.Still{}, err
 	}
 	defer t.group.Release(1)
-	return t.decode(ctx, group)
+	still, err := t.decode(ctx, group)
+	if err != nil || frames[wanted].At.Sub(still.At) <= near {
+		return still, err
+	}
+	if still.Lacks = cut; cut == nil { // the decoder's budget did not reach so far
+		still.Lacks = lacksRoom
+	}
+	return still, nil
 }
 
 var errNoKey = errors.New("the key frame that it depends on is no longer held")
@@ -104,21 +136,27 @@ func nearest(frames []*streams.Frame, at time.Time, counts func(*streams.Frame) 
 func away(f *streams.Frame, at time.Time) time.Duration { return f.At.Sub(at).Abs() }
 
 // groupOf gives the key frame of frame i and what follows it up to i, or up to where
-// there are too many or one is missing; nil where the key frame is.
-func groupOf(frames []*streams.Frame, i int) []*streams.Frame {
+// there are too many or one is missing, which cut tells; nil where the key frame is.
+func groupOf(frames []*streams.Frame, i int) (_ []*streams.Frame, cut *devices.Problem) {
 	first := slices.IndexFunc(frames, func(f *streams.Frame) bool { return f.Key && f.Seq == frames[i].Group })
 	if first < 0 {
-		return nil
+		return nil, nil
 	}
 	group, bytes := frames[first:i+1], 0
 	for k, f := range group {
 		bytes += f.Size()
-		if k > 0 && (k == mostGroup || bytes > mostBytes || f.Seq != group[k-1].Seq+1) {
-			group = group[:k]
+		missing := k > 0 && f.Seq != group[k-1].Seq+1
+		if missing || k > 0 && (k == mostGroup || bytes > mostBytes) {
+			if group, cut = group[:k], lacksRoom; missing {
+				cut = lacksLost
+			}
 			break
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(unbroken(group)), leading)
+	if whole := unbroken(group); len(whole) < len(group) {
+		group, cut = whole, lacksLost
+	}
+	return slices.DeleteFunc(slices.Clone(group), leading), cut
 }
 
 // leading says that a frame depends on the group before its own as well: a RASL picture

@@ -255,17 +255,18 @@ func TestMomentOfADamagedGroup(t *testing.T) {
 		name   string
 		damage func(frames []*streams.Frame) []*streams.Frame
 		want   int // frame
+		lacks  string
 	}{
-		{"a frame is missing", func(frames []*streams.Frame) []*streams.Frame { return slices.Delete(frames, 20, 21) }, 19},
+		{"a frame is missing", func(frames []*streams.Frame) []*streams.Frame { return slices.Delete(frames, 20, 21) }, 19, "still_lost"},
 		{"the end of a frame is missing", func(frames []*streams.Frame) []*streams.Frame {
 			u := frames[20].NALUs[0]
 			frames[20].NALUs = [][]byte{u[:len(u)/2]}
 			return frames
-		}, 0},
+		}, 0, "still_damaged"},
 		{"a frame is noise", func(frames []*streams.Frame) []*streams.Frame {
 			frames[20].NALUs = [][]byte{append(slices.Clone(frames[20].NALUs[0][:8]), bytes.Repeat([]byte{0x9b, 0x3c}, 100)...)}
 			return frames
-		}, 0},
+		}, 0, "still_damaged"},
 	}
 	takers := []*snapshot.Taker{snapshot.New(decoders[0].cfg), snapshot.New(decoders[1].cfg)}
 	for _, coding := range []int{0, 2} {
@@ -280,6 +281,9 @@ func TestMomentOfADamagedGroup(t *testing.T) {
 					still, err := takers[i].Moment(t.Context(), feed, began.Add(2*time.Second))
 					if err != nil || !still.At.Equal(began.Add(time.Duration(tt.want)*frameTime)) {
 						t.Fatalf("picture of %v: %v", still.At.Sub(began), err)
+					}
+					if still.Lacks == nil || still.Lacks.Code != tt.lacks || still.Lacks.ZH == "" {
+						t.Errorf("it lacks %v, want %s", still.Lacks, tt.lacks)
 					}
 					grey(t, still.JPEG, time.Duration(tt.want)*frameTime)
 				})

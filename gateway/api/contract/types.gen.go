@@ -1272,7 +1272,7 @@ type Picture struct {
 	// Moment From the breach, that was wanted of a still; negative before it
 	Moment Duration `json:"moment"`
 
-	// Problem Why there is none, or what an attached clip lacks
+	// Problem Why there is none, or what an attached piece lacks: pictures of a clip; of a still why it is further from its moment than the pictures that came
 	Problem *FieldProblem `json:"problem,omitempty"`
 
 	// Sha256 Its name under blobs

@@ -3774,7 +3774,7 @@ export interface components {
              * @description When its files were deleted, by retention or on a full disk, as problem says; the hash stays
              */
             deleted_at?: string;
-            /** @description Why there is none, or what an attached clip lacks */
+            /** @description Why there is none, or what an attached piece lacks: pictures of a clip; of a still why it is further from its moment than the pictures that came */
             problem?: components["schemas"]["FieldProblem"];
         };
         EvidenceHolding: {
