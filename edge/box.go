@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -264,6 +265,11 @@ func (b *Box) Run(ctx context.Context) error {
 	keep("relay", 5*time.Second, b.relay.Run)
 	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })
 	g.Go(func() error { return b.watchMachine(later) })
+	if self, err := os.ReadFile("/proc/self/cgroup"); err == nil {
+		if m := openMemory("/sys/fs/cgroup", string(self)); m != nil {
+			g.Go(func() error { return b.watchMemory(later, m) })
+		}
+	}
 	g.Go(func() error { return b.clerk.Run(later) })
 	g.Go(func() error { return b.health.Run(later) })
 	if err := g.Wait(); ctx.Err() == nil {

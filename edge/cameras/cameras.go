@@ -81,14 +81,17 @@ func (c *Config) setDefaults() {
 type Feeds struct {
 	cfg Config
 
-	mu   sync.Mutex
-	list map[string]*camera
+	mu      sync.Mutex
+	list    map[string]*camera
+	short   *devices.Problem // why nobody may watch live; nil: everybody may
+	viewers map[uint64]context.CancelCauseFunc
+	viewed  uint64 // viewers by WebSocket so far
 }
 
 // New gives Feeds without a camera.
 func New(cfg Config) *Feeds {
 	cfg.setDefaults()
-	return &Feeds{cfg: cfg, list: map[string]*camera{}}
+	return &Feeds{cfg: cfg, list: map[string]*camera{}, viewers: map[uint64]context.CancelCauseFunc{}}
 }
 
 // camera is one camera's feeds, which outlive their connections.
@@ -321,11 +324,14 @@ func (f *Feeds) View(ctx context.Context, id string, p devices.Profile, conn *we
 	f.mu.Lock()
 	s := cam.in(p)
 	f.mu.Unlock()
-	return s.live.Serve(ctx, conn)
+	return f.watching(ctx, func(ctx context.Context) error { return s.live.Serve(ctx, conn) })
 }
 
 // HLS answers with one file of a profile's Low-Latency HLS, as streams/hls says.
 func (f *Feeds) HLS(w http.ResponseWriter, r *http.Request, id string, p devices.Profile, name string) error {
+	if err := f.admitted(); err != nil {
+		return err
+	}
 	cam, err := f.of(id)
 	if err != nil {
 		return err
@@ -338,6 +344,9 @@ func (f *Feeds) HLS(w http.ResponseWriter, r *http.Request, id string, p devices
 
 // WHEP answers a viewer's WebRTC offer for a profile, as streams/whep says.
 func (f *Feeds) WHEP(ctx context.Context, id string, p devices.Profile, v whep.Viewing) (whep.Answer, error) {
+	if err := f.admitted(); err != nil {
+		return whep.Answer{}, err
+	}
 	cam, err := f.of(id)
 	if err != nil {
 		return whep.Answer{}, err

@@ -27,12 +27,13 @@ const (
 	Outbox       = "outbox"         // messages to the platform are held or were given up
 	Disk         = "disk"           // the disk of the state fills up
 	Clock        = "clock"          // the gateway's clock was set lately
+	Memory       = "memory"         // memory is short, and live view has stopped
 	State        = "state"          // the database was damaged, and a backup took its place
 )
 
 // Names are all of them.
 var Names = [...]string{
-	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Recording, Watched, Platform, Delivery, Outbox, Disk, Clock, State,
+	Storage, History, Judging, Broker, Insecure, Loggers, PlainLoggers, WebRTC, Recording, Watched, Platform, Delivery, Outbox, Disk, Clock, Memory, State,
 }
 
 // Notice is something about the gateway itself that people must see while it holds.

@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -339,6 +340,16 @@ func (s *Server) serve(ctx context.Context, sn *session) {
 	s.log.DebugContext(ctx, "viewer left", "err", err, "took", end.Took)
 	if sn.ended != nil {
 		sn.ended(end)
+	}
+}
+
+// EndAll ends every session.
+func (s *Server) EndAll() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.sessions))
+	s.mu.Unlock()
+	for _, sn := range all {
+		sn.leave()
 	}
 }
 
