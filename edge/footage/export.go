@@ -187,7 +187,7 @@ func (g *gathering) take(ctx context.Context, r run) (err error) {
 		}
 	} else {
 		var c Fetched
-		c, p.taken, err = g.f.cfg.Recorders.Take(ctx, g.o.Camera, r.From, r.To)
+		c, p.taken, err = g.fetch(ctx, r)
 		if err != nil && ctx.Err() == nil {
 			g.why = append(g.why, Reason{r.Span, devices.AllProblems(err)[0]})
 			if g.failed == nil || errors.Is(g.failed, devices.ErrNotFound) {
@@ -205,6 +205,17 @@ func (g *gathering) take(ctx context.Context, r run) (err error) {
 		g.parts = append(g.parts, p)
 	}
 	return err
+}
+
+// fetch takes a part of the recorder. Where who asks has only so much time, the gateway's own parts
+// are left a third of it.
+func (g *gathering) fetch(ctx context.Context, r run) (Fetched, Taken, error) {
+	if end, bounded := ctx.Deadline(); bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)*2/3)
+		defer cancel()
+	}
+	return g.f.cfg.Recorders.Take(ctx, g.o.Camera, r.From, r.To)
 }
 
 // weigh refuses what is more than the order allows.

@@ -130,8 +130,9 @@ func (c *Config) setDefaults() {
 
 // Footage gives what cameras have shown. It is safe for use by several goroutines.
 type Footage struct {
-	cfg Config
-	db  *state.DB
+	cfg   Config
+	db    *state.DB
+	heard heard
 }
 
 // Open prepares the table.

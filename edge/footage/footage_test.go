@@ -124,13 +124,17 @@ type nvr struct {
 	mute          bool // it never answers
 	held          []footage.Span
 
-	mu    sync.Mutex
-	asked []footage.Span
+	mu        sync.Mutex
+	asked     []footage.Span
+	questions int // what it keeps
 }
 
 var ahead = 90 * time.Second
 
 func (n *nvr) Holding(ctx context.Context, _ string, _, _ time.Time) (footage.Holding, error) {
+	n.mu.Lock()
+	n.questions++
+	n.mu.Unlock()
 	switch {
 	case n.none:
 		return footage.Holding{}, &devices.Problem{Kind: devices.ErrNotFound, Code: "no_recorder"}

@@ -152,12 +152,47 @@ func TestASlowRecorderHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+// TestAPlayersManyPartsAreOneQuestion asks for the same clip as a player does that reads it in ranges.
+func TestAPlayersManyPartsAreOneQuestion(t *testing.T) {
+	s := open(t)
+	synctest.Test(t, func(t *testing.T) {
+		for i, want := range []int{1, 1, 1, 2} {
+			if i == 3 {
+				time.Sleep(20 * time.Second)
+			}
+			if _, err := s.Clip(t.Context(), "cam", at(0), at(60), ""); err != nil || s.nvr.questions != want {
+				t.Errorf("after %d parts the recorder was asked %d times, want %d: %v", i+1, s.nvr.questions, want, err)
+			}
+		}
+	})
+}
+
+// TestASlowRecorderLeavesTimeForOurOwn takes out within a time which the recorder lets pass.
+func TestASlowRecorderLeavesTimeForOurOwn(t *testing.T) {
+	s := open(t)
+	f, err := footage.Open(t.Context(), s.db, footage.Config{Own: gateway{s.own}, Recorders: &waiting{nvr: s.nvr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	e, err := f.Export(ctx, footage.Order{Camera: "cam", From: at(0), To: at(60)}, note(nil))
+	if err != nil || len(e.Parts) != 1 || len(e.Missing) != 1 || e.Missing[0].Recorder == nil {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 // waiting is a recorder that sends nothing.
 type waiting struct{ *nvr }
 
 func (w *waiting) Clip(ctx context.Context, _ string, _, _ time.Time) (footage.Fetched, error) {
 	<-ctx.Done()
 	return footage.Fetched{}, context.Cause(ctx)
+}
+
+func (w *waiting) Take(ctx context.Context, camera string, from, to time.Time) (footage.Fetched, footage.Taken, error) {
+	f, err := w.Clip(ctx, camera, from, to)
+	return f, footage.Taken{}, err
 }
 
 func (w *waiting) Play(ctx context.Context, camera string, from, to time.Time) (*recording.Player, error) {

@@ -3,7 +3,9 @@ package footage
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"offsite/devices"
@@ -74,14 +76,21 @@ func (f *Footage) needed(ctx context.Context, camera string, from, to time.Time)
 	return stitch(kept, told), nil
 }
 
-// ask asks the camera's recorder, but not for long; nil is none.
+// ask asks the camera's recorder, but not for long; nil is none. What it has said is believed for a while:
+// a player asks for a clip in many parts.
 func (f *Footage) ask(ctx context.Context, camera string, from, to time.Time) (*Told, error) {
+	key := question{camera, from.UnixNano(), to.UnixNano()}
+	if told := f.heard.get(key, time.Now()); told != nil {
+		return told, nil
+	}
 	limited, cancel := context.WithTimeout(ctx, f.cfg.Patience)
 	defer cancel()
 	h, err := f.cfg.Recorders.Holding(limited, camera, from, to)
 	switch {
 	case err == nil:
-		return &Told{Holding: h}, nil
+		told := &Told{Holding: h}
+		f.heard.put(key, told, time.Now())
+		return told, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, devices.ErrNotFound):
@@ -90,6 +99,44 @@ func (f *Footage) ask(ctx context.Context, camera string, from, to time.Time) (*
 		return &Told{Why: recorderSilent}, nil
 	}
 	return &Told{Why: devices.AllProblems(err)[0]}, nil
+}
+
+// question is what a recorder was asked.
+type question struct {
+	camera   string
+	from, to int64 // Unix nanoseconds
+}
+
+// heard is what recorders have said lately.
+type heard struct {
+	mu   sync.Mutex
+	told map[question]answer
+}
+
+type answer struct {
+	*Told
+	until time.Time
+}
+
+const heardLasts = 15 * time.Second
+
+func (h *heard) get(q question, now time.Time) *Told {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a := h.told[q]; now.Before(a.until) {
+		return a.Told
+	}
+	return nil
+}
+
+func (h *heard) put(q question, told *Told, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.told == nil {
+		h.told = map[question]answer{}
+	}
+	maps.DeleteFunc(h.told, func(_ question, a answer) bool { return !now.Before(a.until) })
+	h.told[q] = answer{told, now.Add(heardLasts)}
 }
 
 // Why a recorder gives nothing.
