@@ -42,8 +42,8 @@ type logger struct {
 
 // spot is a point at a place of a logger's packets.
 type spot struct {
-	point, site   string
-	scale, offset float64
+	point, site string
+	conversion  devices.Conversion
 }
 
 func newLogger(c *Client) (*logger, error) {
@@ -74,11 +74,7 @@ func newLogger(c *Client) (*logger, error) {
 		}
 		place := b.Binding.Factor.Full()
 		place.Code = l.code(place.Code)
-		scale := b.Binding.Scale
-		if scale == 0 {
-			scale = 1
-		}
-		l.places[place] = append(l.places[place], spot{b.Point.ID, b.Site, scale, b.Binding.Offset})
+		l.places[place] = append(l.places[place], spot{b.Point.ID, b.Site, b.Binding.Conversion()})
 	}
 	return l, ps.Err()
 }
@@ -272,7 +268,7 @@ func (v *values) when(sampled time.Time) time.Time {
 }
 
 func (v *values) reading(s *spot, number float64, mark string, at time.Time) {
-	value := number*s.scale + s.offset
+	value := s.conversion.Value(number)
 	if math.IsInf(value, 0) || math.IsNaN(value) {
 		v.fault(s.point, wire.Field{Name: s.point, Value: strconv.FormatFloat(number, 'g', -1, 64)}, mark)
 		return

@@ -37,7 +37,7 @@ func (p *Pool) Write(ctx context.Context, dev devices.Device, b devices.Binding,
 	if t := b.Register.Table; t != "holding" && t != "coil" {
 		return devices.Written{}, devices.Invalid("register.table", "read_only", "输入寄存器与离散输入不能写入；请选保持寄存器或线圈", "input registers and discrete inputs cannot be written; choose holding or coil")
 	}
-	raw := (value - b.Offset) / register.Scale(&b)
+	raw := b.Conversion().Raw(value)
 	if _, problem := register.Encode(b.Register, raw, make([]byte, 2)); problem != nil {
 		return devices.Written{}, problem
 	}

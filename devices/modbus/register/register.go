@@ -185,19 +185,11 @@ func Value(b *devices.Binding, data []byte) (float64, *devices.Problem) {
 	if err != nil {
 		return 0, notDecoded(b.Register, data, err)
 	}
-	v := raw*Scale(b) + b.Offset
+	v := b.Conversion().Value(raw)
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, notFinite(b.Register, raw)
 	}
 	return v, nil
-}
-
-// Scale is the binding's scale; zero means 1.
-func Scale(b *devices.Binding) float64 {
-	if b.Scale == 0 {
-		return 1
-	}
-	return b.Scale
 }
 
 func notDecoded(reg *devices.Register, data []byte, err error) *devices.Problem {

@@ -348,6 +348,38 @@ func TestOwnTopicsOnly(t *testing.T) {
 	}
 }
 
+// A device that waits for its answer sends nothing else meanwhile.
+func TestTopicsOfTheServerAreAnsweredAndTold(t *testing.T) {
+	s := mqtttest.NewShelf()
+	b := start(t, s)
+	_ = b.Update([]Client{member("dev-1", bound("dev-1", "out.p", &devices.Topic{Topic: "offsite/dev-1/p"}), bound("dev-1", "out.q", &devices.Topic{Topic: "+/load"}))})
+	p := signIn(t, b, 4, "dev-1")
+	for i, topic := range []string{"$SYS/load", "$sys/x", "$SHARE"} {
+		p.Publish(topic, "1", 1, uint16(i+1))
+		if got := p.Want(packets.Puback); got.PacketID != uint16(i+1) {
+			t.Errorf("%s: PUBACK of %d", topic, got.PacketID)
+		}
+	}
+	five := signIn(t, b, 5, "dev-1", named("five"))
+	five.Publish("$SYS/load", "1", 2, 7)
+	if got := five.Want(packets.Pubrec); got.PacketID != 7 || got.ReasonCode != packets.ErrNotAuthorized.Code {
+		t.Errorf("PUBREC of %d: %#x", got.PacketID, got.ReasonCode)
+	}
+	told := map[string]int64{}
+	for _, u := range b.Unbound() {
+		if u.Forbidden {
+			told[u.Topic] = u.Count
+		}
+	}
+	if diff := cmp.Diff(map[string]int64{"$SYS/load": 2, "$sys/x": 1, "$SHARE": 1}, told); diff != "" {
+		t.Error(diff)
+	}
+	p.Publish("offsite/dev-1/p", "2", 1, 9)
+	if got := s.AwaitDeliveries(t, 1); len(got[0].Readings) != 1 || got[0].Readings[0].Point != "out.p" {
+		t.Errorf("delivery %+v", got[0])
+	}
+}
+
 func TestUpdateTakesEffectWithoutDisturbingOthers(t *testing.T) {
 	s := mqtttest.NewShelf()
 	b := start(t, s)

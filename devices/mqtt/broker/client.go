@@ -149,6 +149,9 @@ func (c *client) connections() int {
 // mayWrite says whether the device may publish to topic. A wildcard in one of
 // its bindings gives it no topic that is another device's own.
 func (c *client) mayWrite(topic string) bool {
+	if strings.HasPrefix(topic, unheard) {
+		return false
+	}
 	return c.owns(topic) || (c.inbox.Bound(topic) && (!strings.HasPrefix(topic, ownPrefix) || c.inbox.Names(topic)))
 }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -118,14 +119,20 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 		return true
 	}
 	h.host.broker.counts.forbidden.Add(1)
+	topic = strings.TrimPrefix(topic, unheard)
 	if write && h.host.broker.unbound.note(Unbound{Device: c.id, Topic: topic, Forbidden: true, At: time.Now().UTC()}) {
 		h.host.log.Warn("device publishes to a topic that is not its own", "device", c.id, "topic", topic)
 	}
 	return write && cl.Properties.ProtocolVersion < 5
 }
 
-// OnPacketRead keeps account of what a client acknowledges, and lets a device
-// repeat a QoS 2 message whose PUBREC it did not get.
+// unheard stands before the topics that mochi takes no notice of, those of the
+// server ($SYS) and of shared subscriptions: without it a message to them has no
+// answer, and a device that waits for one sends nothing else.
+const unheard = "\x01"
+
+// OnPacketRead keeps account of what a client acknowledges, lets a device repeat
+// a QoS 2 message whose PUBREC it did not get, and has each message answered.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	l, ok := cl.Net.Conn.(*line)
 	if !ok {
@@ -141,6 +148,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	case packets.Publish:
 		if pk.FixedHeader.Qos == 2 && pk.FixedHeader.Dup {
 			h.repeated(l, cl, pk.PacketID)
+		}
+		if !mqtt.IsValidFilter(pk.TopicName, true) && !strings.ContainsAny(pk.TopicName, "+#") { // wildcards end the connection, as MQTT wants
+			pk.TopicName = unheard + pk.TopicName
 		}
 	}
 	return pk, nil

@@ -14,26 +14,23 @@ import (
 
 // place is where one point's value stands in the messages of a topic.
 type place struct {
-	site, point   string
-	each          string
-	path          string
-	timePath      string
-	timeFormat    string
-	zone          *time.Location // of times that state none; nil when they are refused
-	scale, offset float64
-	low, high     float64 // the point's range
+	site, point string
+	each        string
+	path        string
+	timePath    string
+	timeFormat  string
+	zone        *time.Location // of times that state none; nil when they are refused
+	conversion  devices.Conversion
+	low, high   float64 // the point's range
 }
 
 func newPlace(b *devices.Bound) place {
 	p := place{
-		site: b.Site, point: b.Point.ID, scale: b.Binding.Scale, offset: b.Binding.Offset,
+		site: b.Site, point: b.Point.ID, conversion: b.Binding.Conversion(),
 		low: math.Inf(-1), high: math.Inf(1),
 	}
 	if p.point == "" {
 		p.point = b.Binding.Point
-	}
-	if p.scale == 0 {
-		p.scale = 1
 	}
 	if b.Point.Min != nil {
 		p.low = *b.Point.Min
@@ -74,7 +71,7 @@ func (p *place) read(doc document, received time.Time, into []devices.Reading) (
 
 // reading makes a reading of a raw value; at may be zero.
 func (p *place) reading(raw float64, at, received time.Time) (devices.Reading, *devices.Problem) {
-	v := raw*p.scale + p.offset
+	v := p.conversion.Value(raw)
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return devices.Reading{}, notFinite(strconv.FormatFloat(v, 'g', -1, 64))
 	}
