@@ -263,6 +263,7 @@ export const en: Record<Key, string> = {
   'register.add': 'Add: {kind}',
   'register.edit': 'Change: {kind}',
   'register.search': 'Find by name or id',
+  'register.siteFirst': 'Choose the site first',
   'register.none': 'Nothing registered yet',
   'register.noneFound': 'Nothing matches',
   'register.save': 'Save',

@@ -263,6 +263,7 @@ export const zhCN = {
   'register.add': '新增{kind}',
   'register.edit': '修改{kind}',
   'register.search': '按名称或编号查找',
+  'register.siteFirst': '请先选择场所',
   'register.none': '还没有登记',
   'register.noneFound': '没有符合的记录',
   'register.save': '保存',

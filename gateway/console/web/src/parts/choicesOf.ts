@@ -1,3 +1,4 @@
+import { aside } from '../i18n'
 import type { Draft, Field } from '../registry/fields'
 import { outletOf, type useRegistry } from '../stores/registry'
 
@@ -27,7 +28,7 @@ export function choicesOf(field: Field, draft: Draft, registry: ReturnType<typeo
     case 'devices': {
       // a point is measured by a device of its own site
       const of = draft.point ? siteOfPoint(String(draft.point)) : undefined
-      for (const d of lists.devices) if (!of || d.site === of || d.id === draft.device) add(site(d.site), d.id, `${d.name}（${d.id}）`)
+      for (const d of lists.devices) if (!of || d.site === of || d.id === draft.device) add(site(d.site), d.id, d.name + aside(d.id))
       break
     }
     default:
