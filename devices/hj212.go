@@ -85,6 +85,13 @@ func (d *Device) checkHJ212(ps *Problems) {
 	}
 }
 
+// Check tells every fault of the place, as those of a binding.
+func (f *FactorPlace) Check() error {
+	var ps Problems
+	f.check(&ps)
+	return ps.Err()
+}
+
 func (f *FactorPlace) check(ps *Problems) {
 	if !factorPattern.MatchString(f.Code) {
 		ps.Add(Invalid("factor.code", "bad_factor", "请填写数采仪发送的因子编码，例如 a34004，最长 32 个字符", "give the factor code that the logger sends, such as a34004, at most 32 characters"))

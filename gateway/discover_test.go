@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/devices/hj212"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
 	"offsite/devices/mqtt/payload"
@@ -49,6 +51,72 @@ func (finder) Hear(_ context.Context, device string, _ time.Duration) (list []pa
 		}
 	}
 	return list
+}
+
+// Loggers has a logger at each site, the second refused, and one of nobody.
+func (finder) Loggers(device string) (list []hj212.Heard, _ error) {
+	offer := func(code, kind, field string) hj212.Offer {
+		return hj212.Offer{Place: devices.FactorPlace{Code: code, Kind: kind, Field: field}, Value: 24.5}
+	}
+	for _, l := range []hj212.Heard{
+		{MN: "M1", Device: "logger-a", At: day, Sample: "##", Offers: []hj212.Offer{offer("w01018", "realtime", "Rtd"), offer("w21003", "minute", "Avg"), offer("x9", "realtime", "Rtd")}},
+		{MN: "M2", Device: "logger-b", At: day, Count: 3, Problem: devices.Invalid("password", "bad_password", "不对", "wrong")},
+		{MN: "M3", At: day, Count: 1, Problem: devices.Invalid("mn", "unknown_mn", "没有", "unknown")},
+	} {
+		if device == "" || device == l.Device {
+			list = append(list, l)
+		}
+	}
+	return list, nil
+}
+
+func TestLoggersAreHeardAndTheirFactorsAdopted(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	engineer, limited := bearer(b.token(accounts.FieldEngineer)), bearer(b.token(accounts.FieldEngineer, "b"))
+	for _, site := range []string{"a", "b"} {
+		logger := map[string]any{"id": "logger-" + site, "site": site, "name": "Logger", "driver": "hj212", "password": "123456", "hj212": map[string]any{"mn": "MN-" + site}}
+		b.call("POST", "/api/v1/devices", engineer, logger).want(201)
+	}
+	said := func(who map[string]string, id string) (list []string, first contract.Source) {
+		var report contract.ListenReport
+		b.call("POST", "/api/v1/devices:listen", who, map[string]any{"device": map[string]any{"driver": "hj212", "id": id}}).want(200).into(&report)
+		for _, s := range report.Sources {
+			text := fmt.Sprint(s.Kind, " ", s.Name, " ", s.Device)
+			if s.Problem != nil {
+				text += fmt.Sprint(" ", s.Problem.Code, " ", s.Count)
+			}
+			for _, o := range s.Offers {
+				text += fmt.Sprint(", ", o.Name, " ", o.En, " ", o.Unit, " ", *o.Value)
+			}
+			list = append(list, text)
+		}
+		return list, report.Sources[0]
+	}
+	got, first := said(engineer, "")
+	want := []string{"logger M1 logger-a, w01018-Rtd COD mg/L 24.5, w21003-Avg Ammonia nitrogen mg/L 24.5, x9-Rtd x9  24.5", "logger M2 logger-b bad_password 3", "logger M3  unknown_mn 1"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, _ := said(limited, ""); !slices.Equal(got, want[1:2]) {
+		t.Errorf("who sees one site hears of %q", got)
+	}
+	var points []any
+	for _, o := range first.Offers[:2] {
+		points = append(points, map[string]any{"name": o.En, "factor": o.Factor, "unit": o.Unit, "digits": o.Digits, "place": o.Place, "device": first.Device})
+	}
+	var made contract.AdoptResult
+	b.call("POST", "/api/v1/devices:adopt", engineer, map[string]any{"outlet": "gate-a", "points": points}).want(201).into(&made)
+	var places []devices.FactorPlace
+	for _, x := range made.Bindings {
+		places = append(places, *x.Factor)
+	}
+	if diff := cmp.Diff([]devices.FactorPlace{{Code: "w01018", Kind: "realtime", Field: "Rtd"}, {Code: "w21003", Kind: "minute", Field: "Avg"}}, places); diff != "" {
+		t.Error(diff)
+	}
+	points[0].(map[string]any)["device"] = "dust-a" // of another driver
+	b.call("POST", "/api/v1/devices:adopt", engineer, map[string]any{"outlet": "gate-a", "points": points[:1]}).want(400)
 }
 
 func TestScanForUnits(t *testing.T) {

@@ -119,7 +119,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*station, error) {
 	s := &station{box: box}
 	if s.accounts, err = accounts.Open(ctx, box.DB, box.Audit, accounts.Config{Idle: cfg.Gateway.Idle.D(), Log: log}); err == nil {
 		backend := gateway.Site(box)
-		backend.Commissioning.Discovery = finder{Pool: buses, broker: box.Broker, brokers: brokers}
+		backend.Commissioning.Discovery = finder{Pool: buses, broker: box.Broker, brokers: brokers, loggers: box.Loggers}
 		backend.Commissioning.Prober = probers(box, buses, brokers)
 		backend.Registration.Templates = templates
 		backend.Instruments.Writers = map[string]instruments.Writer{devices.DriverModbus: buses}

@@ -144,6 +144,6 @@ func (s *session) unbound(l *logger, f devices.FactorPlace, count int64, at time
 	s.host.notes.add(Note{
 		Device: l.device.ID, MN: l.settings.MN, Remote: s.remote, At: at, Detail: detail, Count: count,
 		Problem: devices.Invalid("factor.code", CodeUnknownFactor,
-			"数采仪发送的因子没有绑定测点，未被记录；请为该因子添加绑定", "no point is bound to a factor that the logger sends, and nothing is recorded from it; add a binding"),
+			"数采仪发送的因子 "+detail+" 没有绑定测点，未被记录；请为该因子添加绑定", "no point is bound to factor "+detail+", which the logger sends, and nothing is recorded from it; add a binding"),
 	}, true)
 }

@@ -97,10 +97,7 @@ type Absent struct{}
 
 // Probe says that nobody listens.
 func (Absent) Probe(context.Context, devices.Device, []devices.Bound) ([]devices.Step, error) {
-	return []devices.Step{devices.StepOf("setup", 0, &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "no_listener", Field: "hj212.listen",
-		ZH: "网关没有监听数采仪；请在 offsite.yaml 中填写 hj212.listen 并重启网关", EN: "the gateway does not listen for data loggers; set hj212.listen in offsite.yaml and start it again",
-	})}, nil
+	return []devices.Step{devices.StepOf("setup", 0, NoListener())}, nil
 }
 
 // setup says what to type into the logger.
@@ -159,7 +156,7 @@ func (h *Host) present(dev *devices.Device) (s devices.Step, here bool) {
 // refusal gives the last reason for which a packet of this MN was refused.
 func (h *Host) refusal(mn string) (Note, bool) {
 	for _, n := range h.Notes() {
-		signIn := n.Problem != nil && slices.Contains([]string{"unknown_mn", "bad_password", "no_password"}, n.Problem.Code)
+		signIn := n.Problem != nil && slices.Contains([]string{codeUnknownMN, "bad_password", "no_password"}, n.Problem.Code)
 		if n.MN == mn && signIn && time.Since(n.At) < probeFresh {
 			return n, true
 		}
@@ -192,16 +189,14 @@ func (h *Host) hear(ctx context.Context, form *logger, bounds []devices.Bound, h
 func (l *logger) findings(bounds []devices.Bound, sent []keptFrame) *devices.Findings {
 	found := devices.NewFindings(bounds)
 	for _, k := range sent {
-		d := wire.Decoder{Tolerant: l.settings.Tolerant, Key: func(string) *wire.Cipher { return l.cipher }}
-		_, _ = d.Write(k.raw) // it never fails
-		f, ok := d.Next()
-		if !ok || f.Packet == nil {
+		p := l.read(k)
+		if p == nil {
 			continue
 		}
-		out := l.open(f.Packet, k.at)
+		out := l.open(p, k.at)
 		for i := range bounds {
 			b := &bounds[i]
-			found.Add(l.itemOf(f.Packet, b), only(out.readings, b.Point.ID), nil, nil)
+			found.Add(l.itemOf(p, b), only(out.readings, b.Point.ID), nil, nil)
 		}
 		for _, r := range out.reports {
 			if r.Problem != nil {

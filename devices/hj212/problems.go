@@ -5,11 +5,22 @@ import (
 	"offsite/devices/hj212/wire"
 )
 
+// codeUnknownMN is the code of a packet whose MN no device has.
+const codeUnknownMN = "unknown_mn"
+
 func unknownMN(mn string) *devices.Problem {
 	return &devices.Problem{
-		Kind: devices.ErrNotFound, Code: "unknown_mn", Field: "mn",
+		Kind: devices.ErrNotFound, Code: codeUnknownMN, Field: "mn",
 		ZH: "没有登记 MN 为 " + wire.Quote(mn) + " 的数采仪；请登记设备或更正数采仪的 MN",
 		EN: "no data logger with MN " + wire.Quote(mn) + " is registered; register it or correct the MN in the logger",
+	}
+}
+
+// NoListener says that the gateway has no host for data loggers.
+func NoListener() *devices.Problem {
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "no_listener", Field: "hj212.listen",
+		ZH: "网关没有监听数采仪；请在 offsite.yaml 中填写 hj212.listen 并重启网关", EN: "the gateway does not listen for data loggers; set hj212.listen in offsite.yaml and start it again",
 	}
 }
 

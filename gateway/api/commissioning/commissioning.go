@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"offsite/devices"
+	"offsite/devices/hj212"
 	"offsite/devices/modbus"
 	"offsite/devices/mqtt"
 	"offsite/devices/mqtt/payload"
@@ -38,11 +39,13 @@ type prober interface {
 //
 // Scan is [modbus.Pool.Scan], Listen is [mqtt.Listen]. Hear tells what a device
 // publishes to the embedded broker, every device where the id is empty, as
-// [broker.Broker.Listen] says.
+// [broker.Broker.Listen] says. Loggers tells what data loggers sent last, as
+// [hj212.Host.Heard] says; an error is that no host listens for them.
 type discovery interface {
 	Scan(ctx context.Context, s modbus.Scan, found func(modbus.Unit)) (next uint8, err error)
 	Listen(ctx context.Context, dev devices.Device, what mqtt.ListenConfig) (*payload.Topics, error)
 	Hear(ctx context.Context, device string, limit time.Duration) []payload.Heard
+	Loggers(device string) ([]hj212.Heard, error)
 }
 
 // lookout tries cameras that need not be registered, as edge/cameras says.

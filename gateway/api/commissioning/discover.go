@@ -78,7 +78,7 @@ func (a *API) scanOf(who request.Principal, body *contract.ScanRequest) (modbus.
 	return scan, ps.Err()
 }
 
-// listenToDevices tells what is published on a broker.
+// listenToDevices tells what is published on a broker, or what data loggers send.
 func (a *API) listenToDevices(c echo.Context) error {
 	var body contract.ListenRequest
 	if err := request.Decode(c, &body); err != nil {
@@ -95,6 +95,13 @@ func (a *API) listenToDevices(c echo.Context) error {
 	}
 	defer done()
 	hearing := hearing{registered: s, sees: func(t devices.Thing) bool { return request.Sees(who, s, t) }, device: &dev}
+	if dev.Driver == devices.DriverHJ212 {
+		heard, err := a.Discovery.Loggers(dev.ID)
+		if err != nil {
+			return err
+		}
+		return c.JSON(http.StatusOK, contract.ListenReport{Sources: hearing.loggers(heard, len(who.Sites) == 0)})
+	}
 	if dev.Driver == devices.DriverBroker {
 		return c.JSON(http.StatusOK, contract.ListenReport{Sources: hearing.own(a.Discovery.Hear(ctx, dev.ID, body.For.D()))})
 	}
@@ -111,9 +118,9 @@ func checkListen(who request.Principal, s *registry.Snapshot, body *contract.Lis
 	switch dev := &body.Device; dev.Driver {
 	case devices.DriverMQTT:
 		ps.Add(request.MayChange(who, s, dev, true))
-	case devices.DriverBroker: // what others may not see is left out of the answer
+	case devices.DriverBroker, devices.DriverHJ212: // what others may not see is left out of the answer
 	default:
-		ps.Add(devices.Invalid("device.driver", "not_heard", "只能收听 mqtt 或 broker 设备", "listen to mqtt or broker"))
+		ps.Add(devices.Invalid("device.driver", "not_heard", "只能收听 mqtt、broker 或 hj212 设备", "listen to mqtt, broker or hj212"))
 	}
 	if body.For == 0 {
 		body.For = devices.Duration(listenFor)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/hj212"
+	"offsite/devices/hj212/wire"
 	"offsite/devices/mqtt/hass"
 	"offsite/devices/mqtt/payload"
 	"offsite/devices/registry"
@@ -15,7 +17,8 @@ import (
 // Kinds of a Source.
 const (
 	sourceHomeAssistant = "home_assistant"
-	sourceTopic         = "topic" // JSON by paths, or a number
+	sourceTopic         = "topic"  // JSON by paths, or a number
+	sourceLogger        = "logger" // HJ 212
 )
 
 // hearing makes sources of what was heard.
@@ -39,6 +42,32 @@ func (h hearing) own(heard []payload.Heard) []contract.Source {
 	return list
 }
 
+// loggers gives the data loggers that speak to the gateway. One that is not
+// registered belongs to no site: only who sees them all hears of it.
+func (h hearing) loggers(heard []hj212.Heard, seesAll bool) []contract.Source {
+	list := []contract.Source{}
+	for i := range heard {
+		l := &heard[i]
+		dev := h.registered.Devices[l.Device]
+		if (l.Device == "" && !seesAll) || (l.Device != "" && (dev == nil || !h.sees(dev))) {
+			continue
+		}
+		s := contract.Source{
+			Kind: sourceLogger, Name: l.MN, Device: l.Device, Count: l.Count, At: l.At, Sample: l.Sample,
+			Problem: contract.ProblemOf(l.Problem), Offers: []contract.SourceOffer{},
+		}
+		for _, o := range l.Offers {
+			q := hj212.QuantityAt(o.Place)
+			s.Offers = append(s.Offers, contract.SourceOffer{
+				Name: o.Place.Code + "-" + o.Place.Field, Zh: q.ZH, En: q.EN, Place: &o.Place, Value: &o.Value,
+				Factor: wire.Canonical(o.Place.Code), Unit: q.Unit, Digits: q.Digits, Points: o.Points,
+			})
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
 // external gives the sources of a broker elsewhere: first those that announce
 // themselves, then the topics, without what is announced.
 func (h hearing) external(topics *payload.Topics) contract.ListenReport {
@@ -47,7 +76,7 @@ func (h hearing) external(topics *payload.Topics) contract.ListenReport {
 	claimed := map[devices.Topic]bool{}
 	for i := range announced {
 		for j := range announced[i].Offers {
-			claimed[placeOf(announced[i].Offers[j].Topic)] = true
+			claimed[placeOf(*announced[i].Offers[j].Topic)] = true
 		}
 	}
 	report := contract.ListenReport{Missed: missed, Sources: append([]contract.Source{}, announced...)}
@@ -137,7 +166,7 @@ func (h hearing) announcement(v *hass.Source, topics *payload.Topics) contract.S
 // offer tells of a value at a place, by what its sender calls it.
 func (h hearing) offer(name, says, unit string, place devices.Topic, value *float64) contract.SourceOffer {
 	q := payload.GuessQuantity(says, unit)
-	return contract.SourceOffer{Name: name, Topic: place, Value: value, Factor: q.Factor, Unit: q.Unit, Digits: q.Digits, Points: h.boundTo(place)}
+	return contract.SourceOffer{Name: name, Topic: &place, Value: value, Factor: q.Factor, Unit: q.Unit, Digits: q.Digits, Points: h.boundTo(place)}
 }
 
 // boundTo gives the points that a binding in force ties to the place.

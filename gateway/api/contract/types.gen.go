@@ -304,12 +304,15 @@ type AdoptPoint struct {
 	ID   string `json:"id,omitempty,omitzero"`
 	Name string `json:"name"`
 
+	// Place In the packets of a data logger
+	Place *devices.FactorPlace `json:"place,omitempty"`
+
 	// Scale value = raw × scale; absent means 1
 	Scale float64 `json:"scale,omitempty,omitzero"`
 
-	// Topic A place in a stream of MQTT messages
-	Topic Topic  `json:"topic"`
-	Unit  string `json:"unit"`
+	// Topic Where it is published
+	Topic *devices.Topic `json:"topic,omitempty"`
+	Unit  string         `json:"unit"`
 }
 
 // AdoptRequest defines model for AdoptRequest.
@@ -910,13 +913,13 @@ type ListenReport struct {
 
 // ListenRequest defines model for ListenRequest.
 type ListenRequest struct {
-	// Device A Device; driver (mqtt, broker), endpoint and settings matter, and the id of one that is registered
+	// Device A Device; driver (mqtt, broker, hj212), endpoint and settings matter, and the id of one that is registered
 	Device devices.Device `json:"device"`
 
 	// Filters Of an external broker; absent means everything
 	Filters []string `json:"filters,omitempty,omitzero"`
 
-	// For How long to listen, 1 s to 20 s; absent: 8 s
+	// For How long to listen to a broker, 1 s to 20 s; absent: 8 s
 	For devices.Duration `json:"for,omitempty,omitzero"`
 }
 
@@ -1738,16 +1741,19 @@ type Source struct {
 	// At Of the last message
 	At time.Time `json:"at"`
 
-	// Count Messages heard
+	// Count Messages heard; of a data logger, those refused for `problem`
 	Count int64 `json:"count,omitempty,omitzero"`
 
-	// Device Id of the registered device that published it, on the gateway's own broker
+	// Device Id of the registered device that published it to the gateway's own broker, or that sent it
 	Device string `json:"device,omitempty,omitzero"`
 	Kind   string `json:"kind"`
 
-	// Name What it calls itself, else the topic
+	// Name What it calls itself, else the topic; the MN of a data logger
 	Name   string        `json:"name"`
 	Offers []SourceOffer `json:"offers"`
+
+	// Problem Why nothing is taken from it
+	Problem *FieldProblem `json:"problem,omitempty"`
 
 	// Retained Nothing was heard but what the broker had kept
 	Retained bool `json:"retained,omitempty,omitzero"`
@@ -1762,28 +1768,33 @@ type Source struct {
 	Topic string `json:"topic,omitempty,omitzero"`
 }
 
-// SourceOffer A value that a point can be bound to
+// SourceOffer A value that a point can be bound to, by `topic` or by `place`
 type SourceOffer struct {
-	Digits int `json:"digits"`
+	Digits int    `json:"digits"`
+	En     string `json:"en,omitempty,omitzero"`
 
 	// Factor A guess
 	Factor string `json:"factor"`
 	Name   string `json:"name"`
 
+	// Place In the packets of a data logger
+	Place *devices.FactorPlace `json:"place,omitempty"`
+
 	// Points Ids of the points that are bound to it already
 	Points []string `json:"points,omitempty,omitzero"`
 
 	// Problem Why no point can be bound to it
-	Problem *FieldProblem `json:"problem,omitempty"`
-
-	// Topic A place in a stream of MQTT messages
-	Topic Topic `json:"topic"`
+	Problem *FieldProblem  `json:"problem,omitempty"`
+	Topic   *devices.Topic `json:"topic,omitempty"`
 
 	// Unit As its sender states it, else a guess
 	Unit string `json:"unit"`
 
 	// Value What it says now; absent: nothing was heard yet
 	Value *float64 `json:"value,omitempty"`
+
+	// Zh What it measures, where the code of its factor says so
+	Zh string `json:"zh,omitempty,omitzero"`
 }
 
 // Status defines model for Status.

@@ -157,8 +157,7 @@ func (w *registering) value(v *contract.AdoptPoint, outlet, made string) error {
 	if err := w.thing(p); err != nil {
 		return err
 	}
-	place := v.Topic
-	b := &devices.Binding{Point: p.ID, Device: v.Device, Topic: &place, Scale: v.Scale}
+	b := &devices.Binding{Point: p.ID, Device: v.Device, Topic: v.Topic, Factor: v.Place, Scale: v.Scale}
 	if b.Device == "" {
 		b.Device = made
 	}

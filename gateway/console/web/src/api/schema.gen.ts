@@ -399,6 +399,7 @@ export interface paths {
          * Hear what is published, and what of it points could be bound to
          * @description With driver `mqtt` the gateway listens to that broker for the stated time, beside whatever session it has there. With
          *     driver `broker` it listens to its own broker, to one device or to all, and adds what was heard in the last minutes on topics that no point is bound to.
+         *     With `hj212` it tells at once what data loggers sent last, and whom it refused in the last hour.
          *     Home Assistant's MQTT discovery, SenML and Sparkplug B are understood; of other JSON every number is offered. Each offer has been tried.
          */
         post: operations["listenToDevices"];
@@ -2487,11 +2488,11 @@ export interface components {
             en: string;
         };
         ListenRequest: {
-            /** @description A Device; driver (mqtt, broker), endpoint and settings matter, and the id of one that is registered */
+            /** @description A Device; driver (mqtt, broker, hj212), endpoint and settings matter, and the id of one that is registered */
             device: Record<string, never>;
             /** @description Of an external broker; absent means everything */
             filters?: string[];
-            /** @description How long to listen, 1 s to 20 s; absent: 8 s */
+            /** @description How long to listen to a broker, 1 s to 20 s; absent: 8 s */
             for?: string;
         };
         ListenReport: {
@@ -2506,16 +2507,16 @@ export interface components {
         /** @description One that publishes values */
         Source: {
             /** @enum {string} */
-            kind: "home_assistant" | "senml" | "sparkplug" | "topic";
-            /** @description What it calls itself, else the topic */
+            kind: "home_assistant" | "senml" | "sparkplug" | "topic" | "logger";
+            /** @description What it calls itself, else the topic; the MN of a data logger */
             name: string;
-            /** @description Id of the registered device that published it, on the gateway's own broker */
+            /** @description Id of the registered device that published it to the gateway's own broker, or that sent it */
             device?: string;
             /** @description Absent where it publishes on several */
             topic?: string;
             /**
              * Format: int64
-             * @description Messages heard
+             * @description Messages heard; of a data logger, those refused for `problem`
              */
             count?: number;
             /**
@@ -2529,12 +2530,19 @@ export interface components {
             sample?: string;
             /** @description Where it says that it is there */
             status?: components["schemas"]["StatusTopic"];
+            /** @description Why nothing is taken from it */
+            problem?: components["schemas"]["FieldProblem"];
             offers: components["schemas"]["SourceOffer"][];
         };
-        /** @description A value that a point can be bound to */
+        /** @description A value that a point can be bound to, by `topic` or by `place` */
         SourceOffer: {
             name: string;
-            topic: components["schemas"]["Topic"];
+            /** @description What it measures, where the code of its factor says so */
+            zh?: string;
+            en?: string;
+            topic?: components["schemas"]["Topic"];
+            /** @description In the packets of a data logger */
+            place?: components["schemas"]["FactorPlace"];
             /** @description What it says now; absent: nothing was heard yet */
             value?: number;
             /** @description A guess */
@@ -2569,7 +2577,10 @@ export interface components {
             digits?: number;
             /** @description Id of a registered device, or of one of `devices`; absent means the first of those */
             device?: string;
-            topic: components["schemas"]["Topic"];
+            /** @description Where it is published */
+            topic?: components["schemas"]["Topic"];
+            /** @description In the packets of a data logger */
+            place?: components["schemas"]["FactorPlace"];
             /** @description value = raw × scale; absent means 1 */
             scale?: number;
         };

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { adoptOf, draftOfDiscovery, endpointOf, pickOf, type Source } from './discover'
+import { locale, spoken } from '../i18n'
+import { adoptOf, deviceOf, draftOfDiscovery, endpointOf, keyOf, pickOf, type Source } from './discover'
 
 const source = (over: Partial<Source>): Source => ({ kind: 'topic', name: 't', at: '', offers: [], ...over })
 const offer = (name: string, path: string, topic = 'tele/x/SENSOR') => ({ name, topic: { topic, path }, factor: 'a01001', unit: '℃', digits: 1, value: 21 })
@@ -54,4 +55,22 @@ test('several that announce themselves are a device each, and the rest is one', 
   expect(r.points.map((p) => p.device)).toEqual([hall, yard, rest, hall])
   expect(r.devices![0]).toMatchObject({ mqtt: { status: { topic: 'Hall/LWT' } } })
   expect(r.devices![2]).not.toHaveProperty('mqtt')
+})
+
+test('a factor of a data logger is bound by its place and named by what it measures', async () => {
+  const logger = source({ kind: 'logger', name: 'M1', device: 'logger-1' })
+  const at = (code: string, kind: 'realtime' | 'minute' | 'hour', field: string, zh: string, en: string) => ({ name: code + '-' + field, zh, en, place: { code, kind, field }, factor: code, unit: 'mg/L', digits: 1, value: 2 })
+  const offers = [at('w01018', 'realtime', 'Rtd', 'COD', 'COD'), at('w21003', 'minute', 'Avg', '氨氮', 'Ammonia nitrogen'), at('w21003', 'hour', 'ZsXx', '氨氮', 'Ammonia nitrogen')]
+  locale.value = 'zh-CN'
+  expect(offers.map((o) => pickOf(logger, o).name)).toEqual(['COD', '氨氮 分钟 均值', '氨氮 小时 ZsXx'])
+  locale.value = 'en'
+  await spoken()
+  expect(pickOf(logger, offers[1]!).name).toBe('Ammonia nitrogen Minute mean')
+  locale.value = 'zh-CN'
+  expect(new Set(offers.map((o) => keyOf(logger, o))).size).toBe(3)
+  const r = adoptOf({ ...draftOfDiscovery(), outlet: 'gate' }, offers.map((o) => pickOf(logger, o)), lists, new Set())
+  expect(r.devices).toBeUndefined()
+  expect(r.points[1]).toMatchObject({ device: 'logger-1', factor: 'w21003', place: { code: 'w21003', kind: 'minute', field: 'Avg' } })
+  expect(r.points[1]).not.toHaveProperty('topic')
+  expect(deviceOf('hj212', draftOfDiscovery(), 'a')).toEqual({ driver: 'hj212' })
 })

@@ -1,4 +1,5 @@
 import type { Schemas } from '../api/client'
+import { said, word } from '../i18n'
 import { outletOf } from '../stores/registry'
 import { suggestId } from './draft'
 import type { Draft } from './fields'
@@ -8,7 +9,7 @@ export type Source = Schemas['Source']
 type Offer = Schemas['SourceOffer']
 
 /** Where to look. */
-export const wheres = ['mqtt', 'broker', 'modbus', 'onvif'] as const
+export const wheres = ['mqtt', 'broker', 'hj212', 'modbus', 'onvif'] as const
 export type Where = (typeof wheres)[number]
 
 /** A value that was ticked, as it will be registered. */
@@ -18,7 +19,9 @@ export interface Pick {
   factor: string
   unit: string
   digits: number
-  topic: Schemas['Topic']
+  /** Where it stands: in a message, or in the packets of a data logger. */
+  topic?: Schemas['Topic']
+  place?: Schemas['FactorPlace']
   value?: number
   /** Registered device that published it, on the gateway's own broker. */
   device?: string
@@ -28,14 +31,25 @@ export interface Pick {
 }
 
 /** Tells two offers apart. */
-export const keyOf = (s: Source, o: Offer) => [s.device ?? '', o.topic.topic, o.topic.format ?? '', o.topic.each ?? '', o.topic.path ?? ''].join('\u0000')
+export const keyOf = ({ device = '' }: Source, { topic: t, place: p }: Offer) =>
+  (p ? [device, p.code, p.kind, p.field] : [device, t?.topic, t?.format ?? '', t?.each ?? '', t?.path ?? '']).join('\u0000')
 
 /** The last words of a path, for people: "AM2301.Temperature" is Temperature. */
 const lastWord = (name: string) => name.split(/[.:/]/).filter(Boolean).pop() ?? name
 
+/** What people call an offer: of a data logger the factor, with the statistic where it is no real-time value. */
+export function offerName(o: Offer): string {
+  if (!o.place) return o.name
+  const { kind = 'realtime', field = 'Rtd' } = o.place
+  const statistic = kind === 'realtime' && field === 'Rtd' ? [] : [word('data', kind), word('data.field', field)]
+  return [o.zh && o.en ? said({ zh: o.zh, en: o.en }) : o.place.code, ...statistic].join(' ')
+}
+
+const nameOf = (s: Source, o: Offer) => (s.kind === 'home_assistant' ? o.name : o.place ? offerName(o) : lastWord(o.topic?.path ? o.name : s.name))
+
 export const pickOf = (s: Source, o: Offer): Pick => ({
-  key: keyOf(s, o), name: s.kind === 'home_assistant' ? o.name : lastWord(o.topic.path ? o.name : s.name),
-  factor: o.factor, unit: o.unit, digits: o.digits, topic: o.topic, value: o.value, device: s.device, status: s.status, announced: s.kind === 'home_assistant' ? s.name : undefined,
+  key: keyOf(s, o), name: nameOf(s, o),
+  factor: o.factor, unit: o.unit, digits: o.digits, topic: o.topic, place: o.place, value: o.value, device: s.device, status: s.status, announced: s.kind === 'home_assistant' ? s.name : undefined,
 })
 
 export const draftOfDiscovery = (): Draft => ({
@@ -53,7 +67,7 @@ export function endpointOf(where: Where, d: Draft): string {
 
 /** The device that is listened to or looked for units behind, as the API wants it. */
 export function deviceOf(where: Where, d: Draft, site: string): Record<string, unknown> {
-  if (where === 'broker') return { driver: 'broker' }
+  if (where === 'broker' || where === 'hj212') return { driver: where }
   const endpoint = endpointOf(where, d)
   if (where === 'modbus') {
     const serial = endpoint.includes(':///') ? { serial: { baud: Number(d.baud), parity: d.parity } } : {}
@@ -102,9 +116,9 @@ export function adoptOf(d: Draft, picked: Pick[], lists: Parameters<typeof sugge
   for (const p of picked) {
     const id = suggestId('points', { '~outlet': outlet, name: p.name, factor: p.factor }, lists, taken)
     taken.add(id)
-    const { name, factor, unit, digits, topic } = p
+    const { name, factor, unit, digits, topic, place } = p
     const device = p.device || String(d.device) || owners.get(p)
-    request.points.push({ id, name, factor, unit, digits, topic, ...(device ? { device } : {}) })
+    request.points.push({ id, name, factor, unit, digits, ...(place ? { place } : { topic }), ...(device ? { device } : {}) })
   }
   return request
 }
