@@ -58,8 +58,8 @@ var browserDriver = sync.OnceValue(func() error {
 
 // demo is a running `offsite demo`, as its first line of output tells of it.
 type demo struct {
-	Console, API, Token, Broker string
-	Process                     int `json:"-"`
+	Console, API, Token, Broker, HJ212 string
+	Process                            int `json:"-"`
 }
 
 // startDemo runs the demo as people start it, on a port of its own.

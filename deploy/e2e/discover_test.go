@@ -140,11 +140,15 @@ func testDiscoverOnAPhone(t *testing.T) {
 	slave := "127.0.0.1:" + startLibmodbusSlave(t, "modbus_slave", "2", "4")
 	phone := visitor(t, d, chromium, "finder", "field_engineer")
 	phone["url"], phone["broker"], phone["slave"] = d.Console, broker, slave
+	startStranger(t, d.HJ212)
+	if err := (&peers.Offsite{API: d.API, Token: d.Token}).Do(t.Context(), http.MethodDelete, "/bindings/outfall-cod", nil, nil); err != nil {
+		t.Fatal(err) // now nothing is bound to what the logger sends of COD
+	}
 	var got struct {
-		Taps                                          int
-		Seconds                                       float64
-		Broken, Filled, Unit                          string
-		Sources, Kept, Values, Further, Units, Faults []string
+		Taps                                                  int
+		Seconds                                               float64
+		Broken, Filled, Unit, MN                              string
+		Sources, Kept, Values, Further, Units, Logger, Faults []string
 	}
 	browse(t, "discover.mjs", phone, &got)
 	if got.Taps > 15 || got.Seconds > 180 {
@@ -159,7 +163,24 @@ func testDiscoverOnAPhone(t *testing.T) {
 	if !slices.Equal(got.Units, []string{"2", "4"}) || got.Filled != "modbus://"+slave || got.Unit != "2" {
 		t.Errorf("units %q; the form has %q, unit %q", got.Units, got.Filled, got.Unit)
 	}
+	if len(got.Logger) != 1 || !strings.HasPrefix(got.Logger[0], "outfall-1.cod") || got.MN != "STRANGER-7" {
+		t.Errorf("a logger's factor became %q; the form of the unknown one has MN %q", got.Logger, got.MN)
+	}
 	for _, f := range got.Faults {
 		t.Error(f)
 	}
+}
+
+// startStranger runs a data logger that nobody has registered, until the test ends.
+func startStranger(t *testing.T, addr string) {
+	t.Helper()
+	binary, err := programBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := exec.CommandContext(t.Context(), binary, "simulate", "logger", "--host", addr, "--mn", "STRANGER-7")
+	if err := logger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = logger.Wait() }) // the test's context has ended it
 }

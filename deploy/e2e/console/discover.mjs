@@ -1,6 +1,7 @@
 // A field engineer finds what speaks at a site, 360 pixels wide and 400 ms from
-// the gateway: topics of a broker to a live value, further topics of a device, and
-// units of a bus to a template's form.
+// the gateway: topics of a broker to a live value, further topics of a device,
+// factors of a data logger and a logger that nobody has registered, and units of a
+// bus to a template's form.
 import { run, shot, task } from './browser.mjs'
 import { firstSignIn, hand, slowLine } from './phone.mjs'
 
@@ -57,6 +58,23 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   await page.locator('[data-test=save]').tap()
   await page.waitForSelector('[data-test=last-value]')
   report.further = await page.locator('[data-last]').evaluateAll((l) => l.map((e) => e.dataset.last))
+
+  // What data loggers send is there at once; one that is not registered leads to its form.
+  await page.goto(task.base + '/#/discover')
+  await page.locator('[data-where=hj212]').tap()
+  await page.waitForSelector('[data-source="STRANGER-7"] [data-test=register-logger]')
+  await page.locator('[data-offer=w01018-Rtd]').tap()
+  await page.locator('[data-field=outlet]').selectOption('outfall-1')
+  await fitsHand('loggers')
+  await page.screenshot({ path: task.artefacts + '/console-discover-loggers.png', fullPage: true })
+  await page.locator('[data-test=save]').tap()
+  await page.waitForSelector('[data-test=last-value]')
+  report.logger = await page.locator('[data-last]').evaluateAll((l) => l.map((e) => e.dataset.last))
+  await page.goto(task.base + '/#/discover')
+  await page.locator('[data-where=hj212]').tap()
+  await page.locator('[data-source="STRANGER-7"] [data-test=register-logger]').tap()
+  await page.locator('[data-template=hj212-waste-water]').tap()
+  report.mn = await page.locator('[data-field="parameters.mn"] input').inputValue()
 
   // Units of a bus: a tap leads to the form of a template with address and unit filled in.
   await page.goto(task.base + '/#/discover')

@@ -68,6 +68,7 @@ export const discoverEn: Record<keyof typeof discoverZh, string> = {
   'discover.save': 'Register {n} points',
   'discover.guess': 'Factors and units are guesses: check them. Values are not converted.',
   'discover.heardTopics': 'Topics heard',
+  'devices.lossMore': '{n} more',
   'devices.bindIt': 'Tick and register',
   'discover.where.hj212': 'Factors that data loggers send',
   'discover.about.hj212': 'Which factors HJ 212 loggers send, and which loggers are refused',

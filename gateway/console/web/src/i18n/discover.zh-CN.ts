@@ -67,6 +67,7 @@ export const discoverZh = {
   'discover.save': '登记 {n} 个测点',
   'discover.guess': '因子和单位是猜的，请核对；数值不换算。',
   'discover.heardTopics': '收听主题',
+  'devices.lossMore': '另有 {n} 项',
   'devices.bindIt': '勾选并登记',
   'discover.where.hj212': '数采仪发送的因子',
   'discover.about.hj212': 'HJ 212 数采仪在发哪些因子，以及哪些数采仪被拒绝',

@@ -533,7 +533,7 @@ export const en: Record<Key, string> = {
   'loss.backlog': 'beyond the backlog',
   'loss.refused': 'refused by the store',
   'loss.dead_letter': 'not understood',
-  'loss.unbound': 'topic without a point',
+  'loss.unbound': 'bound to no point',
   'loss.clock': 'clock ahead',
   'loss.state': 'state restored from a backup',
 

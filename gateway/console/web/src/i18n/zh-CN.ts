@@ -533,7 +533,7 @@ export const zhCN = {
   'loss.backlog': '超出积压上限',
   'loss.refused': '被历史库拒绝',
   'loss.dead_letter': '无法解读的报文',
-  'loss.unbound': '未绑定测点的主题',
+  'loss.unbound': '未绑定测点',
   'loss.clock': '时钟超前',
   'loss.state': '数据库恢复自备份',
 
