@@ -70,7 +70,7 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
   await page.locator('[data-test=save]').tap()
   await page.waitForSelector('[data-test=last-value]')
   report.logger = await page.locator('[data-last]').evaluateAll((l) => l.map((e) => e.dataset.last))
-  await page.goto(task.base + '/#/discover')
+  await page.locator('main button', { hasText: '另找别的' }).tap()
   await page.locator('[data-where=hj212]').tap()
   await page.locator('[data-source="STRANGER-7"] [data-test=register-logger]').tap()
   await page.locator('[data-template=hj212-waste-water]').tap()
@@ -78,6 +78,7 @@ await run({ width: 360, height: 740 }, expected, async (page, report) => {
 
   // Units of a bus: a tap leads to the form of a template with address and unit filled in.
   await page.goto(task.base + '/#/discover')
+  await page.locator('[data-test=other]').tap()
   await page.locator('[data-where=modbus]').tap()
   await page.fill('[data-field=address] input, input[data-field=address]', task.slave)
   await page.fill('[data-field=last] input, input[data-field=last]', '4')
