@@ -50,13 +50,17 @@ func (c *probeCommand) Run(ctx context.Context, s streamsOut) error {
 	if err != nil {
 		return err
 	}
-	switch scheme, _, _ := strings.Cut(c.Address, "://"); scheme {
-	case "mqtt", "mqtts":
+	scheme, _, _ := strings.Cut(c.Address, "://")
+	switch {
+	case scheme == "mqtt" || scheme == "mqtts":
 		return c.broker(ctx, s, guard)
-	case "rtsp", "rtsps":
+	case scheme == "rtsp" || scheme == "rtsps":
 		return c.camera(ctx, s, guard)
+	case strings.HasPrefix(scheme, "modbus"):
+		return c.modbus(ctx, s, guard)
 	}
-	return c.modbus(ctx, s, guard)
+	const forms = "modbus://192.168.1.64:502, modbus+rtu:///dev/ttyUSB0, mqtt://192.168.1.30:1883, rtsp://192.168.1.40/stream"
+	return devices.Invalid("address", "bad_address", "地址须写明方式，例如 "+forms, "say in the address how to speak to it, such as "+forms)
 }
 
 func (c *probeCommand) modbus(ctx context.Context, s streamsOut, guard *networks.Guard) error {
