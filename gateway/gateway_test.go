@@ -401,7 +401,7 @@ func TestSetUpSignInAndOut(t *testing.T) {
 	cookie := b.signIn("root")
 	var me contract.Me
 	b.call("GET", "/api/v1/me", header{"Cookie": cookie}, nil).want(200).into(&me)
-	if me.ID != "root" || me.Role != contract.Administrator || me.IdleTimeout.D() != 15*time.Minute {
+	if left := time.Until(me.ExpiresAt); me.ID != "root" || me.Role != contract.Administrator || me.IdleTimeout.D() != 15*time.Minute || left < 11*time.Hour || left > 12*time.Hour {
 		t.Errorf("me: %+v", me)
 	}
 	a := b.call("DELETE", "/api/v1/session", header{"Cookie": cookie}, nil).want(204)

@@ -69,6 +69,7 @@ func (p people) Me(who request.Principal) contract.Me {
 	me := contract.Me{ID: who.ID, Name: who.Name, Role: who.Role, Sites: listed(who.Sites), MustChangePassword: who.MustChange}
 	if who.Cookie {
 		me.IdleTimeout = devices.Duration(p.accounts.Idle())
+		me.ExpiresAt = identity(who).Until
 	}
 	return me
 }

@@ -109,13 +109,16 @@ func testWallInTrouble(t *testing.T) {
 	chromium := needBrowser(t)
 	d := startDemo(t)
 	var got struct {
-		Failed, Opened, Early, Tried, Stopped, Lost string
-		Beeps, Live                                 int
-		Covered                                     bool
+		Failed, Opened, Early, Ending, Tried, Stopped, Lost string
+		Beeps, Live                                         int
+		Covered                                             bool
 	}
 	browse(t, "trouble.mjs", map[string]any{"chromium": chromium, "url": d.Console, "process": d.Process}, &got)
 	if !strings.Contains(got.Failed, "页面没有打开") || !strings.HasPrefix(got.Opened, "/wall") || got.Early != "/cameras/cam-1" {
 		t.Errorf("a file that was refused: %q, then at %q; an address changed early leads to %q", got.Failed, got.Opened, got.Early)
+	}
+	if !strings.Contains(got.Ending, "登录将在 2") {
+		t.Errorf("25 minutes before the session ends: %q", got.Ending)
 	}
 	if !strings.Contains(got.Tried, "已响一次") || got.Beeps < 2 {
 		t.Errorf("the sound was tried: %q, %d tones", got.Tried, got.Beeps)

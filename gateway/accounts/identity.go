@@ -15,11 +15,12 @@ type Identity struct {
 	Person     string // the person's id; empty for tokens
 	Name       string
 	Role       Role
-	Sites      []string // empty means every site
-	Cameras    []string // all that a token reaches; empty: it is not bound to cameras
-	MustChange bool     // the password, before anything else
-	Cookie     bool     // shown by a cookie: beware of other sites' pages
-	Ticket     bool     // shown by a ticket
+	Sites      []string  // empty means every site
+	Cameras    []string  // all that a token reaches; empty: it is not bound to cameras
+	MustChange bool      // the password, before anything else
+	Cookie     bool      // shown by a cookie: beware of other sites' pages
+	Ticket     bool      // shown by a ticket
+	Until      time.Time // when the session ends at the latest; zero without one
 
 	session string // hash
 	token   string // hash
@@ -46,7 +47,7 @@ func (a *Accounts) BySession(ctx context.Context, token string) (Identity, error
 		a.cfg.Log.DebugContext(ctx, "session not extended on disk", "err", err)
 	}
 	who := personIdentity(p)
-	who.Cookie, who.session = true, sessionHash(token)
+	who.Cookie, who.session, who.Until = true, sessionHash(token), a.sessions.Deadline(sctx).UTC()
 	return who, nil
 }
 

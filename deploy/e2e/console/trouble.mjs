@@ -37,6 +37,16 @@ await run({ width: 1280, height: 720 }, expected, async (page, report) => {
   release?.()
   report.early = page.url().split('#')[1]
 
+  // A session that nears its end tells the wall; it is learnt of anew by each wall that is opened.
+  await page.route('**/api/v1/me', async (r) => {
+    const answer = await r.fetch()
+    await r.fulfill({ response: answer, json: { ...await answer.json(), expires_at: new Date(Date.now() + 25 * 60_000).toISOString() } })
+  })
+  await page.goto(base + '/#/wall')
+  report.ending = await page.locator('[data-test=wall-ending]').innerText()
+  await page.unroute('**/api/v1/me')
+  await page.goto(base + '/#/')
+
   // Somebody watches in full screen, tries the sound, and the gateway falls silent.
   await page.goto(base + '/#/wall')
   await page.click('[data-test=wall-try]')

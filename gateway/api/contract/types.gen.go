@@ -1086,7 +1086,9 @@ type MaintenanceRequest struct {
 
 // Me defines model for Me.
 type Me struct {
-	ID string `json:"id"`
+	// ExpiresAt When the session ends at the latest, as the one that asks has it; absent for tokens and in the answer to a sign-in
+	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
+	ID        string    `json:"id"`
 
 	// IdleTimeout The session ends after this long without a request; absent for tokens
 	IdleTimeout        Duration `json:"idle_timeout,omitempty,omitzero"`

@@ -24,6 +24,9 @@ export const elsewhere = (): boolean => new Date().getTimezoneOffset() !== -beij
 /** Date and time in Beijing, to the second. */
 export const moment = (iso: string | undefined): string => (iso ? inBeijing(Date.parse(iso)).slice(0, 19).replace('T', ' ') : '')
 
+/** The same to the millisecond. */
+export const exactly = (iso: string | undefined): string => (iso ? inBeijing(Date.parse(iso)).slice(0, 23).replace('T', ' ') : '')
+
 /** The time of day in Beijing. */
 export const clock = (iso: string): string => moment(iso).slice(11)
 

@@ -2079,6 +2079,11 @@ export interface components {
             must_change_password: boolean;
             /** @description The session ends after this long without a request; absent for tokens */
             idle_timeout?: components["schemas"]["Duration"];
+            /**
+             * Format: date-time
+             * @description When the session ends at the latest, as the one that asks has it; absent for tokens and in the answer to a sign-in
+             */
+            expires_at?: string;
         };
         TicketRequest: {
             /**

@@ -191,6 +191,7 @@ export const en: Record<Key, string> = {
   'event.ackMeaning': 'It says that somebody has taken notice; it does not end the alarm.',
   'event.mayNotAck': 'Your role may not acknowledge alarms.',
   'event.atBreach': 'At the alarm',
+  'event.fromBreach': '{ms} ms from the alarm',
   'event.timeSource': 'Time told by',
   'event.timeByCamera': "the camera's clock, checked by the gateway",
   'event.timeByArrival': 'its arrival at the gateway',

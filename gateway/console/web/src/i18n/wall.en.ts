@@ -45,6 +45,7 @@ export const wallEn: Record<keyof typeof wallZh, string> = {
   'wall.try': 'Try the alarm sound',
   'wall.tried': 'It sounded once; if you heard nothing check volume and loudspeaker',
   'wall.triedNot': 'The browser could not sound: check that this machine has a sound output and that this page may play sound',
+  'wall.ending': 'The session ends in {n} min, and pictures and alarm sound with it; sign out and in again before that',
   'wall.blocked': 'The browser allows no sound yet: touch the page anywhere',
   'wall.alarms': 'Not acknowledged: {n}',
   'wall.kiosk': 'Full screen',

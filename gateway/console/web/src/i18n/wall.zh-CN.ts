@@ -43,6 +43,7 @@ export const wallZh = {
   'wall.try': '试听报警声',
   'wall.tried': '已响一次；没有听到时请检查音量和扬声器',
   'wall.triedNot': '浏览器未能发声：请检查本机是否有声音输出，并允许此页面播放声音',
+  'wall.ending': '登录将在 {n} 分钟后结束，画面和报警声随之停止；请退出后重新登录，以免中断',
   'wall.blocked': '浏览器尚未允许声音，请点按页面任意处',
   'wall.alarms': '{n} 条报警未确认',
   'wall.kiosk': '全屏值守',

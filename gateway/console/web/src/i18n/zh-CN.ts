@@ -191,6 +191,7 @@ export const zhCN = {
   'event.ackMeaning': '确认表示已有人知晓，不会结束报警。',
   'event.mayNotAck': '您的角色不能确认报警。',
   'event.atBreach': '报警时刻',
+  'event.fromBreach': '距报警 {ms} 毫秒',
   'event.timeSource': '时间来源',
   'event.timeByCamera': '摄像机时钟，网关核对',
   'event.timeByArrival': '到达网关的时刻',

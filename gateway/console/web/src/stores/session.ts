@@ -33,6 +33,9 @@ export const useSession = defineStore('session', () => {
     }
   }
 
+  /** Asks again, which keeps the session open, and learns how long it may last. */
+  const renew = () => call<Me>('GET', '/me').then((who) => state.value === 'in' && void (me.value = who), () => {}) // a session that has ended is told by itself
+
   const signIn = async (id: string, password: string) => enter(await call<Me>('POST', '/session', { id, password }))
   const signInByLink = async (link: string) => enter(await call<Me>('POST', '/session/link', { link }))
   const setUp = async (body: Schemas['SetupRequest']) => enter(await call<Me>('POST', '/setup', body))
@@ -50,5 +53,5 @@ export const useSession = defineStore('session', () => {
   const mayAdminister = computed(() => role.value === 'administrator')
   const maySeePlatform = computed(() => mayAcknowledge.value)
 
-  return { me, state, ended, ask, signIn, signInByLink, setUp, changePassword, signOut, mayRegister, mayAcknowledge, mayAdminister, maySeePlatform }
+  return { me, state, ended, ask, renew, signIn, signInByLink, setUp, changePassword, signOut, mayRegister, mayAcknowledge, mayAdminister, maySeePlatform }
 })

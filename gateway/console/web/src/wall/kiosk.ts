@@ -1,5 +1,5 @@
 import { onBeforeUnmount, onMounted, ref } from 'vue'
-import { call } from '../api/client'
+import { useSession } from '../stores/session'
 
 const every = 5 * 60_000 // ms; below the least time after which a quiet session ends
 
@@ -9,6 +9,7 @@ const every = 5 * 60_000 // ms; below the least time after which a quiet session
  * without requests, does not end for lack of input.
  */
 export function useKiosk() {
+  const session = useSession()
   const on = ref(false)
   let lock: WakeLockSentinel | undefined
   let timer: ReturnType<typeof setInterval> | undefined
@@ -27,7 +28,7 @@ export function useKiosk() {
     on.value = true
     // Phones have no full screen of their own: there the wall covers the console's bars alone.
     document.documentElement.requestFullscreen?.({ navigationUI: 'hide' }).then(lockEscape).catch(() => {})
-    timer = setInterval(() => void call('GET', '/me').catch(() => {}), every)
+    timer = setInterval(() => void session.renew(), every)
     void awake()
   }
 
