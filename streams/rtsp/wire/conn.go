@@ -18,7 +18,7 @@ import (
 
 const (
 	readAtOnce = 32 << 10  // what a camera sends at once, but for large key frames
-	mostText   = 64 << 10  // bytes of a message's head, and of a line of it
+	mostText   = 64 << 10  // bytes of a message's head; a line of it is at most what is read at once
 	mostBody   = 128 << 10 // bytes of a message's body; a real description has two thousand
 )
 
