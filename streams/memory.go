@@ -6,7 +6,8 @@ const (
 	pieceBytes = 256 << 10      // half a group of 2 Mbit/s: smaller ones end more often where no frame fits
 	largeBytes = pieceBytes / 2 // of a frame that has memory for itself
 	slabFrames = 4              // that are allocated at once
-	spareShare = 8              // one spare piece for so many in rings
+	leastSpare = 4              // pieces
+	spareShare = 16             // and one more for so many in rings: a group of two seconds in a ring of thirty
 )
 
 // Spare is memory that rings have let go and may fill again. Feeds with the same one
@@ -59,7 +60,7 @@ func (s *Spare) leave(p *piece) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used--
-	if p.given || len(s.pieces) > s.used/spareShare {
+	if p.given || len(s.pieces) >= leastSpare+s.used/spareShare {
 		return
 	}
 	for _, frames := range p.slabs {
