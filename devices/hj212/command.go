@@ -138,8 +138,8 @@ func (s *session) request(ctx context.Context, c Command) (Result, error) {
 	if problem := x.prepare(l, &c); problem != nil {
 		return Result{}, problem
 	}
-	s.await(x.result.QN, x.answers)
-	defer s.await(x.result.QN, nil)
+	s.await(x)
+	defer s.forget(x)
 	if c.CN == cmdSetPassword {
 		s.renewing(&c)
 	}
@@ -256,15 +256,18 @@ func (x *exchange) take(p *wire.Packet) (done bool, err error) {
 	}
 }
 
-// await registers where the answers to qn go; nil ends that.
-func (s *session) await(qn string, answers chan *wire.Packet) {
+// await registers that x waits for its answers.
+func (s *session) await(x *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if answers == nil {
-		delete(s.pending, qn)
-	} else {
-		s.pending[qn] = answers
-	}
+	s.pending[x.result.QN] = x
+}
+
+// forget ends what await begins.
+func (s *session) forget(x *exchange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, x.result.QN)
 }
 
 // deliver gives p to the command that it answers, and says whether there is
@@ -276,15 +279,26 @@ func (s *session) deliver(p *wire.Packet) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answers := s.pending[qn]
-	if answers == nil {
+	x := s.pending[qn]
+	if x == nil || !x.answeredBy(p.CN) {
 		return false
 	}
 	select {
-	case answers <- p:
+	case x.answers <- p:
 	default:
 	}
 	return true
+}
+
+// answeredBy says whether packets of cn may answer the command: both sides make
+// QNs of their clocks' milliseconds, so that what the logger sends by itself at
+// that moment has the same.
+func (x *exchange) answeredBy(cn string) bool {
+	switch cn {
+	case cmdRequested, cmdExecuted, cmdNotified, cmdReceived, x.kind.CN:
+		return true
+	}
+	return false
 }
 
 // newQN gives the QN of a command, later than that of the one before.

@@ -108,6 +108,28 @@ func TestCommandsThatFail(t *testing.T) {
 	}
 }
 
+// TestWhatComesInTheSameMillisecondIsNoAnswer: a logger's own packet may have the
+// QN of a command by chance.
+func TestWhatComesInTheSameMillisecondIsNoAnswer(t *testing.T) {
+	d := newDisk()
+	h := host(t, d, hj212.Config{}, plant("logger", "M1", "w01018"))
+	l := dial(t, h)
+	l.send(realtime("20240102030405000", "1"))
+	_ = l.heard()
+	var got hj212.Result
+	var err error
+	var asking sync.WaitGroup
+	asking.Go(func() { got, err = h.Request(t.Context(), "logger", hj212.Command{CN: "1011"}) })
+	p := l.hear()
+	l.send(frame(p.QN, "ST=91;CN=9011;PW=123456;MN=M1;Flag=4", "QnRtn=1") + realtime(p.QN, "2") +
+		frame(p.QN, "ST=31;CN=1011;PW=123456;MN=M1;Flag=4", "SystemTime=20240102030405") + frame(p.QN, "ST=91;CN=9012;PW=123456;MN=M1;Flag=4", "ExeRtn=1"))
+	asking.Wait()
+	if err != nil || len(got.Packets) != 1 || got.Packets[0].CN != "1011" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	d.await(t, "the packet that was none of it", func() bool { return len(d.got) == 2 })
+}
+
 // meter is a disk that hears how long answers took as well.
 type meter struct {
 	*disk

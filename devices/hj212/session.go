@@ -52,7 +52,7 @@ type session struct {
 	st      string                       // kind of system that it last sent as
 	flag    int                          // version bits of its last packet
 	fresh   string                       // password that 1072 gives it: it may send either
-	pending map[string]chan *wire.Packet // commands that wait for their answers, by QN
+	pending map[string]*exchange // commands that wait for their answers, by QN
 	ended   chan struct{}                // closed with the session
 }
 
@@ -68,7 +68,7 @@ var errClosed = errors.New("connection closed")
 
 // serve serves one connection to its end.
 func (h *Host) serve(ctx context.Context, conn net.Conn) {
-	s := &session{host: h, conn: conn, remote: conn.RemoteAddr().String(), began: time.Now(), pending: map[string]chan *wire.Packet{}, ended: make(chan struct{})}
+	s := &session{host: h, conn: conn, remote: conn.RemoteAddr().String(), began: time.Now(), pending: map[string]*exchange{}, ended: make(chan struct{})}
 	s.wake.L, s.room.L = &s.mu, &s.mu
 	s.settle = s.stored
 	s.decoder = wire.Decoder{Tolerant: true, Key: h.cipher}
