@@ -48,12 +48,12 @@ type session struct {
 	ready   int // the first ready elements of queue may be answered
 	out     []byte
 	closed  bool
-	cause   *devices.Problem             // why we closed it; nil when the logger did
-	st      string                       // kind of system that it last sent as
-	flag    int                          // version bits of its last packet
-	fresh   string                       // password that 1072 gives it: it may send either
+	cause   *devices.Problem     // why we closed it; nil when the logger did
+	st      string               // kind of system that it last sent as
+	flag    int                  // version bits of its last packet
+	fresh   string               // password that 1072 gives it: it may send either
 	pending map[string]*exchange // commands that wait for their answers, by QN
-	ended   chan struct{}                // closed with the session
+	ended   chan struct{}        // closed with the session
 }
 
 // owed is a packet in order of receipt.
