@@ -94,12 +94,14 @@ await run({ width: 1280, height: 720 }, closed, async (page, report) => {
   await page.keyboard.press('Space') // goes on, and forgets that somebody looked
   report.tour = await page.evaluate(() => new Promise((done) => {
     const r = { pages: [], grey: 0 }
+    const showed = new WeakSet() // a picture that jumps to the end of its stream keeps the one it showed
     const began = performance.now()
     const timer = setInterval(() => {
       const shown = document.querySelector('[data-test=wall-page]').textContent.trim()
       if (r.pages.at(-1) !== shown) r.pages.push(shown)
       const video = document.querySelector('.grid:not(.behind) video')
-      if (!video || video.readyState < 2) r.grey++
+      if (video?.readyState >= 2) showed.add(video)
+      else if (!video?.readyState || !showed.has(video)) r.grey++
       if (performance.now() - began < 17_000) return
       clearInterval(timer)
       done(r)
