@@ -225,6 +225,7 @@ offsite_build_info{version="1.2.3"} 1
 }
 
 func TestBoxOpensItsStoreAgainWhenTheDiskHasRoomAgain(t *testing.T) {
+	t.Parallel()
 	var full atomic.Bool
 	disk := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if full.Load() && filepath.Ext(op.Path) == ".log" && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {

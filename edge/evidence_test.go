@@ -60,6 +60,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 // TestAClipThatIsTooLargeHoldsBackNoPicture tells of a still and a clip to a platform that
 // takes no file of the clip's size.
 func TestAClipThatIsTooLargeHoldsBackNoPicture(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		over   int64

@@ -14,6 +14,7 @@ import (
 func nothingElse(context.Context, *sql.Tx) error { return nil }
 
 func TestMaintenanceKeepsReadingsAndEndsAlarms(t *testing.T) {
+	t.Parallel()
 	b := startBox(t, t.TempDir(), nil)
 	client := b.connect()
 	defer client.Disconnect(0)

@@ -96,6 +96,7 @@ func TestAClockThatIsSetLosesNoJudgement(t *testing.T) {
 }
 
 func TestAStepOfTheClockIsTold(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		step time.Duration
 		code string

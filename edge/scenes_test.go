@@ -102,6 +102,7 @@ func idleLookout(t *testing.T) *lookout {
 
 // TestARealCameraIsLookedAt pulls a camera that plays and looks at it.
 func TestARealCameraIsLookedAt(t *testing.T) {
+	t.Parallel()
 	server, err := rtsptest.Listen(rtsptest.Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 // TestACameraThatTheGatewayTurns steers a camera over a real socket, which shows one picture
 // at home and another at its first preset.
 func TestACameraThatTheGatewayTurns(t *testing.T) {
+	t.Parallel()
 	home, gate := rtsptest.Demo(), another(t)
 	server, err := rtsptest.Listen(rtsptest.Config{})
 	if err != nil {

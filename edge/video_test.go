@@ -45,6 +45,7 @@ func videoCommand(kind wire.CommandType, args string) wire.Command {
 }
 
 func TestCommandsOfVideoThatAreRefused(t *testing.T) {
+	t.Parallel()
 	listed := func(c *PlatformConfig) { c.Push.Hosts = []string{"media.example.cn"} }
 	tests := []struct {
 		name   string
