@@ -257,7 +257,10 @@ func TestPicturesArriveAndTheSessionIsDeleted(t *testing.T) {
 			if diff := cmp.Diff(want, s.asked); diff != "" {
 				t.Error(diff)
 			}
-			decodes(t, s.stream.Bytes(), 50)
+			s.mu.Lock()
+			stream := bytes.Clone(s.stream.Bytes()) // what is on its way still comes
+			s.mu.Unlock()
+			decodes(t, stream, 50)
 		})
 	}
 }
