@@ -34,12 +34,12 @@ await run({ width: 1280, height: 720 }, closed, async (page, report) => {
   await page.click('[data-layout-choice="1"]')
   await page.locator('[data-pick=cam-1]').click()
   await page.getByRole('button', { name: '加一页' }).click()
-  await page.waitForFunction(() => /第 2/.test(document.querySelector('[data-test=wall-page]').textContent))
+  await page.waitForFunction(() => /第 2/.test(document.querySelector('[data-test=wall-page]')?.textContent))
   await page.locator('[data-pick=cam-2]').click()
   await page.getByText('报警画面自动排到最前').click()
   await page.click('[data-test=wall-save]')
   await page.waitForSelector('[data-test=wall-edit]')
-  await page.waitForFunction(() => /第 1/.test(document.querySelector('[data-test=wall-page]').textContent))
+  await page.waitForFunction(() => /第 1/.test(document.querySelector('[data-test=wall-page]')?.textContent))
   await page.locator('.grid:not(.behind) .tile[data-camera=cam-2][data-alarm]').waitFor({ timeout: 75_000 })
   report.front = [...(await shown(page)), await pageOf(page)]
   await shot(page, 'wall-alarm-first')
@@ -60,7 +60,7 @@ await run({ width: 1280, height: 720 }, closed, async (page, report) => {
   await phone.goto(task.base + '/#/wall?name=' + encodeURIComponent('报警优先'))
   await phone.waitForSelector('.tile video')
   const turned = async (n) => {
-    await phone.waitForFunction((n) => document.querySelector('[data-test=wall-page]').textContent.includes('第 ' + n), n)
+    await phone.waitForFunction((n) => document.querySelector('[data-test=wall-page]')?.textContent.includes('第 ' + n), n)
     return pageOf(phone)
   }
   report.swiped = [await turned(1)]
@@ -87,10 +87,10 @@ await run({ width: 1280, height: 720 }, closed, async (page, report) => {
   })
   await shot(phone, 'wall-enlarged-360')
   await swipe(300, 60, 400)
-  await phone.waitForFunction(() => document.querySelector('[data-test=enlarged] .tile').dataset.camera === 'cam-2')
+  await phone.waitForFunction(() => document.querySelector('[data-test=enlarged] .tile')?.dataset.camera === 'cam-2')
   report.enlarged.push(await large())
   await swipe(60, 300, 400)
-  await phone.waitForFunction(() => document.querySelector('[data-test=enlarged] .tile').dataset.camera === 'cam-1')
+  await phone.waitForFunction(() => document.querySelector('[data-test=enlarged] .tile')?.dataset.camera === 'cam-1')
   report.enlarged.push(await large())
   await context.close()
 })

@@ -70,7 +70,7 @@ await run({ width: 1280, height: 720 }, closed, async (page, report) => {
   await page.fill('[data-test=wall-name]', '值班')
   await page.click('[data-layout-choice="1"]')
   await page.getByRole('button', { name: '加一页' }).click()
-  await page.waitForFunction(() => /第 2/.test(document.querySelector('[data-test=wall-page]').textContent))
+  await page.waitForFunction(() => /第 2/.test(document.querySelector('[data-test=wall-page]')?.textContent))
   await page.locator('[data-pick=cam-2]').focus()
   await page.keyboard.press('Enter')
   await page.selectOption('.editor select', '5s')

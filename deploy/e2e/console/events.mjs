@@ -6,7 +6,7 @@ await run({ width: 1280, height: 800 }, [], async (page, report) => {
   await page.waitForSelector('[data-test=account]')
   const lines = () => page.locator('[data-event] .where b').allTextContents()
   const address = () => decodeURIComponent(page.url().split('#')[1])
-  const settled = () => page.waitForFunction(() => document.querySelector('[data-event]') || /没有符合条件/.test(document.querySelector('.list').textContent))
+  const settled = () => page.waitForFunction(() => document.querySelector('[data-event]') || /没有符合条件/.test(document.querySelector('.list')?.textContent))
   const chosen = async (selector, value) => {
     await Promise.all([page.waitForResponse(/\/api\/v1\/events\?/), page.selectOption(selector, value)])
     await settled()
@@ -49,7 +49,7 @@ await run({ width: 1280, height: 800 }, [], async (page, report) => {
   await page.selectOption('[data-test=language]', 'en')
   await page.selectOption('[data-test=theme]', 'dark')
   await page.keyboard.press('Escape')
-  await page.waitForFunction(() => /Filter/.test(document.querySelector('[data-test=events-narrow]').textContent))
+  await page.waitForFunction(() => /Filter/.test(document.querySelector('[data-test=events-narrow]')?.textContent))
   report.english = await page.locator('[data-test=events-narrow]').textContent()
   await shot(page, 'events-360-dark-en')
 })

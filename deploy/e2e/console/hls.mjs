@@ -13,9 +13,9 @@ await run({ width: 1280, height: 800 }, [], async (page, report) => {
     hls.loadSource(url)
     hls.attachMedia(document.querySelector('video'))
   }, task.url)
-  await page.waitForFunction(() => document.querySelector('video').currentTime > 0.5)
+  await page.waitForFunction(() => document.querySelector('video')?.currentTime > 0.5)
   report.first = await look(page)
-  await page.waitForFunction((from) => document.querySelector('video').currentTime > from + 3, report.first.time)
+  await page.waitForFunction((from) => document.querySelector('video')?.currentTime > from + 3, report.first.time)
   report.later = await look(page)
   report.playlists = asked.filter((u) => /_HLS_msn=/.test(u)).length
   report.parts = asked.filter((u) => /\/hls\/.*\.(mp4|m4s)/.test(u)).length

@@ -40,6 +40,6 @@ await run({ width: 360, height: 740 }, [/status of 401/, /closed before the conn
   await shot(page, 'covered-360')
 
   await fetch(task.hand + '/uncover')
-  await page.waitForFunction(() => /画面已恢复/.test(document.querySelector('main').textContent), undefined, { timeout: 60_000 })
+  await page.waitForFunction(() => /画面已恢复/.test(document.querySelector('main')?.textContent), undefined, { timeout: 60_000 })
   report.ended = await page.locator('dl').allTextContents().then((l) => l.join(' '))
 })

@@ -16,7 +16,7 @@ await run({ width: 1280, height: 900 }, [], async (page, report) => {
   await page.waitForFunction(() => document.querySelector('video')?.currentTime > 1)
   report.when = await page.locator('[data-test=when]').textContent()
   report.seen = [await look(page)]
-  await page.waitForFunction((from) => document.querySelector('video').currentTime > from + 1, report.seen[0].time)
+  await page.waitForFunction((from) => document.querySelector('video')?.currentTime > from + 1, report.seen[0].time)
   report.seen.push(await look(page))
   await shot(page, 'replay')
   const fields = page.locator('[data-test=export] input')

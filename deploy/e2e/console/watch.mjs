@@ -18,7 +18,7 @@ await run({ width: 1280, height: 800 }, [], async (page, report) => {
     return { time: v.currentTime, width: v.videoWidth, frames: v.getVideoPlaybackQuality().totalVideoFrames }
   })
   report.playing = [await playing()]
-  await page.waitForFunction((from) => document.querySelector('video').currentTime > from + 3, report.playing[0].time)
+  await page.waitForFunction((from) => document.querySelector('video')?.currentTime > from + 3, report.playing[0].time)
   report.playing.push(await playing())
   await page.waitForSelector('[data-point] .tag.alarm, [data-point] .tag.grave, [data-event]')
   await shot(page, 'overview')

@@ -18,9 +18,9 @@ await run({ width: 1280, height: 800 }, [/whep/], async (page, report) => {
       report.chosen = await tab.locator('figure.live .quick').textContent()
     }
     await tab.waitForSelector(`figure.live[data-mode=live][data-way=${name === 'neither' ? 'socket' : 'webrtc'}]`)
-    await tab.waitForFunction(() => document.querySelector('video').videoWidth > 0 && document.querySelector('video').currentTime > 0.5)
+    await tab.waitForFunction(() => document.querySelector('video')?.videoWidth > 0 && document.querySelector('video')?.currentTime > 0.5)
     const first = await look(tab)
-    await tab.waitForFunction((from) => document.querySelector('video').currentTime > from + 2, first.time)
+    await tab.waitForFunction((from) => document.querySelector('video')?.currentTime > from + 2, first.time)
     const later = await look(tab)
     const told = { first, later, caption: await tab.locator('figcaption').textContent(), left: (await tab.locator('figure.live .left').allTextContents()).join() }
     await shot(tab, 'whep-' + name)
