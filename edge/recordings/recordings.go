@@ -105,12 +105,11 @@ type Recordings struct {
 	ready   chan struct{} // closed when the archive is loaded
 	stopped atomic.Bool   // the disk is too full to record
 
-	paused map[string]bool // cameras of which that is told; of the sweep alone
-
-	mu    sync.Mutex
-	holds map[string][]hold // by camera
-	early concern           // recordings were deleted before their days were over
-	fails concern           // the disk does not take what is recorded
+	mu     sync.Mutex
+	paused map[string]bool   // cameras of which it is told that recording has stopped
+	holds  map[string][]hold // by camera
+	early  concern           // recordings were deleted before their days were over
+	fails  concern           // the disk does not take what is recorded
 }
 
 // concern is what people must know for a while.

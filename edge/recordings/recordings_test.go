@@ -290,6 +290,28 @@ func TestADiskThatFillsStopsRecordingAndLetsItGoOn(t *testing.T) {
 	})
 }
 
+// A start on a full disk records nothing, and what it tells of that is not ended by
+// a recorder that was about to begin.
+func TestADiskThatIsFullAtTheStartIsToldUntilItHasRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := open(t, devices.Camera{Record: devices.RecordAlways}, nil)
+		s.feed.Connected()
+		s.used = 0.91
+		run(t, r, func() {
+			film(t, s.feed, 10*time.Second)
+			r.begin("cam")
+			if len(s.missed) != 1 || len(s.over) > 0 || s.feed.Wanted() || r.Usage()["cam"].Bytes > 0 {
+				t.Errorf("missed %q, over %q, wanted %v, usage %v", s.missed, s.over, s.feed.Wanted(), r.Usage())
+			}
+			s.set(func() { s.used = 0.5 })
+			film(t, s.feed, 10*time.Second)
+			if !slices.Contains(s.over, "recording/cam") || !s.feed.Wanted() {
+				t.Errorf("over %q, wanted %v", s.over, s.feed.Wanted())
+			}
+		})
+	})
+}
+
 // lay puts a segment of a minute and a thousand bytes where a camera's
 // recordings are, for each of these times.
 func lay(t *testing.T, r *Recordings, times ...time.Time) {

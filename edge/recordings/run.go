@@ -30,6 +30,9 @@ func (r *Recordings) Run(ctx context.Context) error {
 	default:
 		close(r.ready)
 	}
+	if used, err := r.cfg.Used(); err == nil { // else the sweep says why
+		r.judge(time.Now(), used)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.keep(ctx, g) })
 	g.Go(func() error { return r.sweep(ctx) })
@@ -94,7 +97,8 @@ func (r *Recordings) keep(ctx context.Context, g *errgroup.Group) error {
 	}
 }
 
-// wanted gives the cameras that are to be recorded now.
+// wanted gives the cameras that are to be recorded now and have a feed, which may
+// come a moment after they were registered.
 func (r *Recordings) wanted(now time.Time) map[string]bool {
 	want := map[string]bool{}
 	full := r.stopped.Load()
@@ -103,7 +107,10 @@ func (r *Recordings) wanted(now time.Time) map[string]bool {
 		if cam.Record == devices.RecordEvents {
 			on = slices.ContainsFunc(r.held(id, now, now.Add(1)), func(h hold) bool { return h.kind != holdExport })
 		}
-		if on && !full {
+		if !on || full {
+			continue
+		}
+		if _, err := r.cfg.Feeds.Feed(id, devices.MainProfile); err == nil {
 			want[id] = true
 		}
 	}
@@ -158,8 +165,18 @@ func (r *Recordings) begin(camera string) time.Time {
 	if list, err := r.archive.Segments(camera, from, now.Add(time.Hour)); err == nil && len(list) > 0 && list[len(list)-1].To.After(from) {
 		from = list[len(list)-1].To
 	}
-	r.cfg.Notes.End(subject(camera), now)
+	r.resume(camera, now)
 	return from
+}
+
+// resume tells that a camera is recorded again, unless it is told that recording has
+// stopped: then this recorder is about to be ended, and what is told holds.
+func (r *Recordings) resume(camera string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.paused[camera] {
+		r.cfg.Notes.End(subject(camera), now)
+	}
 }
 
 // subject is how losses name a camera's recording.

@@ -76,6 +76,8 @@ func (r *Recordings) pause(now time.Time, used float64) {
 			wants[id] = cam.Record != ""
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for id := range r.paused {
 		if !wants[id] {
 			r.cfg.Notes.End(subject(id), now)
