@@ -1,148 +1,120 @@
 package devices_test
 
 import (
-	"go/ast"
-	"go/parser"
+	"fmt"
 	"go/token"
-	"io/fs"
+	"os"
 	"path/filepath"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// Every Problem that the module makes speaks both languages: the Chinese text
-// has Chinese characters, the English one has none. Texts that are not written
-// where the Problem is made are for the tests beside them.
+// Whatever the module says in both languages is said in both: what ends up in
+// a struct's ZH has Chinese characters, what ends up in its EN has none, and a
+// Problem's Code is a word for programs that means one thing. Texts are followed
+// to where they are written, through parameters, results, variables and fields,
+// so that no helper hides one. What is computed by other means (trimmed, joined,
+// another program's words) is for the tests beside it.
 func TestEveryProblemSpeaksBothLanguages(t *testing.T) {
-	found := 0
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "dist" || (strings.HasPrefix(d.Name(), ".") && path != "..")) {
-			return filepath.SkipDir
-		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		set := token.NewFileSet()
-		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		inRoot := filepath.Dir(path) == filepath.Join("..", "devices")
-		ast.Inspect(file, func(n ast.Node) bool {
-			checkAssigned(t, set, n)
-			code, zh, en, ok := problemTexts(n, inRoot)
-			if !ok {
-				return true
-			}
-			found++
-			at := set.Position(n.Pos())
-			if text, whole := literal(code); whole && text == "" {
-				t.Errorf("%s: no code", at)
-			}
-			checkChinese(t, at, zh)
-			checkEnglish(t, at, en)
-			return true
-		})
-		return nil
-	})
+	texts := parseModule(t, "..").texts()
+	if len(texts) < 2500 {
+		t.Errorf("only %d texts were found; does the test still know how they are made?", len(texts))
+	}
+	for _, fault := range faultsOf(texts) {
+		t.Error(fault)
+	}
+}
+
+// TestNoHelperHidesAText tries that on every way a text may take.
+func TestNoHelperHidesAText(t *testing.T) {
+	root := filepath.Join("testdata", "bilingual")
+	file := filepath.Join(root, "said.go")
+	source, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found < 100 {
-		t.Errorf("only %d problems were found; does the test still know how they are made?", found)
-	}
-}
-
-// checkAssigned looks at texts that are put into a Problem after it was made.
-func checkAssigned(t *testing.T, set *token.FileSet, n ast.Node) {
-	assign, ok := n.(*ast.AssignStmt)
-	if !ok || assign.Tok != token.ASSIGN || len(assign.Lhs) != len(assign.Rhs) {
-		return
-	}
-	for i, left := range assign.Lhs {
-		if field, ok := left.(*ast.SelectorExpr); ok && field.Sel.Name == "ZH" {
-			checkChinese(t, set.Position(n.Pos()), assign.Rhs[i])
-		} else if ok && field.Sel.Name == "EN" {
-			checkEnglish(t, set.Position(n.Pos()), assign.Rhs[i])
-		}
-	}
-}
-
-func checkChinese(t *testing.T, at token.Position, e ast.Expr) {
-	t.Helper()
-	if text, whole := literal(e); whole && !han(text) {
-		t.Errorf("%s: no Chinese in %q", at, text)
-	}
-}
-
-func checkEnglish(t *testing.T, at token.Position, e ast.Expr) {
-	t.Helper()
-	if text, whole := literal(e); han(text) || (whole && text == "") {
-		t.Errorf("%s: no English in %q", at, text)
-	}
-}
-
-// problemTexts gives code, Chinese and English of a call of devices.Invalid or
-// of a literal devices.Problem; nil stands for what a literal leaves out. A
-// literal without any text is filled in later.
-func problemTexts(n ast.Node, inRoot bool) (code, zh, en ast.Expr, ok bool) {
-	switch n := n.(type) {
-	case *ast.CallExpr:
-		if !isDevices(n.Fun, "Invalid", inRoot) || len(n.Args) != 4 {
-			return nil, nil, nil, false
-		}
-		return n.Args[1], n.Args[2], n.Args[3], true
-	case *ast.CompositeLit:
-		if !isDevices(n.Type, "Problem", inRoot) || len(n.Elts) == 0 {
-			return nil, nil, nil, false
-		}
-		fields := make(map[string]ast.Expr)
-		for _, elt := range n.Elts {
-			if kv, ok := elt.(*ast.KeyValueExpr); ok {
-				if name, ok := kv.Key.(*ast.Ident); ok {
-					fields[name.Name] = kv.Value
-				}
+	var want []string
+	for i, line := range strings.Split(string(source), "\n") {
+		if _, why, ok := strings.Cut(line, "// want: "); ok {
+			for each := range strings.SplitSeq(why, "; ") {
+				want = append(want, fmt.Sprintf("%s:%d: %s", file, i+1, each))
 			}
 		}
-		code, zh, en = fields["Code"], fields["ZH"], fields["EN"]
-		return code, zh, en, code != nil || zh != nil || en != nil
 	}
-	return nil, nil, nil, false
+	slices.Sort(want)
+	if diff := cmp.Diff(want, faultsOf(parseModule(t, root).texts())); diff != "" {
+		t.Error(diff)
+	}
 }
 
-func isDevices(e ast.Expr, name string, inRoot bool) bool {
-	switch e := e.(type) {
-	case *ast.SelectorExpr:
-		pkg, ok := e.X.(*ast.Ident)
-		return ok && pkg.Name == "devices" && e.Sel.Name == name
-	case *ast.Ident:
-		return inRoot && e.Name == name
-	}
-	return false
+// text is a text of a role as it stands in the source.
+type text struct {
+	at   token.Position
+	as   role
+	text string
 }
 
-// literal gives the text that stands in the source: of a string, of the format
-// of Sprintf, of strings put together; "" for what was left out. It is whole
-// when no part of it is computed elsewhere.
-func literal(e ast.Expr) (text string, whole bool) {
-	switch e := e.(type) {
-	case nil:
-		return "", true
-	case *ast.BasicLit:
-		text, err := strconv.Unquote(e.Value)
-		return text, err == nil
-	case *ast.BinaryExpr:
-		left, wholeLeft := literal(e.X)
-		right, wholeRight := literal(e.Y)
-		return left + right, wholeLeft && wholeRight
-	case *ast.CallExpr:
-		if f, ok := e.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "Sprintf" && len(e.Args) > 0 {
-			return literal(e.Args[0])
+// role is what a text is for; kind is that of the Problem whose code it is.
+type role struct {
+	of   use
+	kind string
+}
+
+type use int
+
+const (
+	code     use = iota // the word for programs
+	chinese             // a Chinese sentence
+	english             // an English sentence
+	partCode            // what is put together to one of these
+	partChinese
+	partEnglish
+)
+
+var (
+	word     = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+	partWord = regexp.MustCompile(`^[a-z0-9_]*$`)
+	sentence = regexp.MustCompile(`[A-Za-z]{2,},? [A-Za-z]{2,}`)
+	verbs    = regexp.MustCompile(`%[a-z]`)
+)
+
+// fault says what is wrong with x, if anything.
+func (x text) fault() string {
+	switch {
+	case x.as.of == code && !word.MatchString(verbs.ReplaceAllString(x.text, "0")), x.as.of == partCode && !partWord.MatchString(x.text):
+		return "no word for programs"
+	case x.as.of == chinese && !han(x.text), x.as.of == partChinese && !han(x.text) && sentence.MatchString(x.text):
+		return "no Chinese"
+	case x.as.of == english && x.text == "", (x.as.of == english || x.as.of == partEnglish) && han(x.text):
+		return "no English"
+	}
+	return ""
+}
+
+// faultsOf gives "file:line: fault", sorted, each once.
+func faultsOf(texts []text) []string {
+	var list []string
+	told := map[string]text{} // of each code
+	slices.SortFunc(texts, func(a, b text) int {
+		return strings.Compare(fmt.Sprintf("%s:%06d", a.at.Filename, a.at.Line), fmt.Sprintf("%s:%06d", b.at.Filename, b.at.Line))
+	})
+	for _, x := range texts {
+		if why := x.fault(); why != "" {
+			list = append(list, fmt.Sprintf("%s:%d: %s in %q", x.at.Filename, x.at.Line, why, x.text))
+		}
+		if x.as.of != code || x.as.kind == "" {
+			continue
+		}
+		if first, ok := told[x.text]; ok && first.as.kind != x.as.kind {
+			list = append(list, fmt.Sprintf("%s:%d: %s is %s, elsewhere %s", x.at.Filename, x.at.Line, x.text, x.as.kind, first.as.kind))
+		} else {
+			told[x.text] = x
 		}
 	}
-	return "", false
+	slices.Sort(list)
+	return slices.Compact(list)
 }

@@ -104,6 +104,6 @@ func (f *FactorPlace) check(ps *Problems) {
 	case !fieldPattern.MatchString(f.Field):
 		ps.Add(Invalid("factor.field", "bad_field", "数据项须形如 Rtd、Avg、Min、Max、Cou、ZsAvg", "write the property like Rtd, Avg, Min, Max, Cou or ZsAvg"))
 	case slices.Contains(notValues, f.Field):
-		ps.Add(Invalid("factor.field", "no_value", f.Field+" 不是数值：数据标记随读数保存，请选择 Rtd、Avg 等", f.Field+" holds no number: the mark is kept with each reading; choose Rtd, Avg and so on"))
+		ps.Add(Invalid("factor.field", "value_missing", f.Field+" 不是数值：数据标记随读数保存，请选择 Rtd、Avg 等", f.Field+" holds no number: the mark is kept with each reading; choose Rtd, Avg and so on"))
 	}
 }

@@ -281,7 +281,7 @@ func TestBadBodies(t *testing.T) {
 	}
 	h := bearer(b.token(accounts.Administrator))
 	h["Content-Type"] = "text/plain"
-	b.call("POST", "/api/v1/sites", h, `{}`).problem(415, "not_json")
+	b.call("POST", "/api/v1/sites", h, `{}`).problem(415, "wrong_media_type")
 }
 
 func TestProblemSpeaksTheReadersLanguage(t *testing.T) {

@@ -286,7 +286,7 @@ func (v *values) fault(point string, f wire.Field, mark string) {
 	problem := devices.Invalid(field, "bad_number",
 		"数采仪发送的 "+wire.Quote(f.Name)+" 不是数值："+wire.Quote(f.Value)+"；请检查数采仪的输出", "the logger sends "+wire.Quote(f.Value)+" for "+wire.Quote(f.Name)+", which is no number; check the logger's output")
 	if devices.QualityOf(mark) != devices.Good {
-		problem = devices.Invalid(field, "no_value",
+		problem = devices.Invalid(field, "value_missing",
 			"数采仪没有给出 "+wire.Quote(f.Name)+" 的数值，数据标记为 "+mark+"；请检查仪表", "the logger gives no value for "+wire.Quote(f.Name)+", its mark is "+mark+"; check the instrument")
 	} else if v.out.problem == nil {
 		v.out.problem = problem

@@ -46,7 +46,7 @@ func TestDataLoggersAndTheirBindings(t *testing.T) {
 		{"same place", factor("x", "gate.tsp", "logger", "a34002", "realtime", "Rtd"), []string{"factor.code factor_bound"}},
 		{"no factor", bind("x", "gate.tsp", "logger", nil), []string{"factor.code missing"}},
 		{"register too", both, []string{"from binding_overlap", "register not_used"}},
-		{"mark as value", factor("x", "gate.tsp", "logger", "a34002", "", "Flag"), []string{"factor.field no_value"}},
+		{"mark as value", factor("x", "gate.tsp", "logger", "a34002", "", "Flag"), []string{"factor.field value_missing"}},
 		{"unknown kind", factor("x", "gate.tsp", "logger", "a34002", "week", ""), []string{"factor.kind not_one_of"}},
 		{"factor of a PLC", factor("x", "gate.tsp", "plc", "a34002", "", ""), []string{"register missing", "factor not_used"}},
 		{"factor of an MQTT device", factor("x", "gate.tsp", "dust", "a34002", "", ""), []string{"factor not_used"}},

@@ -87,7 +87,7 @@ func (c *Catalog) read(files fs.FS, own bool, byID map[string]*Template) error {
 	for _, name := range names {
 		t, err := c.readFile(files, name)
 		if err == nil && from[t.ID] != "" {
-			err = devices.Invalid("id", "id_used", "文件 "+from[t.ID]+" 已用此编号", "file "+from[t.ID]+" has this id already")
+			err = devices.Invalid("id", "id_twice", "文件 "+from[t.ID]+" 已用此编号", "file "+from[t.ID]+" has this id already")
 		}
 		if err != nil {
 			c.tell(name, err)

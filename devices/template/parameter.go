@@ -101,19 +101,21 @@ func (p *Parameter) number(given any) (any, *devices.Problem) {
 	case p.Type == "integer" && v != math.Trunc(v):
 		return nil, p.fault("bad_type", "须为整数", "give a whole number")
 	case (p.Min != nil && v < *p.Min) || (p.Max != nil && v > *p.Max):
-		return nil, p.fault("out_of_range", "须"+span(p, "为 %g 至 %g", "不小于 %g", "不大于 %g"), "give "+span(p, "%g to %g", "at least %g", "at most %g"))
+		zh, en := p.span()
+		return nil, p.fault("out_of_range", "须"+zh, "give "+en)
 	}
 	return v, nil
 }
 
-func span(p *Parameter, both, least, most string) string {
+// span says what numbers p takes; it has a least or a most.
+func (p *Parameter) span() (zh, en string) {
 	switch {
 	case p.Min != nil && p.Max != nil:
-		return fmt.Sprintf(both, *p.Min, *p.Max)
+		return fmt.Sprintf("为 %g 至 %g", *p.Min, *p.Max), fmt.Sprintf("%g to %g", *p.Min, *p.Max)
 	case p.Min != nil:
-		return fmt.Sprintf(least, *p.Min)
+		return fmt.Sprintf("不小于 %g", *p.Min), fmt.Sprintf("at least %g", *p.Min)
 	default:
-		return fmt.Sprintf(most, *p.Max)
+		return fmt.Sprintf("不大于 %g", *p.Max), fmt.Sprintf("at most %g", *p.Max)
 	}
 }
 

@@ -242,7 +242,7 @@ func TestOwnTemplatesReplaceShippedOnes(t *testing.T) {
 			t.Errorf("no file in %q", p.Bilingual())
 		}
 	}
-	if diff := cmp.Diff([]string{"yaml_syntax", "id_used"}, told); diff != "" {
+	if diff := cmp.Diff([]string{"yaml_syntax", "id_twice"}, told); diff != "" {
 		t.Error(diff)
 	}
 	c, err = template.Open(template.Config{Dir: filepath.Join(dir, "none")})

@@ -230,7 +230,7 @@ func (r *Room) take(ctx context.Context, a Alert) (string, error) {
 		return "", nil
 	}
 	if !r.spend(a.Camera, now) {
-		return "", &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many", ZH: "该摄像机的事件过多，请稍后重发", EN: "this camera tells too much; send it again later"}
+		return "", &devices.Problem{Kind: devices.ErrUnavailable, Code: "too_many_alerts", ZH: "该摄像机的事件过多，请稍后重发", EN: "this camera tells too much; send it again later"}
 	}
 	if state == nil {
 		state = &alert{}

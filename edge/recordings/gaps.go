@@ -75,7 +75,7 @@ func (r *Recordings) reasons(ctx context.Context, camera string, days int, from,
 	}
 	for _, t := range retired {
 		if since := t.Life().Retired; t.Key() == camera && since != nil {
-			list = append(list, Reason{*since, late, &devices.Problem{Code: "camera_retired", ZH: "摄像机已停用", EN: "the camera is retired"}})
+			list = append(list, Reason{*since, late, &devices.Problem{Kind: devices.ErrNotFound, Code: "camera_retired", ZH: "摄像机已停用", EN: "the camera is retired"}})
 		}
 	}
 	return list, nil

@@ -75,7 +75,11 @@ func (s *Source) sort(err error) *devices.Problem {
 		errors.As(err, new(liberrors.ErrClientServerPortsNotProvided)), errors.As(err, new(liberrors.ErrClientSwitchToTCP2)):
 		return s.wrongTransport()
 	case errors.As(err, new(liberrors.ErrClientRequestTimedOut)), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return problem("url", CodeSilent, "摄像机 "+host+" 没有按时应答，请检查地址、端口和网络", "the camera at "+host+" did not answer in time; check address, port and network")
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: CodeSilent, Field: "url",
+			ZH: "摄像机 " + host + " 没有按时应答，请检查地址、端口和网络",
+			EN: "the camera at " + host + " did not answer in time; check address, port and network",
+		}
 	case errors.As(err, new(liberrors.ErrClientUDPTimeout)), errors.As(err, new(liberrors.ErrClientTCPTimeout)):
 		return problem("transport", CodeStalled, "摄像机已连接，但没有数据到达；若用 UDP，请检查防火墙或改用 TCP", "the camera is connected but no data arrives; with UDP check the firewall or use TCP")
 	case errors.As(err, &op) && op.Op == "dial":

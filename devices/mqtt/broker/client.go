@@ -116,7 +116,7 @@ func signInProblem(c *client, given credentials) *devices.Problem {
 	switch {
 	case c == nil:
 		return &devices.Problem{
-			Kind: devices.ErrNotFound, Code: "unknown_device", Field: "username",
+			Code: "unknown_device", Field: "username",
 			ZH: "没有编号为该用户名的设备接入内置代理；请先登记设备，并以设备编号作为用户名",
 			EN: "no device of the embedded broker has this user name; register the device and sign in with its id",
 		}

@@ -162,7 +162,7 @@ func (h *host) left(l *line, err error) {
 func goneBecause(err error) *devices.Problem {
 	if errors.Is(err, packets.ErrPacketTooLarge) {
 		return &devices.Problem{
-			Kind: devices.ErrInvalid, Code: "packet_too_large", Cause: err,
+			Kind: devices.ErrUnavailable, Code: "packet_too_large", Cause: err,
 			ZH: fmt.Sprintf("设备发送的 MQTT 报文超过 %d KiB，连接已断开；请让设备分成较小的消息发送", maxPacket>>10),
 			EN: fmt.Sprintf("the device sent an MQTT packet above %d KiB and was disconnected; have it send smaller messages", maxPacket>>10),
 		}

@@ -120,7 +120,7 @@ func (b *base) read(record gjson.Result, received time.Time, into []payload.Samp
 	name := b.name + f.name
 	if !f.hasValue && !f.hasSum && f.word == "" {
 		if f.name != "" {
-			return into, devices.Invalid("v", "no_value", "记录既无值也无累计值；请核对设备的报文", "the record has neither a value nor a sum; check the device's message")
+			return into, devices.Invalid("v", "value_missing", "记录既无值也无累计值；请核对设备的报文", "the record has neither a value nor a sum; check the device's message")
 		}
 		return into, nil // it only sets the base
 	}

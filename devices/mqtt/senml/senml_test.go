@@ -86,7 +86,7 @@ func TestReadRefuses(t *testing.T) {
 		{"not UTF-8", "[\"\xff\"]", "bad_json", ""},
 		{"an object", `{"n":"a","v":1}`, "not_an_array", ""},
 		{"an array of numbers", `[1]`, "not_an_object", "record 1"},
-		{"no value", `[{"n":"a","v":1},{"n":"b"}]`, "no_value", "record 2"},
+		{"no value", `[{"n":"a","v":1},{"n":"b"}]`, "value_missing", "record 2"},
 		{"no name", `[{"v":1}]`, "bad_name", ""},
 		{"bad name", `[{"n":"a b","v":1}]`, "bad_name", ""},
 		{"name begins with a dot", `[{"n":".a","v":1}]`, "bad_name", ""},

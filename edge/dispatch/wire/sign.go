@@ -133,18 +133,18 @@ var (
 
 // ParseSignature reads an Authorization header. It checks the form only.
 func ParseSignature(header string) (Signature, error) {
-	fail := func(why string) (Signature, error) {
-		return Signature{}, Refuse("bad_signature_header", "签名头格式不符："+why, "the signature header is malformed: "+why)
+	fail := func(zh, en string) (Signature, error) {
+		return Signature{}, Refuse("bad_signature_header", "签名头格式不符："+zh, "the signature header is malformed: "+en)
 	}
 	rest, ok := strings.CutPrefix(header, scheme+" ")
 	if !ok || len(header) > 1024 {
-		return fail("want " + scheme)
+		return fail("须以 "+scheme+" 开头", "want "+scheme)
 	}
 	fields := make(map[string]string, 6)
 	for part := range strings.SplitSeq(rest, ",") {
 		name, value, ok := strings.Cut(strings.Trim(part, " "), "=")
 		if _, twice := fields[name]; !ok || twice {
-			return fail(`want each "name=value" once`)
+			return fail(`每项须为 "name=value"，且只出现一次`, `want each "name=value" once`)
 		}
 		fields[name] = value
 	}
@@ -156,19 +156,19 @@ func ParseSignature(header string) (Signature, error) {
 	mac, macErr := hex.DecodeString(fields["signature"])
 	switch {
 	case len(fields) != 6:
-		return fail("want alg, key, time, nonce, body, signature")
+		return fail("须有 alg、key、time、nonce、body、signature", "want alg, key, time, nonce, body, signature")
 	case newHash(s.Algorithm) == nil:
-		return fail("alg")
+		return fail("alg 不符", "alg is wrong")
 	case !keyIDForm.MatchString(s.KeyID):
-		return fail("key")
+		return fail("key 不符", "key is wrong")
 	case err != nil:
-		return fail("time")
+		return fail("time 不符", "time is wrong")
 	case !nonceForm.MatchString(s.Nonce):
-		return fail("nonce")
+		return fail("nonce 不符", "nonce is wrong")
 	case !hashForm.MatchString(s.BodyHash):
-		return fail("body")
+		return fail("body 不符", "body is wrong")
 	case macErr != nil || len(mac) != 32:
-		return fail("signature")
+		return fail("signature 不符", "signature is wrong")
 	}
 	s.Time, s.mac = at, mac
 	return s, nil

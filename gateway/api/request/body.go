@@ -27,7 +27,7 @@ const MaxBody = 1 << 20
 // value that does not fit is told at once, by its path.
 func Decode(c echo.Context, v any) error {
 	if kind, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType)); err != nil || kind != "application/json" {
-		return &devices.Problem{Kind: contract.ErrMediaType, Code: "not_json", ZH: "请求体须为 application/json", EN: "send the body as application/json"}
+		return &devices.Problem{Kind: contract.ErrMediaType, Code: "wrong_media_type", ZH: "请求体须为 application/json", EN: "send the body as application/json"}
 	}
 	body, err := ReadBody(c)
 	if err != nil {

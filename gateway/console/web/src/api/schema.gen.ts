@@ -1464,7 +1464,7 @@ export interface paths {
         /**
          * Tell what a camera, or a box beside it, has recognised
          * @description It becomes an event with a picture of that camera, is told to the platform and ends 30 s after `on` was last false, or at once told. What is told again under an `id` changes nothing, and what is told
-         *     while such an event stands joins it. A camera may tell 30 things at once and then one a second: 503, code `too_many`, beyond that. A token is limited to sites.
+         *     while such an event stands joins it. A camera may tell 30 things at once and then one a second: 503, code `too_many_alerts`, beyond that. A token is limited to sites.
          */
         post: operations["tellCameraEvent"];
         delete?: never;
