@@ -19,6 +19,7 @@ type Assembler struct {
 	vps, sps, pps []byte
 	params        *Parameters
 	begun         bool // a key frame has come
+	missing       bool // a unit since the newest key frame has not come, or was left out
 	order         order
 	kept          [][]byte // of the unit at hand
 }
@@ -32,8 +33,11 @@ func NewAssembler(codec Codec, vps, sps, pps []byte) *Assembler {
 // Without an error and without a frame the unit held no picture, or none that can
 // be shown because no parameter sets or no key frame has come yet. An error means
 // that a picture was damaged and left out; the next unit may be tried.
-func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Frame, error) {
-	defer func() { clear(a.kept) }()
+func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (_ *Frame, err error) {
+	defer func() {
+		clear(a.kept)
+		a.missing = a.missing || err != nil
+	}()
 	a.kept = a.kept[:0]
 	first, key, slices := false, false, 0
 	for _, u := range units {
@@ -70,14 +74,21 @@ func (a *Assembler) Frame(units [][]byte, pts time.Duration, at time.Time) (*Fra
 	if a.begun = a.begun || key; !a.begun {
 		return nil, nil
 	}
-	f := &Frame{Params: params, NALUs: append([][]byte(nil), a.kept...), PTS: pts, At: at, Key: key}
+	a.missing = a.missing && !key
+	f := &Frame{Params: params, NALUs: append([][]byte(nil), a.kept...), PTS: pts, At: at, Key: key, Broken: a.missing}
 	f.DTS = a.order.decoded(f)
 	return f, nil
 }
 
-// Gap tells that units before the next one were lost, so that nothing is
-// concluded from their distance.
+// Gap tells that the distance of the next unit to those before says nothing.
 func (a *Assembler) Gap() { a.order.follow = false }
+
+// Lost tells that units before the next one were lost: all that comes is Broken until the
+// next key frame, and nothing is concluded from the distance.
+func (a *Assembler) Lost() {
+	a.Gap()
+	a.missing = true
+}
 
 func (a *Assembler) keep(kind unitKind, u []byte) {
 	set := &a.pps

@@ -107,6 +107,42 @@ func TestNothingComesBeforeTheFirstKeyFrame(t *testing.T) {
 	}
 }
 
+func TestWhatDependsOnALostUnitIsMarked(t *testing.T) {
+	units := streams.CutUnits(streams.H264, clipUnits(t)) // each fifth a key frame
+	tests := []struct {
+		name string
+		hurt func(a *streams.Assembler) // before the eighth
+		want []int                      // that are broken, of the clip
+	}{
+		{"nothing", func(*streams.Assembler) {}, nil},
+		{"units lost", func(a *streams.Assembler) { a.Lost() }, []int{7, 8, 9}},
+		{"no first slice", func(a *streams.Assembler) { _, _ = a.Frame([][]byte{{0x41, 0x08, 0x80}}, 0, time.Time{}) }, []int{7, 8, 9}},
+		{"a leap of times alone", func(a *streams.Assembler) { a.Gap() }, nil},
+		{"no picture", func(a *streams.Assembler) { _, _ = a.Frame([][]byte{{9, 0x10}}, 0, time.Time{}) }, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := streams.NewAssembler(streams.H264, nil, nil, nil)
+			var broken []int
+			for i, u := range units {
+				if i == 7 {
+					tt.hurt(a)
+				}
+				f, err := a.Frame(u, 0, time.Time{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f.Broken {
+					broken = append(broken, i)
+				}
+			}
+			if diff := cmp.Diff(tt.want, broken); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestFurtherPictureSetsStayWithTheirPictures(t *testing.T) {
 	sets := clipUnits(t)[:2]
 	slice := []byte{0x65, 0x88, 0x80}

@@ -25,6 +25,7 @@ type Frame struct {
 	Taken  time.Time     // when it was captured, by the clock of Source; State.Clock tells how far the camera's is off
 	Source TimeSource    // empty: Taken is not known either
 	Key    bool          // decoding can begin here; always of MJPEG
+	Broken bool          // a picture between its key frame and this one never came: what is decoded may be one that never was
 
 	// What follows is set by Feed.Publish.
 	Seq        uint64 // 1 for the first frame of the feed, one more for each

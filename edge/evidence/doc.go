@@ -18,7 +18,8 @@
 // or bears a time that has not come, from when the gateway learnt of it. Each piece is
 // committed as soon as it is in the vault.
 //
-// A still is the nearest picture of those that the gateway still holds of the moment. Where
+// A still is the nearest whole picture of those that the gateway still holds of the moment: behind a
+// picture that was lost or damaged the last one before it, and its reason says so. Where
 // there is none, a still of the breach or after it is taken as soon as the
 // camera gives one, for up to Config.Deadline; of before the breach there is then none.
 // Clips begin at once and end with their time; what the gateway's stop or the

@@ -91,11 +91,12 @@ func (p *puller) packet(pkt *payload.Packet, at time.Time) {
 		// slice, so that a picture with a hole is never published.
 		p.feed.Damaged(1)
 		p.log.Debug("packets lost", "count", pkt.Sequence-p.sequence)
-		p.track.gap()
+		p.track.lost()
 		p.track.gather.Lost()
 	}
 	p.begun, p.source, p.sequence, p.arrived = true, pkt.Source, pkt.Sequence+1, at
 	if err := p.track.gather.Take(pkt); err != nil {
+		p.track.lost()
 		p.damaged(err)
 	}
 }
@@ -128,7 +129,7 @@ func (p *puller) succeeds(pkt *payload.Packet, at time.Time) bool {
 	p.stamps.anew()
 	p.report.Store(nil) // of the former source: it says nothing of these stamps
 	p.feed.Damaged(1)
-	p.track.gap()
+	p.track.lost()
 	p.track.gather.Lost()
 	p.warn(anotherSource())
 	return true

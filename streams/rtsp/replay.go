@@ -213,7 +213,7 @@ func (r *replay) packet(pkt *rtp.Packet) {
 	}
 	if r.lost {
 		r.lost = false
-		r.track.gap()
+		r.track.lost()
 		r.track.gather.Lost()
 	}
 	r.before = r.unit

@@ -172,25 +172,37 @@ func TestFailuresAreTold(t *testing.T) {
 }
 
 // What is published is what the camera encoded, byte for byte, whatever gets
-// lost on the way: a picture with a hole is never passed on.
+// lost on the way: a picture with a hole is never passed on, and what depends on one
+// that is missing is marked until the next key frame.
 func TestLossLeavesNoHoles(t *testing.T) {
 	t.Parallel()
 	for _, transport := range []string{"tcp", "udp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, rtsptest.Config{UDP: true})
-			whole := map[[sha256.Size]byte]bool{}
-			for _, unit := range demoUnits(t) {
-				whole[sha256.Sum256(bytes.Join(unit, nil))] = true
+			whole := map[[sha256.Size]byte]int{} // in the order of sending, from one on
+			for i, unit := range demoUnits(t) {
+				whole[sha256.Sum256(bytes.Join(unit, nil))] = i + 1
 			}
 			s.Camera("cam").Lose(29) // some of the key frames, which have eight packets, stay whole
 			cam := camera(s)
 			cam.Transport = transport
 			feed, _ := pull(t, cam, rtsp.Config{})
+			before, broken, marked := 0, false, 0
 			for _, f := range frames(t, feed, 60) {
-				if !whole[sha256.Sum256(bytes.Join(f.NALUs, nil))] {
+				i := whole[sha256.Sum256(bytes.Join(f.NALUs, nil))]
+				if i == 0 {
 					t.Errorf("frame %d, key %v, of %d bytes is not as the camera sent it", f.Seq, f.Key, f.Size())
 				}
+				if broken = !f.Key && (broken || i != before+1); f.Broken != broken {
+					t.Errorf("frame %d, number %d behind %d of the clip: broken %v, want %v", f.Seq, i, before, f.Broken, broken)
+				}
+				if before = i; broken {
+					marked++
+				}
+			}
+			if marked == 0 {
+				t.Error("nothing that depends on a lost picture has come")
 			}
 			if s := feed.State(); s.Damaged == 0 {
 				t.Errorf("loss is not counted: %+v", s)

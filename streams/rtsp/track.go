@@ -21,7 +21,8 @@ type track struct {
 	format format.Format
 	gather gatherer
 	frame  func(units [][]byte, pts time.Duration, at time.Time) (*streams.Frame, error)
-	gap    func() // tells that units were lost
+	gap    func() // tells that the distance to the unit before says nothing
+	lost   func() // tells that units were lost
 }
 
 // gatherer makes access units of packets.
@@ -47,7 +48,7 @@ func find(session *description.Session, done payload.Done) (*track, error) {
 		t.assemble(streams.H265, vps, sps, pps, done)
 	case t.finds(session, &mjpeg):
 		var pictures pictures
-		t.format, t.codec, t.frame, t.gap = mjpeg, streams.MJPEG, pictures.frame, func() {}
+		t.format, t.codec, t.frame, t.gap, t.lost = mjpeg, streams.MJPEG, pictures.frame, func() {}, func() {}
 		t.gather = payload.NewPictures(done)
 	default:
 		return nil, errNoVideo
@@ -62,7 +63,7 @@ func (t *track) finds(session *description.Session, f any) bool {
 
 func (t *track) assemble(codec streams.Codec, vps, sps, pps []byte, done payload.Done) {
 	a := streams.NewAssembler(codec, vps, sps, pps)
-	t.codec, t.frame, t.gap = codec, a.Frame, a.Gap
+	t.codec, t.frame, t.gap, t.lost = codec, a.Frame, a.Gap, a.Lost
 	t.gather = payload.NewUnits(codec, done)
 }
 

@@ -19,7 +19,6 @@ const (
 	near      = 200 * time.Millisecond // to a key frame that is as good as the nearest frame
 	mostGroup = 300                    // frames decoded for one picture
 	mostBytes = 24 << 20               // of those frames
-	patience  = 5 * time.Second        // for the turn and the decoding of a group, before a key frame has to do
 )
 
 // Moment gives the picture that is nearest to at of those that the feed holds. It
@@ -49,6 +48,7 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 			still.Clock = clock
 			return still, nil
 		}
+		lacks = still.Lacks
 		if err != nil {
 			t.cfg.Log.Warn("the nearest frame gave no picture; its key frame is taken", "err", err)
 			lacks = instead(err)
@@ -67,8 +67,8 @@ func (t *Taker) Moment(ctx context.Context, feed *streams.Feed, at time.Time) (s
 
 // Why a still is further off than need be.
 var (
-	lacksWhole = &devices.Problem{Code: "still_damaged", ZH: "该时刻之前有画面数据损坏，无法解码到该时刻，取最近的关键帧", EN: "pictures before the moment are damaged and cannot be decoded up to it; the nearest key frame is shown"}
-	lacksLost  = &devices.Problem{Code: "still_lost", ZH: "该时刻之前有画面在传输中丢失，取丢失前的最后一幅", EN: "a picture before the moment was lost on its way; the last one before that is shown"}
+	lacksWhole = &devices.Problem{Code: "still_damaged", ZH: "该时刻之前有画面数据损坏，取距该时刻最近的完好画面", EN: "a picture before the moment is damaged; the nearest one that is whole is shown"}
+	lacksLost  = &devices.Problem{Code: "still_lost", ZH: "该时刻之前有画面在传输中丢失，取距该时刻最近的完好画面", EN: "a picture before the moment was lost on its way; the nearest one that is whole is shown"}
 	lacksRoom  = &devices.Problem{Code: "still_budget", ZH: "关键帧间隔过长，未能解码到该时刻，取能解码到的最近一幅；请缩短摄像机的关键帧间隔", EN: "key frames are too far apart to decode up to the moment; the nearest picture that could be had is shown; set the camera to send key frames more often"}
 	lacksKey   = &devices.Problem{Code: "still_no_key", ZH: "该时刻的画面所依赖的关键帧已不在缓存中，取最近的关键帧", EN: "the key frame that the pictures of the moment depend on is no longer held; the nearest one is shown"}
 	lacksTime  = &devices.Problem{Code: "still_decoder", ZH: "解码该时刻的画面超时或出错，取最近的关键帧", EN: "decoding the picture of the moment took too long or failed; the nearest key frame is shown"}
@@ -77,7 +77,7 @@ var (
 // instead is why a key frame stands for the picture of a moment.
 func instead(err error) *devices.Problem {
 	switch {
-	case errors.Is(err, errDamaged) || errors.Is(err, decoder.ErrDamaged):
+	case damaged(err):
 		return lacksWhole
 	case errors.Is(err, errNoKey):
 		return lacksKey
@@ -99,7 +99,7 @@ func (t *Taker) between(ctx context.Context, frames []*streams.Frame, wanted int
 	if group == nil {
 		return streams.Still{}, errNoKey
 	}
-	wait := patience
+	wait := t.cfg.Patience
 	if end, bounded := ctx.Deadline(); bounded { // a quarter is left for the key frame
 		wait = min(wait, time.Until(end)*3/4)
 	}
@@ -110,6 +110,10 @@ func (t *Taker) between(ctx context.Context, frames []*streams.Frame, wanted int
 	}
 	defer t.group.Release(1)
 	still, err := t.decode(ctx, group)
+	if damaged(err) {
+		still, err = t.before(ctx, group, err)
+		cut = lacksWhole
+	}
 	if err != nil || frames[wanted].At.Sub(still.At) <= near {
 		return still, err
 	}
@@ -117,6 +121,39 @@ func (t *Taker) between(ctx context.Context, frames []*streams.Frame, wanted int
 		still.Lacks = lacksRoom
 	}
 	return still, nil
+}
+
+// before gives the last picture of a damaged group before the damage. The module tells
+// how far it came; ffmpeg does not, and is asked for halves. The nearest so far stands
+// when the time is over; where that is none but the key frame the error is why.
+func (t *Taker) before(ctx context.Context, group []*streams.Frame, why error) (streams.Still, error) {
+	var best streams.Still
+	err := why
+	for whole, hurt := 1, len(group); whole+1 < hurt; { // as many frames are whole, as many are not
+		n := (whole + hurt) / 2
+		if d := new(decoder.Damage); errors.As(err, &d) {
+			hurt = min(hurt, d.Unit+1)
+			n = hurt - 1
+		}
+		if n <= whole {
+			break
+		}
+		var still streams.Still
+		switch still, err = t.decode(ctx, group[:n]); {
+		case err == nil && still.At.Equal(group[n-1].At):
+			best, whole = still, n
+		case damaged(err):
+			hurt = n
+		case err == nil && best.At.Before(still.At): // the decoder's budget did not reach so far
+			return still, nil
+		default:
+			hurt = 0
+		}
+	}
+	if best.JPEG == nil {
+		return best, why
+	}
+	return best, nil
 }
 
 var errNoKey = errors.New("the key frame that it depends on is no longer held")
@@ -145,7 +182,7 @@ func groupOf(frames []*streams.Frame, i int) (_ []*streams.Frame, cut *devices.P
 	group, bytes := frames[first:i+1], 0
 	for k, f := range group {
 		bytes += f.Size()
-		missing := k > 0 && f.Seq != group[k-1].Seq+1
+		missing := k > 0 && (f.Broken || f.Seq != group[k-1].Seq+1)
 		if missing || k > 0 && (k == mostGroup || bytes > mostBytes) {
 			if group, cut = group[:k], lacksRoom; missing {
 				cut = lacksLost

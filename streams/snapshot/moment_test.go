@@ -36,8 +36,14 @@ var codings = []struct {
 // arrive in the order of decoding, every 40 ms from began on.
 func blinking(t *testing.T, began time.Time, codec streams.Codec, args ...string) []*streams.Frame {
 	t.Helper()
+	return coded(t, began, codec, "color=black:size=160x96:rate=25,geq=lum='24+2*N':cb=128:cr=128", append(args, "-qp", "4")...)
+}
+
+// coded gives four seconds of a source of ffmpeg's as blinking does.
+func coded(t *testing.T, began time.Time, codec streams.Codec, source string, args ...string) []*streams.Frame {
+	t.Helper()
 	needFFmpeg(t)
-	made, err := encoded(string(codec), strings.Join(args, " "))
+	made, err := encoded(string(codec), source, strings.Join(args, " "))
 	if err != nil {
 		t.Skip(err)
 	}
@@ -69,10 +75,11 @@ var (
 	recording  sync.Mutex
 )
 
-func encoded(codec, args string) (recorded, error) {
+func encoded(codec, source, args string) (recorded, error) {
 	recording.Lock()
 	defer recording.Unlock()
-	if r, ok := recordings[codec+args]; ok {
+	key := codec + source + args
+	if r, ok := recordings[key]; ok {
 		return r, nil
 	}
 	dir, err := os.MkdirTemp("", "offsite-")
@@ -80,8 +87,8 @@ func encoded(codec, args string) (recorded, error) {
 		return recorded{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, "grey.mp4")
-	all := []string{"-f", "lavfi", "-i", "color=black:size=160x96:rate=25,geq=lum='24+2*N':cb=128:cr=128", "-t", "4", "-g", "500", "-preset", "ultrafast", "-qp", "4"}
+	path := filepath.Join(dir, "clip.mp4")
+	all := []string{"-f", "lavfi", "-i", source, "-t", "4", "-g", "500", "-preset", "ultrafast"}
 	container := map[string]string{"h264": "h264", "h265": "hevc"}[codec]
 	var out [3][]byte
 	for i, args := range [][]string{
@@ -93,8 +100,8 @@ func encoded(codec, args string) (recorded, error) {
 			return recorded{}, fmt.Errorf("ffmpeg cannot make this: %w", err)
 		}
 	}
-	recordings[codec+args] = recorded{out[1], string(out[2])}
-	return recordings[codec+args], nil
+	recordings[key] = recorded{out[1], string(out[2])}
+	return recordings[key], nil
 }
 
 const frameTime = 40 * time.Millisecond
@@ -246,29 +253,20 @@ func TestMomentAfterTheCameraHasGone(t *testing.T) {
 	}
 }
 
-// TestMomentOfADamagedGroup takes the key frame, or the last frame before one that was
-// lost, where what follows is not whole: a decoder that conceals what is missing makes
-// pictures that never were.
-func TestMomentOfADamagedGroup(t *testing.T) {
+// TestMomentBehindWhatNobodyMarked finds a lost frame by the times alone, and noise by the decoder.
+func TestMomentBehindWhatNobodyMarked(t *testing.T) {
 	began := time.Now().Add(-10 * time.Second)
 	tests := []struct {
-		name   string
-		damage func(frames []*streams.Frame) []*streams.Frame
-		want   int // frame
-		lacks  string
+		name, lacks string
+		damage      func(frames []*streams.Frame) []*streams.Frame
 	}{
-		{"a frame is missing", func(frames []*streams.Frame) []*streams.Frame { return slices.Delete(frames, 20, 21) }, 19, "still_lost"},
-		{"the end of a frame is missing", func(frames []*streams.Frame) []*streams.Frame {
-			u := frames[20].NALUs[0]
-			frames[20].NALUs = [][]byte{u[:len(u)/2]}
-			return frames
-		}, 0, "still_damaged"},
-		{"a frame is noise", func(frames []*streams.Frame) []*streams.Frame {
+		{"a frame is missing", "still_lost", func(frames []*streams.Frame) []*streams.Frame { return slices.Delete(frames, 20, 21) }},
+		{"a frame is noise", "still_damaged", func(frames []*streams.Frame) []*streams.Frame {
 			frames[20].NALUs = [][]byte{append(slices.Clone(frames[20].NALUs[0][:8]), bytes.Repeat([]byte{0x9b, 0x3c}, 100)...)}
 			return frames
-		}, 0, "still_damaged"},
+		}},
 	}
-	takers := []*snapshot.Taker{snapshot.New(decoders[0].cfg), snapshot.New(decoders[1].cfg)}
+	takers := []*snapshot.Taker{snapshot.New(patient(decoders[0].cfg)), snapshot.New(patient(decoders[1].cfg))}
 	for _, coding := range []int{0, 2} {
 		for _, tt := range tests {
 			feed := streams.NewFeed(streams.FeedConfig{Ring: time.Minute})
@@ -278,17 +276,61 @@ func TestMomentOfADamagedGroup(t *testing.T) {
 			}
 			for i, with := range decoders[:2] {
 				t.Run(codings[coding].name+", "+tt.name+" by "+with.name, func(t *testing.T) {
-					still, err := takers[i].Moment(t.Context(), feed, began.Add(2*time.Second))
-					if err != nil || !still.At.Equal(began.Add(time.Duration(tt.want)*frameTime)) {
+					still, err := takers[i].Moment(t.Context(), feed, began.Add(1200*time.Millisecond))
+					if err != nil || !still.At.Equal(began.Add(19*frameTime)) {
 						t.Fatalf("picture of %v: %v", still.At.Sub(began), err)
 					}
-					if still.Lacks == nil || still.Lacks.Code != tt.lacks || still.Lacks.ZH == "" {
+					if still.Lacks == nil || still.Lacks.Code != tt.lacks {
 						t.Errorf("it lacks %v, want %s", still.Lacks, tt.lacks)
 					}
-					grey(t, still.JPEG, time.Duration(tt.want)*frameTime)
+					grey(t, still.JPEG, 19*frameTime)
 				})
 			}
 		}
+	}
+}
+
+// TestMomentTakesTheNearestWholePicture, which behind a damage may be the next key frame, and before
+// any damage is the one of the moment.
+func TestMomentTakesTheNearestWholePicture(t *testing.T) {
+	began := time.Now().Add(-10 * time.Second)
+	frames := blinking(t, began, streams.H264, "-c:v", "libx264", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-bf", "0")
+	for _, f := range frames[20:50] {
+		f.Broken = true
+	}
+	tests := []struct {
+		name     string
+		at, want int // frames
+		lacks    string
+	}{
+		{"before the damage", 15, 15, ""},
+		{"the last one before it", 19, 19, ""},
+		{"just behind it", 22, 19, ""}, // as near as the nearest key frame would have to be
+		{"nearer to it than to the next key frame", 30, 19, "still_lost"},
+		{"nearer to the next key frame", 40, 50, "still_lost"},
+		{"in the next group", 60, 60, ""},
+	}
+	taker := snapshot.New(patient(decoders[1].cfg))
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			feed := streams.NewFeed(streams.FeedConfig{Ring: time.Minute})
+			feed.Connected()
+			for _, f := range frames {
+				feed.Publish(f)
+			}
+			still, err := taker.Moment(t.Context(), feed, frames[tt.at].At)
+			if err != nil || !still.At.Equal(frames[tt.want].At) {
+				t.Fatalf("picture of %v: %v", still.At.Sub(began), err)
+			}
+			lacks := ""
+			if still.Lacks != nil {
+				lacks = still.Lacks.Code
+			}
+			if lacks != tt.lacks {
+				t.Errorf("it lacks %q, want %q", lacks, tt.lacks)
+			}
+			grey(t, still.JPEG, frames[tt.want].PTS)
+		})
 	}
 }
 

@@ -13,7 +13,8 @@
 // [Taker.Moment] gives the picture of a moment that has been, from what the feed
 // still holds. Where the nearest key frame is far, all from the one before the moment
 // is decoded, to the very frame or as near as there is time for; a still's own time
-// tells how near that is. Where the group is damaged the nearest key frame has to do.
+// tells how near that is. Where a frame on the way is damaged or was lost ([streams.Frame], Broken)
+// the last one before it is taken, or the next key frame where that is nearer, and the still says why.
 //
 // A still address is asked once however many want its picture at the same time. One
 // that refuses user and password is not asked again before they change or
@@ -84,6 +85,10 @@ type Config struct {
 	Module  decoder.Config // the embedded decoder's bounds, its cache, and another file for it
 	Timeout time.Duration  // for the camera's still address; 5 s
 
+	// Patience is how long the turn and the decoding of a group may take before a key frame
+	// has to do; 5 s.
+	Patience time.Duration
+
 	// Dial opens connections to still addresses; whoever bounds the reachable
 	// networks gives it. It defaults to net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -95,6 +100,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = 5 * time.Second
+	}
+	if c.Patience <= 0 {
+		c.Patience = 5 * time.Second
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext

@@ -57,6 +57,18 @@ var (
 	errTime     = errors.New("time limit exceeded") // of one group
 )
 
+// Damage is an ErrDamaged of a group: the unit, counted from zero, behind which it was
+// found. It is that one, or where pictures are shown in another order than they are sent in, one before it.
+type Damage struct {
+	Unit int
+	said string
+}
+
+func (d *Damage) Error() string { return ErrDamaged.Error() + ": " + d.said }
+
+// Unwrap gives ErrDamaged.
+func (d *Damage) Unwrap() error { return ErrDamaged }
+
 //go:embed module/picture.wasm.gz
 var packed []byte
 
@@ -148,7 +160,7 @@ func (d *Decoder) Usable() error {
 // budget does not allow are left out, and the picture is then one before.
 //
 // The picture is an *image.YCbCr in full range, or an *image.Gray. A unit that is damaged, or
-// depends on one that is missing, is an ErrDamaged, whether or not its own picture
+// depends on one that is missing, is a [Damage], whether or not its own picture
 // is the wanted one. Other errors are this package's, faults of the module, or ctx's cause.
 func (d *Decoder) Decode(ctx context.Context, codec streams.Codec, group iter.Seq2[time.Duration, []byte], wanted time.Duration) (image.Image, time.Duration, error) {
 	if err := d.Usable(); err != nil {
@@ -165,7 +177,7 @@ func (d *Decoder) Decode(ctx context.Context, codec streams.Codec, group iter.Se
 	said := &line{}
 	args := []string{"picture", string(codec), strconv.Itoa(d.cfg.Pixels), strconv.Itoa(maxUnit), strconv.FormatInt(int64(wanted), 10)}
 	if err := d.run(ctx, e, wazero.NewModuleConfig().WithName("").WithArgs(args...).WithStdin(in).WithStdout(out).WithStderr(said)); err != nil {
-		return nil, 0, verdict(ctx, err, said.String())
+		return nil, 0, verdict(ctx, err, in.begun-1, said.String())
 	}
 	return out.picture()
 }
@@ -206,14 +218,14 @@ func (d *Decoder) run(ctx context.Context, e *engine, cfg wazero.ModuleConfig) e
 	return err
 }
 
-// verdict says what the end of the module means.
-func verdict(ctx context.Context, err error, said string) error {
+// verdict says what the end of the module means, which has taken units up to last.
+func verdict(ctx context.Context, err error, last int, said string) error {
 	var exit *sys.ExitError
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
-		return fmt.Errorf("%w: %s", ErrDamaged, said)
+		return &Damage{Unit: last, said: said}
 	case errors.As(err, &exit) && exit.ExitCode() == 2:
 		return fmt.Errorf("%w: %s", ErrRefused, said)
 	case errors.As(err, &exit):

@@ -12,7 +12,7 @@ type units struct {
 	next  func() (time.Duration, []byte, bool)
 	stop  func() // gives back what next holds
 	until time.Time
-	begun bool
+	begun int    // units
 	head  []byte // what is left of the unit under way
 	data  []byte
 }
@@ -40,14 +40,15 @@ func (u *units) Read(p []byte) (int, error) {
 }
 
 func (u *units) open() bool {
-	if u.begun && !time.Now().Before(u.until) {
+	if u.begun > 0 && !time.Now().Before(u.until) {
 		return false
 	}
 	at, data, ok := u.next()
 	if !ok {
 		return false
 	}
-	u.begun, u.data = true, data
+	u.begun++
+	u.data = data
 	u.head = binary.LittleEndian.AppendUint32(u.head[:0], uint32(len(data))) //nolint:gosec // an access unit has at most 8 MiB
 	u.head = binary.LittleEndian.AppendUint64(u.head, uint64(at))            //nolint:gosec // signed on the other side as well
 	return true
