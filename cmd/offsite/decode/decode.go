@@ -1,5 +1,6 @@
-// Package decode reads frames of the protocols of the field from standard input and
-// prints one JSON object a line for each: an engineer's tool. What is no frame is
+// Package decode reads frames of the protocols of the field from standard input, as
+// they are or in hexadecimal as monitors and captures print it, and prints one JSON
+// object a line for each: an engineer's tool. What is no frame is
 // printed as {"refused", "zh", "code", "field", "frame"}.
 package decode
 
@@ -14,7 +15,7 @@ import (
 
 // Command reads frames from standard input and prints them.
 type Command struct {
-	HJ212     HJ212     `cmd:"" name:"hj212" help:"Frames of HJ 212 data loggers. HJ 212 数据包"`
+	HJ212     HJ212     `cmd:"" name:"hj212" help:"Frames of HJ 212 data loggers, as they are or in hexadecimal. HJ 212 数据包"`
 	Modbus    Modbus    `cmd:"" name:"modbus" help:"Lines of Modbus frames in hexadecimal, TCP or RTU, or ASCII frames from their colon on. Modbus 报文"`
 	SenML     SenML     `cmd:"" name:"senml" help:"SenML packs in JSON, RFC 8428. SenML 报文"`
 	Sparkplug Sparkplug `cmd:"" name:"sparkplug" help:"Sparkplug B payloads: a raw one, or lines of hexadecimal or base64 with the topic in front if you like. Sparkplug B 报文"`

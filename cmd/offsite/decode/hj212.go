@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 // HJ212 decodes the frames of HJ 212 data loggers.
 type HJ212 struct {
+	Hex      bool   `help:"The input is hexadecimal, as serial monitors, xxd, hexdump -C, tcpdump -X and Wireshark print it; usually it is recognised. 输入为十六进制（一般可自动识别）"`
 	Tolerant bool   `help:"Accept the dialects that loggers in the field speak. 兼容模式"`
 	SM4Key   string `name:"sm4-key" help:"Key of an encrypted data area, 16 characters or 32 hexadecimal digits. SM4 密钥" env:"OFFSITE_SM4_KEY"`
 }
@@ -28,9 +30,13 @@ func (c *HJ212) decode(in io.Reader, to io.Writer) error {
 		d.Key = func(string) *wire.Cipher { return cipher }
 	}
 	out := newLines(to)
+	r := bufio.NewReaderSize(in, 64<<10)
+	if c.Hex || startsAsDump(r) {
+		return out.dumped(r, &d)
+	}
 	chunk := make([]byte, 32<<10)
 	for {
-		n, err := in.Read(chunk)
+		n, err := r.Read(chunk)
 		_, _ = d.Write(chunk[:n]) // it never fails
 		if err != nil {
 			d.End()
@@ -43,6 +49,31 @@ func (c *HJ212) decode(in io.Reader, to io.Writer) error {
 			return nil
 		case err != nil:
 			return err
+		}
+	}
+}
+
+// dumped prints the frames of what r says in hexadecimal: one stream, however
+// its pieces cut it.
+func (l *lines) dumped(r io.Reader, d *wire.Decoder) error {
+	in := readDumps(r)
+	for {
+		p, ok := in.next()
+		switch {
+		case !ok:
+			d.End()
+		case p.problem != nil:
+			if err := l.refuse(p.problem, p.text); err != nil {
+				return err
+			}
+		default:
+			_, _ = d.Write(p.raw) // it never fails
+		}
+		if err := l.frames(d); err != nil {
+			return err
+		}
+		if !ok {
+			return in.err()
 		}
 	}
 }

@@ -1,10 +1,9 @@
 package decode
 
 import (
-	"bufio"
+	"encoding/hex"
 	"io"
 	"os"
-	"strings"
 
 	"offsite/devices/modbus/wire"
 )
@@ -19,7 +18,8 @@ type Modbus struct {
 // Run prints a line of JSON for each frame, {"refused":reason} for what is none.
 func (c *Modbus) Run(to io.Writer) error { return c.decode(os.Stdin, to) }
 
-// decode takes a frame a line; blank lines are passed over.
+// decode takes a frame a line, or a packet in lines with offsets; blank lines
+// are passed over.
 func (c *Modbus) decode(in io.Reader, to io.Writer) error {
 	r := wire.Reader{Tolerant: c.Tolerant}
 	if c.Framing != "auto" {
@@ -29,17 +29,25 @@ func (c *Modbus) decode(in io.Reader, to io.Writer) error {
 		r.Direction = c.Direction
 	}
 	out := newLines(to)
-	text := bufio.NewScanner(in)
-	text.Buffer(nil, maxLine)
-	for text.Scan() {
-		line := strings.TrimSpace(text.Text())
-		if line == "" {
-			continue
+	captured := readDumps(in)
+	captured.asTyped = true
+	for {
+		p, ok := captured.next()
+		if !ok {
+			return captured.err()
 		}
-		f, problem := r.Read(line)
+		var f *wire.Frame
+		problem := p.problem
+		switch {
+		case problem != nil:
+		case p.raw != nil:
+			f, problem = r.Read(hex.EncodeToString(p.raw))
+		default:
+			f, problem = r.Read(p.text)
+		}
 		var err error
 		if problem != nil {
-			err = out.refuse(problem, line)
+			err = out.refuse(problem, p.text)
 		} else {
 			err = out.print(f)
 		}
@@ -47,5 +55,4 @@ func (c *Modbus) decode(in io.Reader, to io.Writer) error {
 			return err
 		}
 	}
-	return text.Err()
 }

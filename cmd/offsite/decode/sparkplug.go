@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,8 +23,8 @@ type Sparkplug struct{}
 func (c *Sparkplug) Run(to io.Writer) error { return c.decode(os.Stdin, to) }
 
 // decode takes lines of hexadecimal or base64, with the topic in front if there
-// is one, as mosquitto_sub -F '%t %x' writes them; else the whole input is one
-// payload.
+// is one, as mosquitto_sub -F '%t %x' writes them, or a payload in lines with
+// offsets; else the whole input is one payload.
 func (c *Sparkplug) decode(in io.Reader, to io.Writer) error {
 	out := newLines(to)
 	births := sparkplug.New().(*sparkplug.Format)
@@ -36,33 +37,53 @@ func (c *Sparkplug) decode(in io.Reader, to io.Writer) error {
 		}
 		return out.sparkplug(births, "", raw, hex.EncodeToString(raw))
 	}
-	text := bufio.NewScanner(r)
-	text.Buffer(nil, maxLine)
-	for text.Scan() {
-		line := strings.TrimSpace(text.Text())
-		if line == "" {
-			continue
+	captured := readDumps(r)
+	captured.asTyped = true
+	for {
+		p, ok := captured.next()
+		if !ok {
+			return captured.err()
 		}
-		topic, payload := "", line
-		if i := strings.LastIndexByte(line, ' '); i >= 0 {
-			topic, payload = line[:i], line[i+1:]
-		} else if strings.HasPrefix(line, "spBv1.0/") {
-			topic, payload = line, "" // of an empty payload
+		topic, raw := "", p.raw
+		problem := p.problem
+		if problem == nil && raw == nil {
+			topic, raw, problem = typed(p.text)
 		}
-		raw, ok := unwrapped(payload)
 		var err error
-		if ok {
-			err = out.sparkplug(births, topic, raw, line)
+		if problem != nil {
+			err = out.refuse(problem, p.text)
 		} else {
-			err = out.refuse(devices.Invalid("payload", "not_hexadecimal", "每行须为十六进制或 base64 的报文，前面可写主题",
-				"each line is a payload in hexadecimal or base64, with the topic in front if you like"), line)
+			err = out.sparkplug(births, topic, raw, p.text)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return text.Err()
 }
+
+// typed reads a line: a payload, with its topic in front if there is one.
+func typed(line string) (topic string, raw []byte, problem *devices.Problem) {
+	if raw, ok := unwrapped(line); ok {
+		return "", raw, nil
+	}
+	payload := line
+	if m := pairs.FindStringSubmatchIndex(line); m != nil {
+		topic, payload = line[:m[0]], line[m[2]:m[3]]
+	} else if i := strings.LastIndexByte(line, ' '); i >= 0 {
+		topic, payload = line[:i], line[i+1:]
+	} else if strings.HasPrefix(line, "spBv1.0/") {
+		topic, payload = line, "" // of an empty payload
+	}
+	raw, ok := unwrapped(payload)
+	if !ok {
+		return "", nil, devices.Invalid("payload", "not_hexadecimal", "每行须为十六进制或 base64 的报文，前面可写主题",
+			"each line is a payload in hexadecimal or base64, with the topic in front if you like")
+	}
+	return topic, raw, nil
+}
+
+// pairs are the bytes behind a topic, with blanks between them.
+var pairs = regexp.MustCompile(`\s+((?:[0-9a-fA-F]{2}\s+)+[0-9a-fA-F]{2})$`)
 
 // isText says whether input begins like lines of text rather than with a payload.
 func isText(start []byte) bool {
@@ -73,7 +94,7 @@ func isText(start []byte) bool {
 }
 
 func unwrapped(text string) ([]byte, bool) {
-	if raw, err := hex.DecodeString(text); err == nil {
+	if raw, err := hex.DecodeString(between.Replace(text)); err == nil {
 		return raw, true
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
