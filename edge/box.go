@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -33,6 +32,7 @@ import (
 	"offsite/edge/intake"
 	"offsite/edge/ledger"
 	"offsite/edge/letters"
+	"offsite/edge/memory"
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
 	"offsite/edge/ptz"
@@ -92,6 +92,8 @@ type Box struct {
 	platform    *dispatch.Client
 	relay       *relay.Relay                    // of pictures that go out
 	hosts       *relay.Hosts                    // whereto
+	memory      *memory.Watch                   // sends away who watches
+	group       *memory.Group                   // that bounds the memory; nil: none does
 	referred    chan struct{}                   // told of a reference that a person has set
 	replaced    replaced                        // presets of cameras
 	recording   chan struct{}                   // closed when the log can first be written
@@ -125,6 +127,7 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 		cfg: cfg, version: parts.Version, started: time.Now(), logger: parts.Log, openers: parts.Openers, formats: parts.Formats, guard: parts.Guard,
 		Live: newLive(), History: &history.History{}, recording: make(chan struct{}), referred: make(chan struct{}, 1),
 	}
+	b.group = memory.Around()
 	b.notices = notice.NewBoard(func() { b.Live.Tell(Update{Notices: true}) })
 	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger}); err != nil {
 		return nil, err
@@ -223,6 +226,9 @@ func (b *Box) openRoads(ctx context.Context) (err error) {
 	if err = b.openRelay(); err != nil {
 		return err
 	}
+	b.memory = memory.New(memory.Config{
+		Viewers: b.Cameras.Shed, Platform: b.relay.Shed, Notice: func(p *devices.Problem) { b.notices.Set(notice.Memory, p) }, Log: b.logger,
+	})
 	b.platform, err = b.openPlatform(ctx)
 	return err
 }
@@ -265,10 +271,8 @@ func (b *Box) Run(ctx context.Context) error {
 	keep("relay", 5*time.Second, b.relay.Run)
 	keep("platform", 30*time.Second, func(ctx context.Context) error { return b.platform.Run(ctx, platformSite{b}) })
 	g.Go(func() error { return b.watchMachine(later) })
-	if self, err := os.ReadFile("/proc/self/cgroup"); err == nil {
-		if m := openMemory("/sys/fs/cgroup", string(self)); m != nil {
-			g.Go(func() error { return b.watchMemory(later, m) })
-		}
+	if b.group != nil {
+		g.Go(func() error { return b.memory.Run(later, b.group) })
 	}
 	g.Go(func() error { return b.clerk.Run(later) })
 	g.Go(func() error { return b.health.Run(later) })

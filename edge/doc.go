@@ -13,7 +13,7 @@
 // know and keep: field (devices and how they fare), cameras (feeds), health
 // (counts, stale points, online time), upkeep (maintenance), ledger (what was
 // dropped or missed), letters (what could not be understood), notice (what people
-// must know of the gateway itself), audit, breach, evidence, scenes (what
+// must know of the gateway itself), memory (who goes when it is short), audit, breach, evidence, scenes (what
 // cameras ought to show), outbox and dispatch.
 // Each makes its own tables in offsite.db and describes them.
 //

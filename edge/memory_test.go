@@ -5,8 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,47 +14,18 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/notice"
+	"offsite/edge/relay"
 	"offsite/edge/yardtest"
+	"offsite/streams"
 )
 
-func TestTheNearestLimitOfMemoryCounts(t *testing.T) {
-	root := t.TempDir()
-	lay := func(name, text string) {
-		t.Helper()
-		path := filepath.Join(root, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
-			t.Fatal(err)
-		}
+func feed(t *testing.T, b *runningBox) *streams.Feed {
+	t.Helper()
+	f, err := b.Cameras.Feed("eye", devices.MainProfile)
+	if err != nil {
+		t.Fatal(err)
 	}
-	lay("box/memory.max", "1000\n")
-	lay("box/memory.current", "950\n")
-	lay("box/memory.stat", "anon 800\ninactive_file 150\n")
-	lay("box/inner/memory.max", "max\n")
-	lay("memory/old/memory.limit_in_bytes", "500\n")
-	lay("memory/old/memory.usage_in_bytes", "500\n")
-	lay("memory/old/memory.stat", "inactive_file 1\ntotal_inactive_file 50\n")
-	lay("memory/free/memory.limit_in_bytes", "9223372036854771712\n")
-	for _, tt := range []struct {
-		name, self string
-		want       float64 // 0: no limit
-	}{
-		{"its own, version 2", "0::/box\n", 0.8},
-		{"that around it", "0::/box/inner\n", 0.8},
-		{"version 1", "4:memory:/old\n0::/\n", 0.9},
-		{"none", "4:memory:/free\n0::/elsewhere\n", 0},
-		{"nonsense", "memory\n\n", 0},
-	} {
-		m := openMemory(root, tt.self)
-		if (m != nil) != (tt.want != 0) {
-			t.Errorf("%s: %+v", tt.name, m)
-			continue
-		}
-		if m != nil {
-			if used, err := m.used(); err != nil || used != tt.want {
-				t.Errorf("%s: %v, %v", tt.name, used, err)
-			}
-		}
-	}
+	return f
 }
 
 // TestLiveViewIsShedFirst has somebody watch, takes the memory away and gives it back.
@@ -91,7 +62,7 @@ func TestLiveViewIsShedFirst(t *testing.T) {
 		t.Fatalf("sent away while there is memory: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
-	b.lookAtMemory(0.92)
+	b.memory.Look(0.92)
 	if err := <-ends; !short(err) {
 		t.Errorf("who watched: %v", err)
 	}
@@ -102,14 +73,36 @@ func TestLiveViewIsShedFirst(t *testing.T) {
 	if err := b.Cameras.HLS(httptest.NewRecorder(), httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil), "eye", devices.MainProfile, "index.m3u8"); !short(err) {
 		t.Errorf("by HLS: %v", err)
 	}
-	if p := b.notices.Why(notice.Memory); p == nil {
-		t.Error("nobody is told")
+	if _, err := b.Cameras.Enter(func(*devices.Problem) {}); !short(err) {
+		t.Errorf("by RTSP: %v", err)
 	}
-	b.lookAtMemory(0.85)
+	if p := b.notices.Why(notice.Memory); p == nil || strings.Contains(p.EN, "platform") {
+		t.Errorf("people are told %+v", p)
+	}
+	ordered := func() error {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // nobody waits for the picture
+		_, err := b.relay.Open(ctx, relay.Order{ID: "one", Camera: "eye", Feed: feed(t, b), For: time.Minute, To: streams.Receiver{URL: &url.URL{Scheme: "rtsps", Host: "127.0.0.1:1"}}})
+		return err
+	}
+	if err := ordered(); err == nil || short(err) {
+		t.Errorf("by the platform: %v", err)
+	}
+	b.memory.Look(0.96)
+	if err := ordered(); !short(err) {
+		t.Errorf("by the platform, when there is very little: %v", err)
+	}
+	if p := b.notices.Why(notice.Memory); p == nil || !strings.Contains(p.EN, "platform") {
+		t.Errorf("people are told %+v", p)
+	}
+	b.memory.Look(0.84)
+	if err := ordered(); err == nil || short(err) {
+		t.Errorf("by the platform, when there is some again: %v", err)
+	}
 	if b.notices.Why(notice.Memory) == nil {
 		t.Error("let in too early")
 	}
-	b.lookAtMemory(0.70)
+	b.memory.Look(0.70)
 	watch()
 	select {
 	case err := <-ends:

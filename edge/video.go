@@ -138,6 +138,9 @@ func (s platformSite) pullURL(args wire.StreamOpenArgs, lasts time.Duration) (wi
 	}
 	at := base + "/api/v1/cameras/" + url.PathEscape(args.Camera)
 	if from := args.From; from.IsZero() {
+		if err := s.Cameras.Admitted(); err != nil {
+			return wire.Result{}, err
+		}
 		at += "/hls/index.m3u8?profile=" + string(args.Profile)
 	} else {
 		at += "/clip?" + url.Values{"from": {from.Format(time.RFC3339Nano)}, "to": {from.Add(lasts).Format(time.RFC3339Nano)}}.Encode()

@@ -104,7 +104,7 @@ func TestRTSPKnowsTheCamerasOfAToken(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	parts := b.parts()
-	parts.Feeds = oneFeed{}
+	parts.Feeds = feedsOf(nil)
 	server, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, parts)
 	must(t, err)
 	secret := b.bound(accounts.Integrator, "cam-a")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"offsite/devices"
@@ -85,9 +86,12 @@ func rtspReaders() *request.Places {
 	}
 }
 
-// feeds give the pictures of a camera's profile.
+// feeds give the pictures of a camera's profile, and say whether people may watch now;
+// see edge/cameras.
 type feeds interface {
 	Feed(camera string, profile devices.Profile) (*streams.Feed, error)
+	Admitted() error
+	Enter(away func(why *devices.Problem)) (left func(), err error)
 }
 
 // rtspServer hands cameras on; certificate is nil for plain RTSP.
@@ -114,34 +118,53 @@ func (s *Server) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 	if err := s.api.MayView(who, ask.Camera); err != nil {
 		return rtsp.Visit{}, err
 	}
+	if err := s.feeds.Admitted(); err != nil {
+		return rtsp.Visit{}, err
+	}
 	feed, err := s.feeds.Feed(ask.Camera, ask.Profile)
 	if err != nil {
 		return rtsp.Visit{}, err
 	}
+	return s.visit(who, ask, feed), nil
+}
+
+// visit is what who was granted that may read feed.
+func (s *Server) visit(who request.Principal, ask rtsp.Ask, feed *streams.Feed) rtsp.Visit {
 	row := func(act, detail string) audit.Entry {
 		return audit.Entry{At: time.Now().UTC(), Who: who.ID, From: who.From, Act: act, What: "camera/" + ask.Camera, Result: "ok", Detail: detail}
 	}
+	var shed atomic.Pointer[devices.Problem] // why the reader was sent away
+	var left func()
 	return rtsp.Visit{
 		Feed:  feed,
 		Holds: func() bool { return s.api.MayView(who, ask.Camera) == nil },
-		Begin: func(ctx context.Context) error {
+		Begin: func(ctx context.Context, leave func()) (err error) {
 			if err := s.readers.Enter(who.ID); err != nil {
 				return err
 			}
+			if left, err = s.feeds.Enter(func(why *devices.Problem) { shed.Store(why); leave() }); err != nil {
+				s.readers.Leave(who.ID)
+				return err
+			}
 			if err := s.trail.Record(ctx, row("live.rtsp", string(ask.Profile))); err != nil {
+				left()
 				s.readers.Leave(who.ID)
 				return fmt.Errorf("audit: %w", err)
 			}
 			return nil
 		},
 		End: func(sum rtsp.Tally) {
+			left()
 			s.readers.Leave(who.ID)
 			detail := fmt.Sprintf("%s, %d s, %d bytes, %d lost", ask.Profile, int(sum.Lasted.Seconds()), sum.Bytes, sum.Lost)
+			if why := shed.Load(); why != nil {
+				detail += ": " + why.Code
+			}
 			if err := s.trail.Record(context.WithoutCancel(s.closing), row("live.rtsp.end", detail)); err != nil {
 				s.log.Error("end of an RTSP reader not in the trail", "camera", ask.Camera, "err", err)
 			}
 		},
-	}, nil
+	}
 }
 
 // refusedReader writes into the trail who has asked for another camera than it is

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/edge/cameras"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api/contract"
@@ -79,8 +80,13 @@ func TestPlainRTSPForAllIsNoticed(t *testing.T) {
 	t.Cleanup(b.http.Close)
 }
 
-// oneFeed is of the camera cam-a.
-type oneFeed struct{ feed *streams.Feed }
+// oneFeed is of the camera cam-a; who may watch it is the cameras' own decision.
+type oneFeed struct {
+	*cameras.Feeds
+	feed *streams.Feed
+}
+
+func feedsOf(feed *streams.Feed) oneFeed { return oneFeed{cameras.New(cameras.Config{}), feed} }
 
 func (f oneFeed) Feed(string, devices.Profile) (*streams.Feed, error) { return f.feed, nil }
 
@@ -109,7 +115,7 @@ func TestFFmpegReadsACameraByAToken(t *testing.T) {
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	parts := b.parts()
-	parts.Feeds = oneFeed{pulled(t)}
+	parts.Feeds = feedsOf(pulled(t))
 	s, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0", RTSP: gateway.RTSP{Listen: "127.0.0.1:0", TLS: "127.0.0.1:0"}}, parts)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -147,13 +153,59 @@ func TestFFmpegReadsACameraByAToken(t *testing.T) {
 	}
 }
 
+// TestReadersOfRTSPGoWhenMemoryIsShort reads one camera with our own puller.
+func TestReadersOfRTSPGoWhenMemoryIsShort(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.furnish(b.token(accounts.Administrator))
+	parts := b.parts()
+	camera := feedsOf(pulled(t))
+	parts.Feeds = camera
+	s, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0", RTSP: gateway.RTSP{Listen: "127.0.0.1:0"}}, parts)
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan gateway.Addresses, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx, func(a gateway.Addresses) { ready <- a }) }()
+	defer func() { cancel(); <-ended }()
+	secret := b.token(accounts.Integrator, "a")
+	reader, err := rtsp.Open(devices.Camera{ID: "nvr", Site: "a", Name: "门", URL: "rtsp://" + (<-ready).RTSP + "/cam-a", Username: "nvr", Password: devices.Secret(secret)}, rtsp.Config{})
+	must(t, err)
+	left := make(chan error, 1)
+	watch := func() {
+		t.Helper()
+		read := streams.NewFeed(streams.FeedConfig{})
+		pictures := read.Subscribe()
+		defer pictures.Close()
+		go func() { left <- reader.Run(ctx, read) }()
+		_, err := pictures.Next(t.Context())
+		must(t, err)
+	}
+	watch()
+	camera.Shed(&devices.Problem{Kind: devices.ErrUnavailable, Code: "memory_short", ZH: "内存不足", EN: "memory is short"})
+	if err := <-left; err == nil {
+		t.Error("the reader was not sent away")
+	}
+	until(t, "the end in the trail", func() bool { return len(b.acts("live.rtsp.end")) == 1 })
+	if row := b.acts("live.rtsp.end")[0]; !strings.HasSuffix(row.Detail, " lost: memory_short") {
+		t.Errorf("the trail has %+v", row)
+	}
+	var p *devices.Problem
+	if _, err := s.Admit(rtsp.Ask{Password: secret, Camera: "cam-a"}); !errors.As(err, &p) || p.Code != "memory_short" {
+		t.Errorf("who came then: %v", err)
+	}
+	camera.Shed(nil)
+	watch()
+	cancel()
+	<-left
+}
+
 // TestReadersOfRTSPAreBounded counts those of a token, and all of them.
 func TestReadersOfRTSPAreBounded(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	b.furnish(b.token(accounts.Administrator))
 	parts := b.parts()
-	parts.Feeds = oneFeed{}
+	parts.Feeds = feedsOf(nil)
 	s, err := gateway.Open(gateway.Config{HTTP: "127.0.0.1:0"}, parts)
 	must(t, err)
 	begin := func(token string) (rtsp.Visit, string) {
@@ -161,7 +213,7 @@ func TestReadersOfRTSPAreBounded(t *testing.T) {
 		v, err := s.Admit(rtsp.Ask{Password: token, Camera: "cam-a"})
 		must(t, err)
 		var p *devices.Problem
-		if err := v.Begin(t.Context()); err == nil || !errors.As(err, &p) {
+		if err := v.Begin(t.Context(), func() {}); err == nil || !errors.As(err, &p) {
 			must(t, err)
 			return v, ""
 		}

@@ -23,7 +23,7 @@ import (
 	"offsite/devices/networks"
 	"offsite/devices/template"
 	"offsite/edge"
-	"offsite/edge/cameras"
+	"offsite/edge/memory"
 	"offsite/gateway"
 	"offsite/gateway/accounts"
 	"offsite/gateway/api/commissioning"
@@ -163,7 +163,8 @@ func (s *station) run(ctx context.Context, ready func(gateway.Addresses)) error 
 	g.Go(func() error { return s.box.Run(ctx) })
 	g.Go(func() error { return s.server.Run(ctx, ready) })
 	// 20 cameras' rings of 150 MiB took 361 MiB with Go's own setting, 206 with this.
-	g.Go(func() error { return cameras.Headroom(ctx, s.box.Cameras.RingBytes) })
+	g.Go(func() error { return memory.Headroom(ctx, s.box.Cameras.RingBytes) })
+	g.Go(func() error { return memory.Bound(ctx, memory.Around()) })
 	return g.Wait()
 }
 

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"offsite/devices"
-	"offsite/edge/cameras"
+	"offsite/edge/memory"
 	"offsite/streams"
 	"offsite/streams/rtsp"
 	"offsite/streams/rtsp/rtsptest"
@@ -103,7 +103,7 @@ func pullAll(ctx context.Context, addr string, n int, transport string, length t
 		g.Go(func() error { return source.Run(ctx, feed) })
 	}
 	g.Go(func() error {
-		return cameras.Headroom(ctx, func() (bytes int64) { // as the gateway does
+		return memory.Headroom(ctx, func() (bytes int64) { // as the gateway does
 			for _, f := range feeds {
 				bytes += f.State().RingBytes
 			}

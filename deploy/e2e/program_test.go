@@ -59,8 +59,15 @@ func startProgramIn(t *testing.T, state, yaml string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startProgramAs(t, binary, state, yaml)
+}
+
+// startProgramAs is startProgramIn with a binary of the test's choice.
+func startProgramAs(t *testing.T, binary, state, yaml string) *program {
+	t.Helper()
 	p := &program{t: t}
 	address := p.startPlatform()
+	var err error
 	if p.Offsite, err = peers.StartOffsite(t.Context(), binary, t.TempDir(), state, yaml); err != nil {
 		t.Fatal(err)
 	}

@@ -83,15 +83,15 @@ type Feeds struct {
 
 	mu      sync.Mutex
 	list    map[string]*camera
-	short   *devices.Problem // why nobody may watch live; nil: everybody may
-	viewers map[uint64]context.CancelCauseFunc
-	viewed  uint64 // viewers by WebSocket so far
+	short   *devices.Problem                      // why nobody may watch live; nil: everybody may
+	viewers map[uint64]func(why *devices.Problem) // send them away
+	viewed  uint64                                // viewers so far
 }
 
 // New gives Feeds without a camera.
 func New(cfg Config) *Feeds {
 	cfg.setDefaults()
-	return &Feeds{cfg: cfg, list: map[string]*camera{}, viewers: map[uint64]context.CancelCauseFunc{}}
+	return &Feeds{cfg: cfg, list: map[string]*camera{}, viewers: map[uint64]func(*devices.Problem){}}
 }
 
 // camera is one camera's feeds, which outlive their connections.
@@ -260,6 +260,17 @@ func (f *Feeds) Status() []Status {
 	return list
 }
 
+// RingBytes is what the rings of all cameras hold.
+func (f *Feeds) RingBytes() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var n int64
+	for _, cam := range f.list {
+		n += cam.feed.State().RingBytes + cam.sub.feed.State().RingBytes
+	}
+	return n
+}
+
 // Take takes a still by the ladder of streams/snapshot. Its error is a Problem
 // that says why there is no picture.
 func (f *Feeds) Take(ctx context.Context, id string) (streams.Still, error) {
@@ -329,7 +340,7 @@ func (f *Feeds) View(ctx context.Context, id string, p devices.Profile, conn *we
 
 // HLS answers with one file of a profile's Low-Latency HLS, as streams/hls says.
 func (f *Feeds) HLS(w http.ResponseWriter, r *http.Request, id string, p devices.Profile, name string) error {
-	if err := f.admitted(); err != nil {
+	if err := f.Admitted(); err != nil {
 		return err
 	}
 	cam, err := f.of(id)
@@ -344,7 +355,7 @@ func (f *Feeds) HLS(w http.ResponseWriter, r *http.Request, id string, p devices
 
 // WHEP answers a viewer's WebRTC offer for a profile, as streams/whep says.
 func (f *Feeds) WHEP(ctx context.Context, id string, p devices.Profile, v whep.Viewing) (whep.Answer, error) {
-	if err := f.admitted(); err != nil {
+	if err := f.Admitted(); err != nil {
 		return whep.Answer{}, err
 	}
 	cam, err := f.of(id)

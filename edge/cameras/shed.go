@@ -7,28 +7,28 @@ import (
 	"offsite/devices"
 )
 
-// Shed ends what people watch live and lets nobody in, for the reason given,
+// Shed sends those who watch live away and lets nobody in, for the reason given,
 // until it is called with nil: pictures go on to be taken, kept and recorded.
 func (f *Feeds) Shed(why *devices.Problem) {
 	f.mu.Lock()
 	f.short = why
-	var ends []context.CancelCauseFunc
+	var leave []func(*devices.Problem)
 	if why != nil {
-		for _, end := range f.viewers {
-			ends = append(ends, end)
+		for _, away := range f.viewers {
+			leave = append(leave, away)
 		}
 	}
 	f.mu.Unlock()
-	for _, end := range ends {
-		end(why)
+	for _, away := range leave {
+		away(why)
 	}
 	if why != nil {
-		f.cfg.WebRTC.EndAll()
+		f.cfg.WebRTC.EndAll(why)
 	}
 }
 
-// admitted says why nobody may watch live now; nil while everybody may.
-func (f *Feeds) admitted() error {
+// Admitted says why nobody may watch live now; nil while everybody may.
+func (f *Feeds) Admitted() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.short != nil {
@@ -37,25 +37,34 @@ func (f *Feeds) admitted() error {
 	return nil
 }
 
+// Enter lets somebody watch who calls left in the end, whom away sends away with the
+// reason when live view is shed. The error is why nobody may watch.
+func (f *Feeds) Enter(away func(why *devices.Problem)) (left func(), err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.short != nil {
+		return nil, f.short
+	}
+	f.viewed++
+	id := f.viewed
+	f.viewers[id] = away
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.viewers, id)
+	}, nil
+}
+
 // watching runs view for a viewer, who is sent away when live view is shed.
 func (f *Feeds) watching(ctx context.Context, view func(context.Context) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	f.mu.Lock()
-	if why := f.short; why != nil {
-		f.mu.Unlock()
-		return why
+	left, err := f.Enter(func(why *devices.Problem) { end(why) })
+	if err != nil {
+		return err
 	}
-	f.viewed++
-	id := f.viewed
-	f.viewers[id] = end
-	f.mu.Unlock()
-	defer func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.viewers, id)
-	}()
-	err := view(ctx)
+	defer left()
+	err = view(ctx)
 	var why *devices.Problem
 	if errors.As(context.Cause(ctx), &why) {
 		return why

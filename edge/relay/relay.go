@@ -95,6 +95,7 @@ const (
 	Stopped    Reason = "stopped"     // the gateway stops
 
 	RecordingOver Reason = "recording_over" // there is no more of the past
+	MemoryShort   Reason = "memory_short"   // the gateway's memory is very short
 )
 
 // End tells how a session went.
@@ -102,7 +103,7 @@ type End struct {
 	Session
 	At      time.Time
 	Reason  Reason
-	Problem *devices.Problem // behind CameraLost, PeerGone, UploadFull, RecordingOver
+	Problem *devices.Problem // behind CameraLost, PeerGone, UploadFull, RecordingOver, MemoryShort
 	Frames  int64            // sent
 	Bytes   int64
 	LeftOut int64 // frames, for the upload
@@ -120,6 +121,7 @@ type Relay struct {
 	admit    chan *session // to Run; nil while it does not run
 	over     <-chan struct{}
 	sessions map[string]*session // open, or about to be
+	short    *devices.Problem    // why none may be opened; nil: they may
 }
 
 // New gives a Relay without a session.
@@ -229,6 +231,8 @@ func (r *Relay) enter(s *session) (chan<- *session, <-chan struct{}, error) {
 	switch {
 	case r.admit == nil:
 		return nil, nil, stopping()
+	case r.short != nil:
+		return nil, nil, r.short
 	case r.sessions[s.order.ID] != nil:
 		return nil, nil, &devices.Problem{Kind: devices.ErrConflict, Code: "stream_open", ZH: "该路推流已打开", EN: "this stream is open already"}
 	case len(r.sessions) >= r.cfg.Sessions:
@@ -284,6 +288,20 @@ func (r *Relay) Close(ctx context.Context, id string) (End, error) {
 		return s.end, nil
 	case <-ctx.Done():
 		return End{}, context.Cause(ctx)
+	}
+}
+
+// Shed ends every session and has none opened, because memory is very short as the
+// reason tells, until it is called with nil.
+func (r *Relay) Shed(why *devices.Problem) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.short = why
+	if why == nil {
+		return
+	}
+	for _, s := range r.sessions {
+		s.stop(&ending{MemoryShort, why})
 	}
 }
 

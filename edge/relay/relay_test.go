@@ -147,6 +147,27 @@ func code(err error) string {
 	return ""
 }
 
+func TestAllEndWhenMemoryIsShort(t *testing.T) {
+	inWorld(t, Config{}, func(t *testing.T, w *world) {
+		if _, err := w.Open(t.Context(), w.order("one", time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		why := &devices.Problem{Kind: devices.ErrUnavailable, Code: "memory_short", ZH: "内存不足", EN: "memory is short"}
+		w.Shed(why)
+		synctest.Wait()
+		if diff := cmp.Diff([]Reason{MemoryShort}, w.reasons()); diff != "" || w.ends[0].Problem != why {
+			t.Errorf("%s, %+v", diff, w.ends)
+		}
+		if _, err := w.Open(t.Context(), w.order("two", time.Minute)); code(err) != "memory_short" {
+			t.Errorf("who came then: %v", err)
+		}
+		w.Shed(nil)
+		if _, err := w.Open(t.Context(), w.order("two", time.Minute)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestASessionEndsForOneReason(t *testing.T) {
 	gone := &devices.Problem{Kind: devices.ErrUnavailable, Code: "push_lost", ZH: "中断", EN: "broke"}
 	tests := []struct {

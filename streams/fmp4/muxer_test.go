@@ -57,8 +57,14 @@ func frames(t testing.TB, codec streams.Codec, data []byte, shown []int) []*stre
 // watch opens a session on m and gives the viewer's end and the session's.
 func watch(t *testing.T, m *fmp4.Muxer) (*websocket.Conn, <-chan error) {
 	t.Helper()
+	return watchUntil(context.Background(), t, m)
+}
+
+// watchUntil is watch until the session's ctx ends.
+func watchUntil(ctx context.Context, t *testing.T, m *fmp4.Muxer) (*websocket.Conn, <-chan error) {
+	t.Helper()
 	ended := make(chan error, 1)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -67,7 +73,7 @@ func watch(t *testing.T, m *fmp4.Muxer) (*websocket.Conn, <-chan error) {
 		}
 		ended <- m.Serve(ctx, conn)
 	}))
-	conn, _, err := websocket.Dial(ctx, server.URL, nil) //nolint:bodyclose // the library closes it
+	conn, _, err := websocket.Dial(t.Context(), server.URL, nil) //nolint:bodyclose // the library closes it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +167,25 @@ func checkMP4(t *testing.T, got []message, want int) string {
 		t.Errorf("ffmpeg: %v: %s", err, out)
 	}
 	return path
+}
+
+func TestWhoIsSentAwayIsToldWhy(t *testing.T) {
+	clip := frames(t, streams.H264, load(t, "../rtsp/testdata/small.h264"), nil)
+	feed := streams.NewFeed(streams.FeedConfig{})
+	feed.Connected()
+	publish(feed, clip[:5])
+	ctx, end := context.WithCancelCause(context.Background())
+	conn, ended := watchUntil(ctx, t, fmp4.New(feed, fmp4.Config{}))
+	read(t, conn, 7)
+	end(&devices.Problem{Kind: devices.ErrUnavailable, Code: "memory_short", ZH: "内存不足", EN: "memory is short"})
+	got := read(t, conn, 1)
+	if want := `{"mode":"wait","code":"memory_short","zh":"内存不足","en":"memory is short"}`; got[0].text != want {
+		t.Errorf("told %q", got[0].text)
+	}
+	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusTryAgainLater {
+		t.Errorf("closed by %v", err)
+	}
+	<-ended
 }
 
 func TestFragmentsAreMadeOnceForAll(t *testing.T) {

@@ -89,8 +89,9 @@ type pinger interface {
 	Ping(ctx context.Context) error // returns when the viewer has answered
 }
 
-// ping sends the pings that are due. A viewer that does not answer in time is gone.
-func (p *pacer) ping(ctx context.Context, conn pinger, timeout time.Duration) error {
+// ping sends the pings that are due until ctx ends, on a line that may stand a little longer. A
+// viewer that does not answer in time is gone.
+func (p *pacer) ping(ctx, line context.Context, conn pinger, timeout time.Duration) error {
 	for {
 		select {
 		case <-p.due:
@@ -98,7 +99,7 @@ func (p *pacer) ping(ctx context.Context, conn pinger, timeout time.Duration) er
 			return context.Cause(ctx)
 		}
 		began := time.Now()
-		limited, cancel := context.WithTimeout(ctx, timeout)
+		limited, cancel := context.WithTimeout(line, timeout)
 		err := conn.Ping(limited)
 		cancel()
 		if err != nil {

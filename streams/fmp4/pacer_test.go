@@ -60,7 +60,7 @@ func TestLagOverLines(t *testing.T) {
 				const step, frame, group = 40 * time.Millisecond, 10000, 25
 				ctx, cancel := context.WithCancel(t.Context())
 				p := newPacer()
-				go func() { _ = p.ping(ctx, tt.line, time.Minute) }()
+				go func() { _ = p.ping(ctx, ctx, tt.line, time.Minute) }()
 				began := time.Now()
 				sent, skipped := 0, 0
 				var worst time.Duration

@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/errgroup"
 
+	"offsite/devices"
 	"offsite/streams"
 )
 
@@ -35,6 +36,7 @@ func (c *Config) setDefaults() {
 const (
 	leastLag = time.Second     // that a viewer is granted
 	patience = 2 * time.Second // without a frame, until the reason is told
+	lastWord = time.Second     // for what is on its way when a session ends
 )
 
 type live struct {
@@ -58,7 +60,8 @@ type wait struct {
 }
 
 // Serve sends the feed's pictures to one viewer until ctx ends, the viewer
-// leaves or the feed is closed, and closes conn. What the viewer sends is not
+// leaves or the feed is closed, and closes conn. A viewer who is sent away, because
+// the cause of ctx is a Problem, is told so first. What the viewer sends is not
 // read beyond control frames: a data message ends the session.
 func (m *Muxer) Serve(ctx context.Context, conn *websocket.Conn) error {
 	reader := m.feed.Subscribe()
@@ -66,17 +69,40 @@ func (m *Muxer) Serve(ctx context.Context, conn *websocket.Conn) error {
 	m.join()
 	defer m.leave()
 	s := &session{muxer: m, conn: conn, reader: reader, pacer: newPacer()}
-	g, ctx := errgroup.WithContext(conn.CloseRead(ctx))
-	g.Go(func() error { return s.send(ctx) })
-	g.Go(func() error { return s.pacer.ping(ctx, conn, m.cfg.Timeout) })
+	line, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	left := conn.CloseRead(line)
+	g, within := errgroup.WithContext(ctx)
+	defer context.AfterFunc(within, func() { time.AfterFunc(lastWord, cut) })()
+	g.Go(func() error { return s.send(within, line) })
+	g.Go(func() error { return s.pacer.ping(within, line, conn, m.cfg.Timeout) })
+	g.Go(func() error {
+		select {
+		case <-left.Done():
+			return context.Cause(left)
+		case <-within.Done():
+			return context.Cause(within)
+		}
+	})
 	err := g.Wait()
 	m.cfg.Log.Debug("viewer left", "err", err, "lost", reader.Lost())
-	if errors.Is(err, streams.ErrClosed) {
+	var why *devices.Problem
+	switch {
+	case errors.Is(err, streams.ErrClosed):
 		_ = conn.Close(websocket.StatusGoingAway, "the stream has ended")
-	} else {
+	case errors.As(context.Cause(ctx), &why):
+		s.sendAway(line, why)
+	default:
 		_ = conn.CloseNow()
 	}
 	return err
+}
+
+// sendAway tells a viewer why there are no more pictures, where the line takes it, and
+// closes conn.
+func (s *session) sendAway(line context.Context, why *devices.Problem) {
+	_ = s.write(line, websocket.MessageText, waiting(why))
+	_ = s.conn.Close(websocket.StatusTryAgainLater, why.Code)
 }
 
 // session is one viewer.
@@ -92,9 +118,11 @@ type session struct {
 	newest  time.Time // when the picture that was sent last was taken
 }
 
-func (s *session) send(ctx context.Context) error {
-	for {
-		f, err := s.next(ctx)
+// send sends pictures until ctx ends. A message that is cut off takes the connection with it,
+// so that the last may go on until line ends.
+func (s *session) send(ctx, line context.Context) error {
+	for ctx.Err() == nil {
+		f, err := s.next(ctx, line)
 		if err != nil {
 			return err
 		}
@@ -110,21 +138,22 @@ func (s *session) send(ctx context.Context) error {
 			continue
 		}
 		if head != s.head {
-			if err := s.begin(ctx, head); err != nil {
+			if err := s.begin(line, head); err != nil {
 				return err
 			}
 		}
-		if err := s.write(ctx, websocket.MessageBinary, fragment); err != nil {
+		if err := s.write(line, websocket.MessageBinary, fragment); err != nil {
 			return err
 		}
 		granted := max(leastLag, s.muxer.feed.State().KeyInterval)
 		if err := s.pacer.sent(ctx, len(fragment), granted); err != nil {
 			return err
 		}
-		if err := s.tellLag(ctx, f); err != nil {
+		if err := s.tellLag(line, f); err != nil {
 			return err
 		}
 	}
+	return context.Cause(ctx)
 }
 
 // tellLag tells from time to time how old f is when it arrives.
@@ -160,7 +189,7 @@ func (s *session) begin(ctx context.Context, head *header) error {
 
 // next waits for a frame. While none comes the viewer is told why, again and again:
 // it takes a long silence for a line that is cut.
-func (s *session) next(ctx context.Context) (*streams.Frame, error) {
+func (s *session) next(ctx, line context.Context) (*streams.Frame, error) {
 	began, told := time.Now(), false
 	for {
 		wait := min(patience, s.muxer.cfg.Told)
@@ -178,7 +207,7 @@ func (s *session) next(ctx context.Context) (*streams.Frame, error) {
 			continue
 		}
 		began, told = time.Now(), true
-		if err := s.tellWhy(ctx, state); err != nil {
+		if err := s.tellWhy(line, state); err != nil {
 			return nil, err
 		}
 	}
@@ -190,12 +219,13 @@ func (s *session) tellWhy(ctx context.Context, state streams.State) error {
 		return s.tellAge(ctx, time.Now())
 	}
 	s.head = nil
-	return s.write(ctx, websocket.MessageText, waiting(state))
+	return s.write(ctx, websocket.MessageText, waiting(state.Problem))
 }
 
-func waiting(state streams.State) []byte {
+// waiting tells why no picture comes; nil: the camera is being connected to.
+func waiting(p *devices.Problem) []byte {
 	w := wait{Mode: "wait", Code: "camera_connecting", ZH: "正在连接摄像机", EN: "connecting to the camera"}
-	if p := state.Problem; p != nil {
+	if p != nil {
 		w.Code, w.ZH, w.EN = p.Code, p.ZH, p.EN
 	}
 	b, _ := json.Marshal(w) // strings only: never fails

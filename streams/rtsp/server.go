@@ -36,9 +36,11 @@ type Ask struct {
 // Visit is what an Ask was granted.
 type Visit struct {
 	Feed  *streams.Feed
-	Holds func() bool                     // asked from time to time: the right may end
-	Begin func(ctx context.Context) error // called once, before the first picture
-	End   func(Tally)                     // called once after Begin
+	Holds func() bool // asked from time to time: the right may end
+
+	// Begin is called once, before the first picture; leave ends the visit at once.
+	Begin func(ctx context.Context, leave func()) error
+	End   func(Tally) // called once after Begin
 }
 
 // Tally is what a reader has got.
@@ -182,7 +184,7 @@ func (s *Server) OnSetup(c *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, 
 	}
 	visit, ask, err := s.admit(c.Conn, c.Request, c.Path)
 	if err == nil {
-		err = visit.Begin(s.running)
+		err = visit.Begin(s.running, c.Session.Close)
 	}
 	if err == nil {
 		var r *reader

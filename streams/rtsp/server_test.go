@@ -33,6 +33,7 @@ type porter struct {
 	revoked      atomic.Bool
 	begun, ended atomic.Int64
 	bytes, lost  atomic.Uint64
+	leave        atomic.Value // func() of the one who came last
 }
 
 func (p *porter) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
@@ -49,7 +50,7 @@ func (p *porter) Admit(ask rtsp.Ask) (rtsp.Visit, error) {
 	return rtsp.Visit{
 		Feed:  p.feed,
 		Holds: func() bool { return !p.revoked.Load() },
-		Begin: func(context.Context) error { p.begun.Add(1); return nil },
+		Begin: func(_ context.Context, leave func()) error { p.leave.Store(leave); p.begun.Add(1); return nil },
 		End:   func(sum rtsp.Tally) { p.bytes.Add(sum.Bytes); p.lost.Add(sum.Lost); p.ended.Add(1) },
 	}, nil
 }
@@ -175,6 +176,18 @@ func TestReaderWhoseRightEndsIsSentAway(t *testing.T) {
 	feed, ended := pull(t, again(addr, "/gate/sub"), rtsp.Config{})
 	settle(t, "no pictures", func() bool { return feed.State().Frames > 2 })
 	p.revoked.Store(true)
+	if err := <-ended; err == nil {
+		t.Error("the reader was not sent away")
+	}
+	settle(t, "the visit goes on", func() bool { return p.ended.Load() == 1 })
+}
+
+func TestReaderIsSentAwayAtOnce(t *testing.T) {
+	t.Parallel()
+	p, addr := handOn(t, rtsp.ServerConfig{Recheck: time.Hour})
+	feed, ended := pull(t, again(addr, "/gate/sub"), rtsp.Config{})
+	settle(t, "no pictures", func() bool { return feed.State().Frames > 2 })
+	p.leave.Load().(func())()
 	if err := <-ended; err == nil {
 		t.Error("the reader was not sent away")
 	}

@@ -343,13 +343,13 @@ func (s *Server) serve(ctx context.Context, sn *session) {
 	}
 }
 
-// EndAll ends every session.
-func (s *Server) EndAll() {
+// EndAll ends every session for this reason.
+func (s *Server) EndAll(why error) {
 	s.mu.Lock()
 	all := slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
 	for _, sn := range all {
-		sn.leave()
+		sn.leave(why)
 	}
 }
 
@@ -359,7 +359,7 @@ func (s *Server) Close(id string) error {
 	if err != nil {
 		return err
 	}
-	sn.leave()
+	sn.leave(ErrLeft)
 	return nil
 }
 

@@ -34,11 +34,10 @@ type session struct {
 	began  time.Time
 
 	changes chan webrtc.PeerConnectionState // has room for one, the newest
-	left    chan struct{}
-	leave   func()          // closes left
-	keys    chan struct{}   // a key frame is asked for; has room for one
-	loss    chan float64    // share of packets that were lost lately; has room for one
-	reader  *streams.Reader // until the sending begins: the demand for the feed
+	left    chan error                      // asks for the end; has room for one
+	keys    chan struct{}                   // a key frame is asked for; has room for one
+	loss    chan float64                    // share of packets that were lost lately; has room for one
+	reader  *streams.Reader                 // until the sending begins: the demand for the feed
 	bytes   atomic.Int64
 	frames  atomic.Int64
 	lost    atomic.Int64
@@ -65,10 +64,9 @@ func negotiate(ctx context.Context, engine *webrtc.SettingEngine, v Viewing) (_ 
 	}
 	sn := &session{
 		id: newID(), track: v.Track, line: &line{}, params: first.Params, holds: v.Holds, ended: v.Ended, began: time.Now(), reader: reader,
-		changes: make(chan webrtc.PeerConnectionState, 1), left: make(chan struct{}), keys: make(chan struct{}, 1), loss: make(chan float64, 1),
+		changes: make(chan webrtc.PeerConnectionState, 1), left: make(chan error, 1), keys: make(chan struct{}, 1), loss: make(chan float64, 1),
 	}
 	sn.ufrag = ufragOf(v.Offer)
-	sn.leave = sync.OnceFunc(func() { close(sn.left) })
 	if sn.peer, err = newPeer(engine, codec); err != nil {
 		return nil, "", err
 	}
@@ -216,6 +214,14 @@ func (s *session) run(ctx context.Context, join time.Duration) error {
 	return g.Wait()
 }
 
+// leave asks for the end; the first reason stays.
+func (s *session) leave(why error) {
+	select {
+	case s.left <- why:
+	default:
+	}
+}
+
 // end tells how it went.
 func (s *session) end(why error) End {
 	return End{Why: why, Took: time.Since(s.began), Bytes: s.bytes.Load(), Frames: s.frames.Load(), Lost: s.lost.Load()}
@@ -240,8 +246,8 @@ func (s *session) attend(ctx context.Context, join time.Duration, joined chan<- 
 			}
 		case <-absent.C:
 			return ErrAbsent
-		case <-s.left:
-			return ErrLeft
+		case why := <-s.left:
+			return why
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -219,6 +219,7 @@ const (
 	StreamEndReasonCameraLost    StreamEndReason = "camera_lost"
 	StreamEndReasonClosed        StreamEndReason = "closed"
 	StreamEndReasonExpired       StreamEndReason = "expired"
+	StreamEndReasonMemoryShort   StreamEndReason = "memory_short"
 	StreamEndReasonPeerGone      StreamEndReason = "peer_gone"
 	StreamEndReasonRecordingOver StreamEndReason = "recording_over"
 	StreamEndReasonStopped       StreamEndReason = "stopped"
@@ -1235,16 +1236,16 @@ type StreamEnd struct {
 	// Problem 错误说明 / what is wrong and what cures it (RFC 9457)
 	Problem ProblemBody `json:"problem,omitempty,omitzero"`
 
-	// Reason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止、录像播放完毕。
-	// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops, there is no more of the recording.
+	// Reason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止、录像播放完毕、网关内存严重不足。
+	// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops, there is no more of the recording, the gateway's memory is very short.
 	Reason StreamEndReason `json:"reason"`
 
 	// Stream 消息编号 / id of a message
 	Stream MessageID `json:"stream"`
 }
 
-// StreamEndReason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止、录像播放完毕。
-// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops, there is no more of the recording.
+// StreamEndReason 平台关闭、到期、摄像机失联或停用、接收方断开或不接收、上行带宽不足、网关停止、录像播放完毕、网关内存严重不足。
+// Closed by the platform, time is up, the camera is lost or retired, the receiver has gone or takes no more, no upload left, the gateway stops, there is no more of the recording, the gateway's memory is very short.
 type StreamEndReason string
 
 // StreamOpenArgs 网关将一路视频推送到 push_url：https（WHIP）、rtsps 或 rtsp（ANNOUNCE/RECORD，TCP）。主机须在网关的允许名单内，每次连接时复核。

@@ -69,8 +69,12 @@ func (a *API) openWHEP(c echo.Context) error {
 // endedWHEP writes how a session has ended.
 func (a *API) endedWHEP(who request.Principal, camera string, profile devices.Profile, e whep.End) {
 	why := e.Why.Error()
-	if errors.Is(e.Why, context.Canceled) {
+	var p *devices.Problem
+	switch {
+	case errors.Is(e.Why, context.Canceled):
 		why = "the gateway stops"
+	case errors.As(e.Why, &p):
+		why = p.Code
 	}
 	a.ended(who, "live.whep.end", camera, fmt.Sprintf("%s, %d s, %d bytes, %d pictures, %d left out: %s", profile, int(e.Took.Seconds()), e.Bytes, e.Frames, e.Lost, why))
 }

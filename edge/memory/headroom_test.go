@@ -1,4 +1,4 @@
-package cameras
+package memory
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package cameras
+package memory
 
 import (
 	"context"
@@ -57,15 +57,4 @@ func percent(live, rings, rate int64) int64 {
 	}
 	room := max(live-rings-rings/ringShare, min(rate*busyFor, busyRoom), leastRoom)
 	return min(max(usualPercent*room/live, leastPercent), usualPercent)
-}
-
-// RingBytes is what the rings of all cameras hold.
-func (f *Feeds) RingBytes() int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var n int64
-	for _, cam := range f.list {
-		n += cam.feed.State().RingBytes + cam.sub.feed.State().RingBytes
-	}
-	return n
 }
