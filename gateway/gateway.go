@@ -60,6 +60,9 @@ func (c *Config) Validate() error {
 	}
 	if (c.Certificate == "") != (c.Key == "") {
 		ps.Add(devices.Invalid("gateway.certificate", "incomplete", "证书与私钥须同时填写", "give certificate and key together"))
+	} else if c.Certificate != "" {
+		_, problem := c.pair()
+		ps.Add(problem)
 	}
 	if i := c.Idle.D(); i != 0 && (i < time.Minute || i > 24*time.Hour) {
 		ps.Add(devices.Invalid("gateway.idle", "out_of_range", "空闲时限须在 1m 与 24h 之间", "end idle sessions after 1m to 24h"))
@@ -215,7 +218,7 @@ func (s *Server) Run(ctx context.Context, ready func(Addresses)) error {
 		}
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", l.address)
 		if err != nil {
-			return notListening(l.address, err)
+			return notListening(l.field, l.address, err)
 		}
 		*l.bound = listener.Addr().String()
 		listener = netutil.LimitListener(listener, mostConnections)
@@ -250,6 +253,7 @@ type trail interface {
 
 // door is a place to listen at.
 type door struct {
+	field   string  // of the configuration
 	address string  // empty: closed
 	bound   *string // where the address goes that is listened at
 	serve   func(net.Listener) error
@@ -260,10 +264,10 @@ func (s *Server) doors(ctx context.Context, at *Addresses) ([]door, []*http.Serv
 	encrypted, plain := s.server(), s.server()
 	encrypted.TLSConfig = s.tls
 	return []door{
-		{s.cfg.Listen, &at.HTTPS, func(l net.Listener) error { return encrypted.ServeTLS(l, "", "") }},
-		{s.cfg.HTTP, &at.HTTP, plain.Serve},
-		{s.cfg.RTSP.Listen, &at.RTSP, func(l net.Listener) error { return s.rtspServer(s.cfg.RTSP.UDP, nil).Serve(ctx, l) }},
-		{s.cfg.RTSP.TLS, &at.RTSPS, func(l net.Listener) error { return s.rtspServer("", s.tls).Serve(ctx, l) }},
+		{"gateway.listen", s.cfg.Listen, &at.HTTPS, func(l net.Listener) error { return encrypted.ServeTLS(l, "", "") }},
+		{"gateway.http", s.cfg.HTTP, &at.HTTP, plain.Serve},
+		{"gateway.rtsp.listen", s.cfg.RTSP.Listen, &at.RTSP, func(l net.Listener) error { return s.rtspServer(s.cfg.RTSP.UDP, nil).Serve(ctx, l) }},
+		{"gateway.rtsp.tls", s.cfg.RTSP.TLS, &at.RTSPS, func(l net.Listener) error { return s.rtspServer("", s.tls).Serve(ctx, l) }},
 	}, []*http.Server{encrypted, plain}
 }
 
@@ -287,11 +291,11 @@ func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {
 	}
 }
 
-func notListening(address string, err error) *devices.Problem {
+func notListening(field, address string, err error) *devices.Problem {
 	return &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "not_listening",
-		ZH: fmt.Sprintf("无法监听 %s，可能已被占用；请更换 gateway.listen、gateway.http 或 gateway.rtsp", address),
-		EN: fmt.Sprintf("cannot listen on %s, it may be in use; choose another gateway.listen, gateway.http or gateway.rtsp", address), Cause: err,
+		Kind: devices.ErrUnavailable, Code: "not_listening", Field: field, Cause: err,
+		ZH: fmt.Sprintf("无法监听 %s，可能已被占用；请换一个端口，或停止占用它的程序", address),
+		EN: fmt.Sprintf("cannot listen on %s, it may be in use; choose another port or stop the program that holds it", address),
 	}
 }
 

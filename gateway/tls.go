@@ -38,11 +38,9 @@ const (
 func (s *Server) certificate(state string) (tls.Certificate, error) {
 	if s.cfg.Certificate != "" {
 		s.trusted = true
-		c, err := tls.LoadX509KeyPair(s.cfg.Certificate, s.cfg.Key)
-		if err != nil {
-			p := devices.Invalid("gateway.certificate", "bad_certificate", "证书或私钥无法使用，请核对 PEM 文件", "certificate or key cannot be used; look at the PEM files")
-			p.Cause = err
-			return c, p
+		c, problem := s.cfg.pair()
+		if problem != nil {
+			return c, problem
 		}
 		return c, nil
 	}
@@ -63,6 +61,18 @@ func (s *Server) certificate(state string) (tls.Certificate, error) {
 	}
 	s.log.Info("certificate", "sha256", fingerprint(c.Certificate[0]), "until", c.Leaf.NotAfter)
 	return c, nil
+}
+
+// pair is the owner's own certificate.
+func (c Config) pair() (tls.Certificate, *devices.Problem) {
+	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		p := devices.Invalid("gateway.certificate", "bad_certificate",
+			"证书或私钥无法使用，请检查文件是否存在、可读且互相匹配", "certificate or key cannot be used; see that the files are there, can be read and belong together")
+		p.Cause = err
+		return pair, p
+	}
+	return pair, nil
 }
 
 // fingerprint is what a person compares with the browser's.

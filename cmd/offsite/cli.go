@@ -37,9 +37,6 @@ func (s streamsOut) logger(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))
 }
 
-// errUsage is a command line that could not be understood; kong has said why.
-var errUsage = errors.New("see offsite --help")
-
 // run reads the command line and carries the command out.
 func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	var p program
@@ -60,7 +57,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	case exited: // help was shown
 		return nil
 	case err != nil:
-		return fmt.Errorf("%w; %w", err, errUsage)
+		return misunderstood(err)
 	}
 	return asked(ctx, command.Run())
 }

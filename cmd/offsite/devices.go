@@ -111,16 +111,34 @@ func readAll(name string) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("read table: %w", err)
+			return nil, tableUnread(name, err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, table.Max+1))
 	if err != nil {
-		return nil, fmt.Errorf("read table: %w", err)
+		return nil, tableUnread(name, err)
 	}
 	return text, nil
+}
+
+func tableUnread(name string, err error) error {
+	return &devices.Problem{
+		Kind: devices.ErrNotFound, Code: "file_unread", Field: "path", Cause: err,
+		ZH: "无法读取 " + name + "，请检查路径和权限", EN: name + " cannot be read; check path and permissions",
+	}
+}
+
+// written tells why a table could not be written, if it was not.
+func written(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "file_unwritten", Field: "--output", Cause: err,
+		ZH: "无法写入，请检查目录、权限和磁盘空间", EN: "cannot be written; check directory, permissions and the space on the disk",
+	}
 }
 
 func (c *devicesImport) table(ctx context.Context, s streamsOut, client *http.Client, kind, name string, text []byte) error {
@@ -174,21 +192,21 @@ func (c *devicesExport) Run(ctx context.Context, s streamsOut) error {
 			_, err = s.out.Write(text)
 			return err
 		}
-		return os.WriteFile(c.Output, text, 0o600)
+		return written(os.WriteFile(c.Output, text, 0o600))
 	}
 	if c.Output == "" {
 		return devices.Invalid("--output", "missing", "导出全部时请给出目录", "name a directory to write all tables into")
 	}
-	if err := os.MkdirAll(c.Output, 0o700); err != nil {
-		return fmt.Errorf("export: %w", err)
+	if err := written(os.MkdirAll(c.Output, 0o700)); err != nil {
+		return err
 	}
 	for _, kind := range collections {
 		text, err := c.table(ctx, client, kind)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(c.Output, kind+".csv"), text, 0o600); err != nil {
-			return fmt.Errorf("export: %w", err)
+		if err := written(os.WriteFile(filepath.Join(c.Output, kind+".csv"), text, 0o600)); err != nil {
+			return err
 		}
 	}
 	return nil

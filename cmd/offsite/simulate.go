@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +32,7 @@ type simulatePLC struct {
 func (c *simulatePLC) Run(ctx context.Context, s streamsOut) error {
 	plc, err := demo.PLC(ctx, c.Addr)
 	if err != nil {
-		return err
+		return notListening("--addr", c.Addr, err)
 	}
 	fmt.Fprintf(s.out, "modbus://%s unit 1: holding 0 level m float32, 2 pressure kPa float32, 4 temperature int16 x0.1, 10 gas %%LEL uint16 x0.1\n", plc.Addr())
 	return plc.Run(ctx)
@@ -48,7 +50,7 @@ type simulateCamera struct {
 func (c *simulateCamera) Run(ctx context.Context, s streamsOut) error {
 	server, addresses, err := demo.Cameras(c.Addr, c.Count, c.User, c.Password)
 	if err != nil {
-		return err
+		return notListening("--addr", c.Addr, err)
 	}
 	for _, a := range addresses {
 		fmt.Fprintln(s.out, a)
@@ -58,7 +60,7 @@ func (c *simulateCamera) Run(ctx context.Context, s streamsOut) error {
 	}
 	control, err := demo.Control(c.ONVIF, addresses, c.User, c.Password)
 	if err != nil {
-		return err
+		return notListening("--onvif", c.ONVIF, err)
 	}
 	fmt.Fprintln(s.out, control.URL())
 	g, ctx := errgroup.WithContext(ctx)
@@ -76,6 +78,7 @@ type simulateSensor struct {
 // Run publishes until ctx ends.
 func (c *simulateSensor) Run(ctx context.Context, s streamsOut) error {
 	fmt.Fprintf(s.out, "offsite/%s: {\"ts\":…,\"pm10\":…,\"pm25\":…,\"tsp\":…} each second\n", c.Device)
+	tellUnreached(ctx, s, "--broker", c.Broker)
 	return demo.DustStation(ctx, c.Broker, c.Device, c.Password)
 }
 
@@ -93,6 +96,7 @@ type simulateLogger struct {
 // host's commands.
 func (c *simulateLogger) Run(ctx context.Context, s streamsOut) error {
 	fmt.Fprintf(s.out, "HJ 212-%s, MN %s -> %s: w01018 mg/L, w21003 mg/L, w01001, w00000 L/s each %s, minute data each minute\n", c.Standard, c.MN, c.Host, c.Period)
+	tellUnreached(ctx, s, "--host", c.Host)
 	return demo.DataLogger(ctx, c.Host, demo.Logger{MN: c.MN, PW: c.Password, ST: c.ST, Version: c.Standard, Period: c.Period, SM4Key: devices.Secret(c.SM4Key)})
 }
 
@@ -110,8 +114,35 @@ func (c *simulatePlatform) Run(ctx context.Context, s streamsOut) error {
 	defer platform.Close()
 	listener, err := platformtest.Listen(ctx, c.Addr)
 	if err != nil {
-		return err
+		return notListening("--addr", c.Addr, err)
 	}
 	fmt.Fprintf(s.out, "{\"platform\":\"http://%s\",\"code\":%q}\n", listener.Addr(), platform.Code())
 	return platform.Run(ctx, listener)
+}
+
+// notListening gives err as a Problem when it tells why nothing listens on addr.
+func notListening(flag, addr string, err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) {
+		return err
+	}
+	return &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "cannot_listen", Field: flag, Cause: err,
+		ZH: "无法在 " + addr + " 上监听；请写作 127.0.0.1:5020 的形式，换一个端口，或停止占用它的程序",
+		EN: "cannot listen on " + addr + "; write an address like 127.0.0.1:5020, choose another port or stop the program that holds it",
+	}
+}
+
+// tellUnreached says when nothing answers at addr: the instruments go on trying
+// without a word, as real ones do.
+func tellUnreached(ctx context.Context, s streamsOut, flag, addr string) {
+	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "tcp", addr)
+	if err == nil {
+		_ = conn.Close()
+		return
+	}
+	fmt.Fprintln(s.err, explain(&devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "unreached", Field: flag, Cause: err,
+		ZH: "无法连接 " + addr + "，将继续重试；请核对地址，以及网关是否在该处监听", EN: "no connection to " + addr + ", it is tried again and again; check the address and whether the gateway listens there",
+	}))
 }

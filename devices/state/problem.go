@@ -83,7 +83,19 @@ func diskProblem(path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return diskFull(err)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+	case errors.Is(err, syscall.EROFS):
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "disk_read_only", Cause: err,
+			ZH: fmt.Sprintf("%s 所在的磁盘为只读；请检查磁盘是否出错，重新以可写方式挂载，或更换状态目录", path),
+			EN: fmt.Sprintf("the disk of %s is read-only; see whether the disk has failed, mount it writable again, or choose another state directory", path),
+		}
+	case errors.Is(err, syscall.ENOTDIR):
+		return &devices.Problem{
+			Kind: devices.ErrUnavailable, Code: "not_a_directory", Cause: err,
+			ZH: fmt.Sprintf("%s 或其上级是文件，不是目录；请更换状态目录", path),
+			EN: fmt.Sprintf("%s, or what it lies in, is a file and no directory; choose another state directory", path),
+		}
+	case errors.Is(err, fs.ErrPermission):
 		return &devices.Problem{
 			Kind: devices.ErrUnavailable, Code: "no_permission", Cause: err,
 			ZH: fmt.Sprintf("没有读写 %s 的权限，请更改其属主或权限", path), EN: fmt.Sprintf("%s may not be read or written; change its owner or mode", path),

@@ -142,7 +142,49 @@ func unknownKey(path string, fields map[string][]int) *devices.Problem {
 	}
 	slices.Sort(known)
 	list := strings.Join(known, ", ")
-	return devices.Invalid(path, "unknown_key", "没有这个键，此处可用："+list, "no such key; here stand: "+list)
+	zh, en := "没有这个键", "no such key"
+	if meant := nearest(path[strings.LastIndexByte(path, '.')+1:], known); meant != "" {
+		zh, en = zh+"，是否为 "+meant+"？", en+", did you mean "+meant+"?"
+	} else {
+		zh, en = zh+"，", en+";"
+	}
+	return devices.Invalid(path, "unknown_key", zh+"此处可用："+list, en+" here stand: "+list)
+}
+
+// nearest gives the word of known that key may be a slip of, or "".
+func nearest(key string, known []string) string {
+	best, least := "", 3 // slips at most, and fewer than half the letters
+	for _, k := range known {
+		if n := slips(strings.ToLower(key), k); n < least && 2*n < len(k) {
+			best, least = k, n
+		}
+	}
+	return best
+}
+
+// slips counts the letters to insert, leave out or change from a to b, and the
+// neighbours to exchange.
+func slips(a, b string) int {
+	before, last, row := []int(nil), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row[0] = i + 1
+		for j := range len(b) {
+			row[j+1] = min(last[j+1], row[j]) + 1
+			if a[i] == b[j] {
+				row[j+1] = min(row[j+1], last[j])
+			} else {
+				row[j+1] = min(row[j+1], last[j]+1)
+			}
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last, row = last, row, make([]int, len(b)+1)
+	}
+	return last[len(b)]
 }
 
 // fieldsOf maps the keys of a struct to its fields, those of an embedded struct

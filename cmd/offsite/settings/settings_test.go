@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func TestEveryFaultIsToldAtOnceWithItsLine(t *testing.T) {
 		{"nothing", "", nil},
 		{"good", "state: /tmp/x\nclock:\n  tolerance: 1m\nreadings_log: {backlog: 1GiB}\nhistory:\n  retention: 90d\n", nil},
 		{"unknown and wrong together", "stat: x\nbroker:\n  listen: nowhere\n  port: 1\nclock:\n  tolerance: soon\nhistory: 3\n", []string{
-			"stat: line 1: no such key; here stand: broker, clock, history, hj212, platform, readings_log, recording, state, video",
+			"stat: line 1: no such key, did you mean state? here stand: broker, clock, history, hj212, platform, readings_log, recording, state, video",
 			`broker.listen: line 3: write an address like "127.0.0.1:1883"`,
 			"broker.port: line 4: no such key; here stand: certificate, insecure, key, listen",
 			`clock.tolerance: line 6: write a duration as "10s", "5m" or "1h30m"`,
@@ -85,6 +86,25 @@ func TestBrokenLinesHideNoOtherFault(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestASlipIsToldWithTheKeyThatWasMeant(t *testing.T) {
+	tests := []struct{ name, yaml, want string }{
+		{"a letter too few", "stat: x", "did you mean state?"},
+		{"a letter too many", "brokers: {}", "did you mean broker?"},
+		{"neighbours exchanged", "clcok: {}", "did you mean clock?"},
+		{"capital", "State: x", "did you mean state?"},
+		{"another word", "mqtt: {}", "no such key; here stand"},
+		{"short", "x: 1", "no such key; here stand"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := edge.Defaults()
+			if err := settings.Read([]byte(tt.yaml), &cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})
 	}
