@@ -12,6 +12,7 @@ import (
 
 	"offsite/devices"
 	"offsite/edge/history"
+	"offsite/edge/relay"
 	"offsite/streams/snapshot"
 	"offsite/streams/whep"
 )
@@ -73,7 +74,7 @@ type VideoConfig struct {
 // PlatformConfig sets up the connection to the supervision platform.
 type PlatformConfig struct {
 	CA         string           `yaml:"ca"`          // PEM file of the platform's own authority, if it has one
-	Push       PushConfig       `yaml:"push"`        // of pictures, to media servers
+	Push       relay.PushConfig `yaml:"push"`        // of pictures, to media servers
 	Export     Bytes            `yaml:"export"`      // most of a recording.export; default 2GiB
 	Pull       string           `yaml:"pull"`        // the gateway's address as the platform reaches it, such as https://gw.example.cn:8443; empty: it does not
 	StartDelay devices.Duration `yaml:"start_delay"` // a fleet's gateways wait up to this long before they send after a start; default 0s
@@ -113,7 +114,7 @@ func Defaults() Config {
 		Clock:     ClockConfig{Tolerance: devices.Duration(5 * time.Minute)},
 		Recording: recordingDefaults(),
 		Video:     VideoConfig{Ring: devices.Duration(15 * time.Second), Evidence: evidenceDefaults(), Watch: watchDefaults(), Decoder: snapshot.Auto, WebRTC: whep.Defaults()},
-		Platform:  PlatformConfig{Push: pushDefaults(), Export: 2 << 30},
+		Platform:  PlatformConfig{Push: relay.PushDefaults(), Export: 2 << 30},
 	}
 }
 
@@ -225,7 +226,7 @@ func (c *PlatformConfig) validate(ps *devices.Problems) {
 	if c.Export < 1<<20 {
 		ps.Add(devices.Invalid("platform.export", "out_of_range", "录像导出上限至少 1MiB", "allow an export of at least 1MiB"))
 	}
-	c.Push.validate(ps)
+	c.Push.Validate(ps)
 	_, problem := c.tls()
 	ps.Add(problem)
 }

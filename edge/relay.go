@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
 	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/edge/dispatch/wire"
+	"offsite/edge/footage"
 	"offsite/edge/notice"
 	"offsite/edge/outbox"
 	"offsite/edge/relay"
@@ -22,56 +23,6 @@ import (
 	"offsite/streams/push"
 	"offsite/streams/rtsp"
 )
-
-// PushConfig says whereto the platform may have pictures sent, and how many.
-type PushConfig struct {
-	Hosts    []string         `yaml:"hosts"`    // media servers, see relay.Hosts; empty: pictures go nowhere
-	Insecure bool             `yaml:"insecure"` // allow plain rtsp and http off loopback
-	Sessions int              `yaml:"sessions"` // most at once; default 4
-	Longest  devices.Duration `yaml:"longest"`  // most that one lasts until it is renewed; default 1h
-	Upload   BitRate          `yaml:"upload"`   // that all may send together; default 8Mbit/s
-}
-
-func pushDefaults() PushConfig {
-	return PushConfig{Hosts: []string{}, Sessions: 4, Longest: devices.Duration(time.Hour), Upload: 8_000_000}
-}
-
-func (c *PushConfig) validate(ps *devices.Problems) {
-	if _, err := relay.ReadHosts(c.Hosts); err != nil {
-		*ps = append(*ps, devices.AllProblems(err)...)
-	}
-	if c.Sessions < 0 || c.Sessions > 64 {
-		ps.Add(devices.Invalid("platform.push.sessions", "out_of_range", "推流路数上限须在 1 与 64 之间", "allow 1 to 64 streams at once"))
-	}
-	if d := c.Longest.D(); d != 0 && d < 10*time.Second || d > 24*time.Hour {
-		ps.Add(devices.Invalid("platform.push.longest", "out_of_range", "推流时长上限须在 10s 与 24h 之间", "let a stream last 10s to 24h"))
-	}
-	if c.Upload != 0 && c.Upload < 64_000 {
-		ps.Add(devices.Invalid("platform.push.upload", "out_of_range", "上行限额至少 64kbit/s", "allow at least 64kbit/s"))
-	}
-}
-
-// BitRate is bits a second, written as 8Mbit/s, 512kbit/s or a plain number.
-type BitRate int64
-
-// UnmarshalText reads a rate.
-func (r *BitRate) UnmarshalText(text []byte) error {
-	s, unit := strings.TrimSuffix(string(text), "bit/s"), int64(1)
-	for suffix, size := range map[string]int64{"k": 1e3, "M": 1e6, "G": 1e9} {
-		if rest, ok := strings.CutSuffix(s, suffix); ok {
-			s, unit = rest, size
-		}
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
-	if err != nil || n < 0 || n > 1e12/unit {
-		return devices.Invalid("", "bad_rate", "码率须写作 8Mbit/s、512kbit/s 或每秒比特数", `write a rate as "8Mbit/s", "512kbit/s" or a number of bits a second`)
-	}
-	*r = BitRate(n * unit)
-	return nil
-}
-
-// MarshalText writes the number of bits.
-func (r BitRate) MarshalText() ([]byte, error) { return strconv.AppendInt(nil, int64(r), 10), nil }
 
 // openRelay prepares what sends pictures out.
 func (b *Box) openRelay() error {
@@ -151,4 +102,184 @@ func streamEnd(e relay.End) wire.StreamEnd {
 		end.Problem = *wire.Body(e.Problem, 0)
 	}
 	return end
+}
+
+// defaultTTL is how long a stream lasts whose command does not say.
+const defaultTTL = 5 * time.Minute
+
+// arguments reads those of a command.
+func arguments[T any](c wire.Command) (args T, err error) {
+	if json.Unmarshal(c.Args, &args) != nil {
+		return args, devices.Invalid("args", "bad_json", "参数无法解析", "the arguments cannot be read")
+	}
+	return args, nil
+}
+
+// given is the Result of a command that gave data.
+func given(data any, blobs ...wire.SHA256) (wire.Result, error) {
+	raw, err := json.Marshal(data)
+	return wire.Result{Data: raw, Blobs: blobs}, err
+}
+
+// officer names who has sent a command.
+func officer(c wire.Command) string { return c.Officer.Name + " (" + c.Officer.ID + ")" }
+
+// openStream sends a camera's pictures to where the command says: those that it
+// shows now, or its recording.
+func (s platformSite) openStream(ctx context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.StreamOpenArgs](c)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	profile := devices.Profile(args.Profile)
+	if profile != devices.MainProfile && profile != devices.SubProfile {
+		return wire.Result{}, devices.Invalid("profile", "not_one_of", "码流须为 main 或 sub", "choose main or sub")
+	}
+	lasts, err := ttl(args.TTLSeconds)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	order := relay.Order{ID: c.ID, Camera: args.Camera, For: lasts, Officer: officer(c), Purpose: c.Purpose}
+	if args.From.IsZero() {
+		order.Feed, err = s.Cameras.Feed(args.Camera, profile)
+	} else {
+		err = s.cameraEver(ctx, args.Camera)
+	}
+	if err != nil {
+		return wire.Result{}, err
+	}
+	if args.PushURL == "" {
+		return s.pullURL(args, lasts)
+	}
+	if order.To, err = s.receiver(args); err != nil {
+		return wire.Result{}, err
+	}
+	var recorded wire.Time
+	var turns []wire.RecordingTurn
+	if order.Feed == nil {
+		player, err := s.Footage.Play(ctx, args.Camera, args.From.Time)
+		if err != nil {
+			return wire.Result{}, err
+		}
+		order.Past, recorded, turns = player, wire.At(player.From), turnsOf(player, lasts)
+	}
+	session, err := s.relay.Open(ctx, order)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	data := streamData(session)
+	data.RecordedFrom, data.Sources = recorded, turns
+	return given(data)
+}
+
+// turnsOf tells whose pictures will be seen from when on.
+func turnsOf(p *footage.Player, lasts time.Duration) (turns []wire.RecordingTurn) {
+	for _, s := range p.Plan {
+		source := wire.RecordingSource(s.Source)
+		if !s.From.Before(p.From.Add(lasts)) || len(turns) > 0 && turns[len(turns)-1].Source == source {
+			continue
+		}
+		from := s.From
+		if from.Before(p.From) {
+			from = p.From
+		}
+		turns = append(turns, wire.RecordingTurn{From: wire.At(from), Source: source})
+	}
+	return turns
+}
+
+// cameraEver says by a Problem that there is no such camera, and never was: what a
+// retired one has shown stays until its days are over.
+func (s platformSite) cameraEver(ctx context.Context, id string) error {
+	if s.Registry.Snapshot().Cameras[id] != nil {
+		return nil
+	}
+	list, err := s.Registry.Retired(ctx, devices.KindCamera)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list, func(t devices.Thing) bool { return t.Key() == id }) {
+		return nil
+	}
+	return &devices.Problem{
+		Kind: devices.ErrNotFound, Code: "no_camera", Field: "camera", ZH: "没有编号为 " + id + " 的摄像机", EN: "there is no camera " + id,
+	}
+}
+
+// receiver is where pictures are to go; it looks no name up.
+func (s platformSite) receiver(args wire.StreamOpenArgs) (streams.Receiver, error) {
+	u, err := url.Parse(args.PushURL)
+	if err != nil {
+		u = &url.URL{} // the host list says how it is to look
+	}
+	if err := s.hosts.Check(u); err != nil {
+		return streams.Receiver{}, err
+	}
+	return streams.Receiver{URL: u, User: args.PushUser, Secret: devices.Secret(args.PushToken)}, nil
+}
+
+// pullURL names the address at which a platform that can reach the gateway
+// fetches the pictures itself with a token of its own: by HLS, or of the past as MP4.
+func (s platformSite) pullURL(args wire.StreamOpenArgs, lasts time.Duration) (wire.Result, error) {
+	base := strings.TrimRight(s.cfg.Platform.Pull, "/")
+	if base == "" {
+		return wire.Result{}, devices.Invalid("push_url", "push_url_missing", "该网关不能从外部访问，请给出 push_url", "this gateway cannot be reached from outside; give a push_url")
+	}
+	at := base + "/api/v1/cameras/" + url.PathEscape(args.Camera)
+	if from := args.From; from.IsZero() {
+		if err := s.Cameras.Admitted(); err != nil {
+			return wire.Result{}, err
+		}
+		at += "/hls/index.m3u8?profile=" + string(args.Profile)
+	} else {
+		at += "/clip?" + url.Values{"from": {from.Format(time.RFC3339Nano)}, "to": {from.Add(lasts).Format(time.RFC3339Nano)}}.Encode()
+	}
+	return given(wire.StreamData{Camera: args.Camera, PullURL: at})
+}
+
+func ttl(seconds int) (time.Duration, error) {
+	d := time.Duration(seconds) * time.Second
+	switch {
+	case seconds == 0:
+		return defaultTTL, nil
+	case d < 10*time.Second || d > time.Hour:
+		return 0, devices.Invalid("ttl_seconds", "out_of_range", "时长须在 10 与 3600 秒之间", "let it last 10 to 3600 seconds")
+	}
+	return d, nil
+}
+
+func streamData(session relay.Session) wire.StreamData {
+	first := session.FirstFrame.Milliseconds()
+	return wire.StreamData{
+		Stream: session.ID, Camera: session.Camera, Codec: wire.StreamDataCodec(session.Codec), Width: session.Width, Height: session.Height,
+		FirstFrameMS: &first, ExpiresAt: wire.At(session.Expires),
+	}
+}
+
+func (s platformSite) renewStream(_ context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.StreamArgs](c)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	lasts, err := ttl(args.TTLSeconds)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	session, err := s.relay.Renew(args.Stream, lasts)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	return given(streamData(session))
+}
+
+func (s platformSite) closeStream(ctx context.Context, c wire.Command) (wire.Result, error) {
+	args, err := arguments[wire.StreamArgs](c)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	end, err := s.relay.Close(ctx, args.Stream)
+	if err != nil {
+		return wire.Result{}, err
+	}
+	return given(streamEnd(end))
 }
