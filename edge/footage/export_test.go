@@ -24,6 +24,7 @@ import (
 	"offsite/edge/footage"
 	"offsite/edge/yardtest"
 	"offsite/streams"
+	"offsite/streams/recording/recordingtest"
 )
 
 // note is the trail of an export: it gives that error.
@@ -182,7 +183,7 @@ func shoot(t *testing.T, codec streams.Codec, seconds, size string, encoder ...s
 	}
 	form := map[streams.Codec]string{streams.H264: "h264", streams.H265: "hevc"}[codec]
 	path := filepath.Join(t.TempDir(), "film."+form)
-	ffmpeg(t, slices.Concat([]string{"-f", "lavfi", "-i", "testsrc=size=" + size + ":rate=4:duration=" + seconds, "-pix_fmt", "yuv420p", "-g", "1"}, encoder, []string{"-f", form, path})...)
+	recordingtest.FFmpeg(t, slices.Concat([]string{"-f", "lavfi", "-i", "testsrc=size=" + size + ":rate=4:duration=" + seconds, "-pix_fmt", "yuv420p", "-g", "1"}, encoder, []string{"-f", form, path})...)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -195,32 +196,7 @@ func shoot(t *testing.T, codec streams.Codec, seconds, size string, encoder ...s
 		}
 		frames = append(frames, f)
 	}
-	return frames, decoded(t, path)
-}
-
-// ffmpeg must say nothing.
-func ffmpeg(t *testing.T, args ...string) []byte {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "ffmpeg", append([]string{"-nostdin", "-v", "error", "-threads", "1"}, args...)...)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil || said.Len() > 0 {
-		t.Fatalf("ffmpeg %s: %v: %s", strings.Join(args, " "), err, said.String())
-	}
-	return out
-}
-
-// decoded gives the hashes of a file's pictures.
-func decoded(t *testing.T, path string) []string {
-	t.Helper()
-	var list []string
-	for line := range strings.Lines(string(ffmpeg(t, "-i", path, "-fps_mode", "passthrough", "-f", "framemd5", "-"))) {
-		if fields := strings.Split(strings.TrimSpace(line), ","); len(fields) == 6 && line[0] != '#' {
-			list = append(list, strings.TrimSpace(fields[5]))
-		}
-	}
-	return list
+	return frames, recordingtest.Hashes(t, path)
 }
 
 // TestPartsOfAnotherCodecAndSizeAreTrueToThePicture takes out of an interval what the gateway has in H.264 and the
@@ -264,7 +240,7 @@ func TestPartsOfAnotherCodecAndSizeAreTrueToThePicture(t *testing.T) {
 		if out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", path).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("ffprobe of %s: %v: %s", part.Name, err, out)
 		}
-		if diff := cmp.Diff(want[i], decoded(t, path)); diff != "" {
+		if diff := cmp.Diff(want[i], recordingtest.Hashes(t, path)); diff != "" {
 			t.Errorf("%s: %s", part.Name, diff[:min(len(diff), 600)])
 		}
 	}

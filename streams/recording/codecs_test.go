@@ -15,39 +15,8 @@ import (
 
 	"offsite/streams"
 	"offsite/streams/recording"
+	"offsite/streams/recording/recordingtest"
 )
-
-// shown is one decoded picture: when it is shown and what is on it.
-type shown struct {
-	MS   int64
-	Hash string
-}
-
-// ffmpeg runs it and gives what it writes; it must say nothing.
-func ffmpeg(t *testing.T, args ...string) []byte {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "ffmpeg", append([]string{"-nostdin", "-v", "error", "-threads", "1"}, args...)...)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil || said.Len() > 0 {
-		t.Fatalf("ffmpeg %s: %v: %s", strings.Join(args, " "), err, said.String())
-	}
-	return out
-}
-
-// decode gives the pictures of a file in the order in which they are shown.
-func decode(t *testing.T, path string) []shown {
-	t.Helper()
-	out := ffmpeg(t, "-copyts", "-i", path, "-fps_mode", "passthrough", "-enc_time_base", "1:90000", "-f", "framemd5", "-")
-	var list []shown
-	for line := range strings.Lines(string(out)) {
-		if fields := strings.Split(strings.TrimSpace(line), ","); len(fields) == 6 && line[0] != '#' {
-			list = append(list, shown{(number(t, fields[2]) + 45) / 90, strings.TrimSpace(fields[5])})
-		}
-	}
-	return list
-}
 
 func number(t *testing.T, s string) int64 {
 	t.Helper()
@@ -62,7 +31,7 @@ func number(t *testing.T, s string) int64 {
 // pictures as they are to be seen.
 type film struct {
 	frames []*streams.Frame
-	seen   []shown
+	seen   []recordingtest.Picture
 }
 
 // shoot films a counter, 25 pictures a second, a key frame every second. A stream
@@ -73,8 +42,8 @@ func shoot(t *testing.T, codec streams.Codec, encoder ...string) film {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "film.mp4")
 	args := []string{"-f", "lavfi", "-i", "testsrc=size=160x120:rate=25:duration=7", "-pix_fmt", "yuv420p", "-g", "25"}
-	ffmpeg(t, slices.Concat(args, encoder, []string{path})...)
-	f := film{seen: decode(t, path)}
+	recordingtest.FFmpeg(t, slices.Concat(args, encoder, []string{path})...)
+	f := film{seen: recordingtest.Pictures(t, path)}
 	out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-show_entries", "packet=pts", "-of", "csv=p=0", path).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -89,11 +58,11 @@ func shoot(t *testing.T, codec streams.Codec, encoder ...string) film {
 		times = append(times, time.Duration(number(t, strings.Trim(line, ",\n")))*time.Second/time.Duration(scale))
 	}
 	if codec == streams.MJPEG {
-		f.frames = jpegs(t, ffmpeg(t, "-i", path, "-c", "copy", "-f", "mjpeg", "-"), times)
+		f.frames = jpegs(t, recordingtest.FFmpeg(t, "-i", path, "-c", "copy", "-f", "mjpeg", "-"), times)
 		return f.without(25)
 	}
 	form := map[streams.Codec]string{streams.H264: "h264", streams.H265: "hevc"}[codec]
-	units := streams.CutUnits(codec, streams.SplitAnnexB(ffmpeg(t, "-i", path, "-c", "copy", "-f", form, "-")))
+	units := streams.CutUnits(codec, streams.SplitAnnexB(recordingtest.FFmpeg(t, "-i", path, "-c", "copy", "-f", form, "-")))
 	if len(units) != len(times) {
 		t.Fatalf("%d access units, %d times", len(units), len(times))
 	}
@@ -145,11 +114,11 @@ func (f film) send(feed *streams.Feed) {
 }
 
 // from gives the pictures from the one at ms on, counted from it.
-func (f film) from(ms, end int64) []shown {
-	var list []shown
+func (f film) from(ms, end int64) []recordingtest.Picture {
+	var list []recordingtest.Picture
 	for _, s := range f.seen {
 		if s.MS >= ms && s.MS < end {
-			list = append(list, shown{s.MS - ms, s.Hash})
+			list = append(list, recordingtest.Picture{MS: s.MS - ms, Hash: s.Hash})
 		}
 	}
 	return list
@@ -189,7 +158,7 @@ func TestEveryCodecIsTrueToTheFrame(t *testing.T) {
 				t.Fatal(diff)
 			}
 			for i, path := range files(t, dir) {
-				compare(t, "segment "+strconv.Itoa(i), f.from(int64(i)*2000, int64(i+1)*2000), relative(decode(t, path)))
+				compare(t, "segment "+strconv.Itoa(i), f.from(int64(i)*2000, int64(i+1)*2000), relative(recordingtest.Pictures(t, path)))
 			}
 			for _, c := range []struct {
 				name           string
@@ -213,7 +182,7 @@ func TestEveryCodecIsTrueToTheFrame(t *testing.T) {
 				if got := length(t, path); got != c.decoded-c.begin {
 					t.Errorf("%s: plays %d ms, want %d", c.name, got, c.decoded-c.begin)
 				}
-				compare(t, c.name, f.from(c.begin, c.decoded), decode(t, path))
+				compare(t, c.name, f.from(c.begin, c.decoded), recordingtest.Pictures(t, path))
 			}
 		})
 	}
@@ -234,14 +203,14 @@ func length(t *testing.T, path string) int64 {
 }
 
 // relative counts the times from the first picture's.
-func relative(list []shown) []shown {
+func relative(list []recordingtest.Picture) []recordingtest.Picture {
 	for i := len(list) - 1; i >= 0; i-- {
 		list[i].MS -= list[0].MS
 	}
 	return list
 }
 
-func compare(t *testing.T, what string, want, got []shown) {
+func compare(t *testing.T, what string, want, got []recordingtest.Picture) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s: %s", what, diff[:min(len(diff), 600)])
