@@ -31,7 +31,7 @@ func (s platformSite) queryRecording(ctx context.Context, c wire.Command) (wire.
 		data.Stretches = append(data.Stretches, one)
 	}
 	if told := line.Recorder; told != nil {
-		data.Recorder = wire.RecorderData{Host: told.Host, Known: told.Known, ClockOffsetMS: inMilliseconds(told.Offset)}
+		data.Recorder = wire.RecorderData{Host: told.Host, Known: told.Known, ClockOffsetMS: inMilliseconds(told.Offset), ShiftMS: told.Shift.Milliseconds()}
 		data.Recorder.Reason, data.Recorder.ReasonZh = inWords(told.Why)
 	}
 	return given(data)
@@ -106,7 +106,7 @@ func (s platformSite) exportRecording(ctx context.Context, c wire.Command) (wire
 func partData(p footage.Piece) wire.RecordingPart {
 	part := wire.RecordingPart{
 		Source: wire.RecordingSource(p.Source), From: wire.At(p.From), To: wire.At(p.To), SHA256: p.SHA256, MediaType: p.MediaType, Bytes: p.Bytes, Codec: p.Codec,
-		Host: p.Clock.Host, ClockOffsetMS: p.Clock.AheadMS, Times: wire.RecordingPartTimes(p.Clock.Times),
+		Host: p.Clock.Host, ClockOffsetMS: p.Clock.AheadMS, ShiftMS: p.Clock.ShiftMS, Times: wire.RecordingPartTimes(p.Clock.Times),
 	}
 	if p.Cut != nil {
 		part.Reason, part.ReasonZh = p.Cut.EN, p.Cut.ZH

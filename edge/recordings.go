@@ -138,7 +138,7 @@ func (r recordersFootage) Holding(ctx context.Context, camera string, from, to t
 	if err != nil {
 		return footage.Holding{}, err
 	}
-	held := footage.Holding{Host: h.Host, Known: h.Known, Offset: h.Offset}
+	held := footage.Holding{Host: h.Host, Known: h.Known, Skew: footage.Skew(h.Skew)}
 	for _, s := range h.Stretches {
 		held.Held = append(held.Held, footage.Span(s))
 	}
@@ -154,7 +154,7 @@ func (r recordersFootage) Clip(ctx context.Context, camera string, from, to time
 }
 
 func fetchedOf(c *recorders.Clip) footage.Fetched {
-	return footage.Fetched{Clip: c.Clip, Host: c.Host, Offset: c.Offset, Stamped: c.Stamped, Cut: c.Cut}
+	return footage.Fetched{Clip: c.Clip, Host: c.Host, Skew: footage.Skew(c.Skew), Stamped: c.Stamped, Cut: c.Cut}
 }
 
 func (r recordersFootage) Take(ctx context.Context, camera string, from, to time.Time) (footage.Fetched, footage.Taken, error) {

@@ -47,7 +47,7 @@ func (n *nvr) Holding(_ context.Context, camera string, _, _ time.Time) (footage
 		return footage.Holding{}, err
 	}
 	ahead := 90 * time.Second
-	return footage.Holding{Host: "10.1.1.9", Known: true, Held: []footage.Span{{From: later, To: later.Add(20 * time.Second)}}, Offset: &ahead}, nil
+	return footage.Holding{Host: "10.1.1.9", Known: true, Held: []footage.Span{{From: later, To: later.Add(20 * time.Second)}}, Skew: footage.Skew{Offset: &ahead, Asked: time.Unix(1_800_000_000, 0), Shift: ahead}}, nil
 }
 
 func (n *nvr) Clip(ctx context.Context, camera string, from, to time.Time) (footage.Fetched, error) {
@@ -56,7 +56,7 @@ func (n *nvr) Clip(ctx context.Context, camera string, from, to time.Time) (foot
 	}
 	clip, err := n.tapes.Clip(ctx, camera, from, to)
 	ahead := 90 * time.Second
-	return footage.Fetched{Clip: clip, Host: "10.1.1.9", Offset: &ahead, Stamped: true, Cut: &devices.Problem{Code: "replay_slow", ZH: "慢", EN: "slow"}}, err
+	return footage.Fetched{Clip: clip, Host: "10.1.1.9", Skew: footage.Skew{Offset: &ahead, Asked: time.Unix(1_800_000_000, 0), Shift: ahead}, Stamped: true, Cut: &devices.Problem{Code: "replay_slow", ZH: "慢", EN: "slow"}}, err
 }
 
 func (n *nvr) Take(ctx context.Context, camera string, from, to time.Time) (footage.Fetched, footage.Taken, error) {
@@ -87,7 +87,7 @@ func TestARecordersPastAndOurOwnAreOneAnswer(t *testing.T) {
 	if len(tl.Gaps) != 2 || tl.Gaps[0].Why.Code != "camera_silent" || tl.Gaps[0].Recorder.Code != "recorder_nothing" {
 		t.Errorf("%+v", tl.Gaps)
 	}
-	if r := tl.Recorder; len(r.Held) != 1 || !r.Known || r.Host != "10.1.1.9" || r.ClockOffset.D() != 90*time.Second {
+	if r := tl.Recorder; len(r.Held) != 1 || !r.Known || r.Host != "10.1.1.9" || r.ClockOffset.D() != 90*time.Second || r.Shift.D() != 90*time.Second || r.ClockAskedAt.Unix() != 1_800_000_000 {
 		t.Errorf("%+v", r)
 	}
 	var none map[string]any
@@ -110,7 +110,7 @@ func TestARecordersPastAndOurOwnAreOneAnswer(t *testing.T) {
 		if h.Get("X-Recording-Source") != tt.source || h.Get("X-Recording-Next") != tt.next {
 			t.Errorf("%s: %v", tt.name, h)
 		}
-		if tt.source == "recorder" && (h.Get("X-Recording-Clock-Offset") != "1m30s" || h.Get("X-Recording-Times") != "recorder" || h.Get("X-Recording-Cut") != "replay_slow" || !strings.Contains(h.Get("Content-Disposition"), "recorder")) {
+		if tt.source == "recorder" && (h.Get("X-Recording-Clock-Offset") != "1m30s" || h.Get("X-Recording-Shift") != "1m30s" || h.Get("X-Recording-Times") != "recorder" || h.Get("X-Recording-Cut") != "replay_slow" || !strings.Contains(h.Get("Content-Disposition"), "recorder")) {
 			t.Errorf("%s: %v", tt.name, h)
 		}
 	}

@@ -22,16 +22,17 @@ import (
 )
 
 // recorderOf is a recorder of two channels whose past GStreamer plays from begin on, an hour of
-// it; ONVIF is spoken by a fake whose clock is ahead by 2.5 s.
-func recorderOf(t *testing.T, begin time.Time) *onviftest.Device {
+// it. ONVIF is spoken by a fake. The clock of both is ahead, so that they call begin by another time.
+func recorderOf(t *testing.T, begin time.Time, ahead time.Duration) *onviftest.Device {
 	t.Helper()
+	begin = begin.Add(ahead)
 	gst := startGst(t, "gstreplay.py", "../../streams/rtsp/rtsptest/demo.h264", "--from", strconv.FormatInt(begin.Unix(), 10), "--user", "admin", "--password", "secret")
 	port, err := strconv.Atoi(gst.port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	box, err := onviftest.Listen(onviftest.Config{
-		Username: "admin", Password: "secret", Auth: onviftest.AuthDigest, Profiles: onviftest.Recorder(2), RTSP: port, Foreign: "192.0.2.9", Ahead: 2500 * time.Millisecond,
+		Username: "admin", Password: "secret", Auth: onviftest.AuthDigest, Profiles: onviftest.Recorder(2), RTSP: port, Foreign: "192.0.2.9", Ahead: ahead,
 		Recordings: []onviftest.Recording{{Token: "Rec1", Source: "Channel1", Held: [][2]time.Time{{begin, begin.Add(time.Hour)}}, Replay: "/replay"}},
 	})
 	if err != nil {
@@ -70,7 +71,7 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 		t.Skip("ffprobe is absent: apt-get install ffmpeg")
 	}
 	begin := time.Now().Add(-2 * time.Hour).UTC().Truncate(time.Second)
-	box := recorderOf(t, begin)
+	box := recorderOf(t, begin, 0)
 	p := startProgram(t, "")
 	var seen struct {
 		Replay   bool
@@ -98,7 +99,7 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := tl.Recorder
-	if len(tl.Stretches) != 1 || tl.Stretches[0].Source != contract.Recorder || len(r.Held) != 1 || !r.Held[0].From.Equal(begin) || !r.Held[0].To.Equal(begin.Add(time.Hour)) || r.ClockOffset == nil || (r.ClockOffset.D()-2500*time.Millisecond).Abs() > time.Second {
+	if len(tl.Stretches) != 1 || tl.Stretches[0].Source != contract.Recorder || len(r.Held) != 1 || !r.Held[0].From.Equal(begin) || !r.Held[0].To.Equal(begin.Add(time.Hour)) || r.ClockOffset == nil || r.ClockAskedAt.IsZero() || r.Shift != 0 {
 		t.Errorf("%+v", tl)
 	}
 	if tl, err := p.timeline("ch2", begin.Add(-time.Hour)); err != nil || len(tl.Recorder.Held) != 0 {
@@ -113,7 +114,7 @@ func TestThePastOfARecorderThatIsNotOurs(t *testing.T) {
 	h := resp.Header
 	first, err := time.Parse(time.RFC3339Nano, h.Get("X-Recording-From"))
 	const frame = time.Second / 15
-	if resp.StatusCode != http.StatusOK || err != nil || first.Sub(from).Abs() > frame || h.Get("X-Recording-Source") != "recorder" || h.Get("X-Recording-Times") != "recorder" || h.Get("X-Recording-Clock-Offset") == "" {
+	if resp.StatusCode != http.StatusOK || err != nil || first.Sub(from).Abs() > frame || h.Get("X-Recording-Source") != "recorder" || h.Get("X-Recording-Times") != "recorder" || h.Get("X-Recording-Clock-Offset") == "" || h.Get("X-Recording-Shift") != "0s" {
 		t.Fatalf("%d %v: %s", resp.StatusCode, h, film[:min(len(film), 300)])
 	}
 	path := filepath.Join(t.TempDir(), "clip.mp4")
@@ -156,7 +157,7 @@ func TestTheConsolePlaysARecordersPast(t *testing.T) {
 	chromium := needBrowser(t)
 	noon := time.Now().In(time.FixedZone("Asia/Shanghai", 8*3600)).AddDate(0, 0, -1)
 	noon = time.Date(noon.Year(), noon.Month(), noon.Day(), 12, 0, 0, 0, noon.Location())
-	box := recorderOf(t, noon)
+	box := recorderOf(t, noon, 90*time.Second)
 	d := startDemo(t)
 	gateway := peers.Offsite{API: d.API, Token: d.Token}
 	camera := thing{
@@ -174,13 +175,15 @@ func TestTheConsolePlaysARecordersPast(t *testing.T) {
 		}
 	}
 	browse(t, "replay.mjs", map[string]any{"chromium": chromium, "url": d.Console, "base": strings.TrimSuffix(d.API, "/api/v1")}, &got)
-	if !strings.Contains(got.Told, "录像机（127.0.0.1）上的录像") || !strings.Contains(got.When, "录像机") || !strings.Contains(got.When, noon.Format("2006-01-02")+" 12:3") {
+	clock, _, _ := strings.Cut(got.When, " · ")
+	at, err := time.ParseInLocation(time.DateTime, clock, noon.Location()) // the middle of the hour was tapped
+	if !strings.Contains(got.Told, "录像机（127.0.0.1）上的录像") || !strings.Contains(got.When, "录像机") || err != nil || at.Sub(noon.Add(30*time.Minute)).Abs() > 9*time.Minute {
 		t.Errorf("it says %q and %q", got.Told, got.When)
 	}
 	if len(got.Seen) != 2 || got.Seen[0].Width != 640 || got.Seen[0].Sum == got.Seen[1].Sum || got.Wide != "" {
 		t.Errorf("%+v", got)
 	}
-	if !strings.Contains(got.Part, "录像机 127.0.0.1") || !strings.Contains(got.Part, "未作换算") {
+	if !strings.Contains(got.Part, "录像机 127.0.0.1") || !strings.Contains(got.Part, "已由录像机时钟换算为网关时钟") {
 		t.Errorf("the part is told by %q", got.Part)
 	}
 	if len(got.Colours) < 2 || got.Colours[0] == got.Colours[1] {

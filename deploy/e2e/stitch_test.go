@@ -56,14 +56,14 @@ func put(t *testing.T, name string, data []byte) string {
 }
 
 // half is a camera of which the gateway has recorded the first and the third minute since began, and a recorder that is
-// not ours all of an hour, in another size and at another rate.
+// not ours all of an hour, in another size and at another rate, by a clock that is ahead.
 type half struct {
 	*program
 	began        time.Time
 	mine, theirs []string // hashes of the pictures of a minute, and of what the recorder plays over and over
 }
 
-func startHalf(t *testing.T, yaml string) half {
+func startHalf(t *testing.T, yaml string, ahead time.Duration) half {
 	t.Helper()
 	h := half{began: time.Now().Add(-20 * time.Minute).Truncate(time.Second).UTC()}
 	state := filepath.Join(t.TempDir(), "state")
@@ -80,7 +80,7 @@ func startHalf(t *testing.T, yaml string) half {
 		t.Fatal(err)
 	}
 	h.mine, h.theirs = decodedPictures(t, put(t, "minute.h264", film)), decodedPictures(t, "../../streams/rtsp/rtsptest/demo.h264")
-	box := recorderOf(t, h.began)
+	box := recorderOf(t, h.began, ahead)
 	h.program = startProgramIn(t, state, yaml)
 	h.post("/cameras", thing{
 		"id": "ch1", "site": "plant", "name": "通道 1", "url": "rtsp://127.0.0.1:9/ch1", "onvif": box.URL(), "source": "Channel1", "username": "admin", "password": "secret", "pull": "demand",
@@ -114,7 +114,7 @@ func (h *half) compare(source string, from time.Time, film []byte) {
 // TestOneIntervalOfTwoRecorders asks for an interval that the gateway has but for its middle, which only the recorder has.
 func TestOneIntervalOfTwoRecorders(t *testing.T) {
 	t.Parallel()
-	h := startHalf(t, "")
+	h := startHalf(t, "", 0)
 	tl, err := h.timeline("ch1", h.began)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestOneIntervalOfTwoRecorders(t *testing.T) {
 	if err := h.Do(t.Context(), http.MethodPost, "/cameras/ch1/recordings:export", thing{"from": h.at(50), "to": h.at(130), "reason": "执法检查"}, &e); err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Parts) != 3 || e.Parts[1].Source != contract.Recorder || e.Parts[1].Width != 640 || e.Parts[0].Width != 320 || e.Parts[1].ClockOffset == nil || (e.Parts[1].ClockOffset.D()-2500*time.Millisecond).Abs() > time.Second {
+	if len(e.Parts) != 3 || e.Parts[1].Source != contract.Recorder || e.Parts[1].Width != 640 || e.Parts[0].Width != 320 || e.Parts[1].ClockOffset == nil || e.Parts[1].Shift != 0 {
 		t.Fatalf("%+v", e)
 	}
 	h.Kill()
@@ -160,11 +160,48 @@ func TestOneIntervalOfTwoRecorders(t *testing.T) {
 		return data
 	}
 	var m footage.Manifest
-	if err := json.Unmarshal(read("manifest.json", e.ManifestSha256), &m); err != nil || len(m.Parts) != 3 || m.Parts[1].Clock.Host != "127.0.0.1" || !strings.Contains(m.Parts[1].Clock.ZH, fmt.Sprintf("快 %.1f 秒", e.Parts[1].ClockOffset.D().Seconds())) || m.CameraName != "通道 1" {
+	if err := json.Unmarshal(read("manifest.json", e.ManifestSha256), &m); err != nil || len(m.Parts) != 3 || m.Parts[1].Clock.Host != "127.0.0.1" || !strings.Contains(m.Parts[1].Clock.ZH, fmt.Sprintf(" %.1f 秒", e.Parts[1].ClockOffset.D().Abs().Seconds())) || m.CameraName != "通道 1" {
 		t.Errorf("%v %+v", err, m)
 	}
 	for _, p := range e.Parts {
 		h.compare(string(p.Source), p.From, read(p.Name, p.Sha256))
+	}
+}
+
+// TestARecorderWhoseClockIsOffGivesWhatWasAskedFor has the gateway lack a minute that the recorder has by a clock that is
+// 90 s ahead: the minute that comes is that of the gateway's time.
+func TestARecorderWhoseClockIsOffGivesWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	const ahead, slack = 90 * time.Second, 10 * time.Second // slack where an answer takes long
+	h := startHalf(t, "", ahead)
+	tl, err := h.timeline("ch1", h.began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := tl.Recorder
+	if (r.Shift.D()-ahead).Abs() > slack || len(r.Held) != 1 || !r.Held[0].From.Equal(h.began.Add(ahead-r.Shift.D())) && r.Held[0].From.After(h.began) || r.ClockAskedAt.IsZero() {
+		t.Errorf("%+v", r)
+	}
+	var e contract.RecordingExport
+	if err := h.Do(t.Context(), http.MethodPost, "/cameras/ch1/recordings:export", thing{"from": h.at(50), "to": h.at(130), "reason": "执法检查"}, &e); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Parts) != 3 || e.Parts[1].Source != contract.Recorder || (e.Parts[1].Shift.D()-ahead).Abs() > slack || !strings.Contains(e.Parts[1].ClockZh, "已由录像机时钟换算为网关时钟") {
+		t.Fatalf("%+v", e)
+	}
+	for i, p := range e.Parts {
+		resp, film := h.fetch(p.URL, "")
+		if sum := sha256.Sum256(film); hex.EncodeToString(sum[:]) != p.Sha256 {
+			t.Errorf("part %d: %d", i, resp.StatusCode)
+		}
+		if p.Source != contract.Recorder {
+			h.compare(string(p.Source), p.From, film)
+			continue
+		}
+		if p.From.Sub(h.began.Add(time.Minute)).Abs() > time.Second || p.To.Sub(h.began.Add(2*time.Minute)).Abs() > time.Second {
+			t.Errorf("the recorder's minute is from %v to %v since %v", p.From, p.To, h.began)
+		}
+		h.compare(string(p.Source), p.From.Add(p.Shift.D()-ahead), film) // what it showed then, by its own clock
 	}
 }
 
@@ -173,7 +210,7 @@ func TestOneIntervalOfTwoRecorders(t *testing.T) {
 func TestThePlatformIsAnsweredByBoth(t *testing.T) {
 	t.Parallel()
 	server := startGstReceiver(t, "")
-	h := startHalf(t, "platform:\n  push: {hosts: [127.0.0.1], insecure: true, upload: 400Mbit/s}\n")
+	h := startHalf(t, "platform:\n  push: {hosts: [127.0.0.1], insecure: true, upload: 400Mbit/s}\n", 0)
 	data := told[wire.RecordingData](t, h.ask(wire.CommandTypeRecordingQuery, thing{"camera": "ch1", "from": h.at(0), "to": h.at(180)}))
 	if len(data.Stretches) != 3 || data.Stretches[1].Source != wire.RecordingSourceRecorder || data.Stretches[1].ReasonZh == "" || data.Recorder.Host != "127.0.0.1" || data.Recorder.ClockOffsetMS == nil || len(data.Gaps) != 0 {
 		t.Errorf("%+v", data)

@@ -10,8 +10,9 @@
 // knows; their codecs may; and each file stays what its source gave, to be held against the original. So
 // what is taken out of an interval is one MP4 for each stretch, with a manifest that names them.
 //
-// Times of a recorder are those of its own clock, unshifted: what the gateway lacks from 10:00 to 10:05 by
-// its clock is what the recorder has from 10:00 to 10:05 by its own. How far that was ahead when it was fetched stands beside each part.
+// Times of a recorder are shifted to the gateway's clock by what its own is ahead ([Skew]), as far as that is known: what
+// the gateway lacks from 10:00 to 10:05 is then what a recorder 90 s ahead calls 10:01:30 to 10:06:30. By how much stands
+// beside each part; where it is not known, or cannot be meant, the recorder's 10:00 to 10:05 has to do.
 //
 // # Bounds
 //
@@ -19,7 +20,7 @@
 // for. Of one interval [Config.Longest] is fetched at most, in sixteen stretches. Gaps of less than two seconds are left to be
 // gaps. What cannot be fetched is a gap with that reason, unless nothing at all can be given.
 //
-// # The manifest, version 1
+// # The manifest, version 2
 //
 // JSON in UTF-8, written once and never changed: its own SHA-256 stands in the audit trail. [Manifest] is its form. Each
 // part names its file, source, times, SHA-256, codec and clock, in words too; gaps bear code, zh and en. As

@@ -157,10 +157,10 @@ func TestWhatWasTakenOutIsGivenAgain(t *testing.T) {
 		_ = blob.Close()
 	}
 	var m footage.Manifest
-	if err := json.Unmarshal(e.Raw, &m); err != nil || m.Format != "offsite-footage" || m.Parts[0].Clock.Of != "gateway" || m.Parts[1].Clock.Of != "recorder" || *m.Parts[1].Clock.AheadMS != 90_000 || m.Gateway.Version != "v1" {
+	if err := json.Unmarshal(e.Raw, &m); err != nil || m.Format != "offsite-footage" || m.Parts[0].Clock.Of != "gateway" || m.Parts[1].Clock.Of != "recorder" || *m.Parts[1].Clock.AheadMS != 90_000 || m.Parts[1].Clock.ShiftMS != 90_000 || m.Parts[1].Clock.AskedAt.Unix() != 1_800_000_000 || m.Gateway.Version != "v1" {
 		t.Errorf("%v: %s", err, e.Raw)
 	}
-	for _, word := range []string{"快 90.0 秒", "未作换算"} {
+	for _, word := range []string{"快 90.0 秒", "已由录像机时钟换算为网关时钟", "2027-01-15 16:00:00"} {
 		if !strings.Contains(m.Parts[1].Clock.ZH, word) {
 			t.Errorf("the clock is told by %q", m.Parts[1].Clock.ZH)
 		}

@@ -61,17 +61,24 @@ type Mark struct {
 
 // Holding is what a recorder keeps of an interval.
 type Holding struct {
-	Host   string
-	Known  bool           // else it does not tell what it keeps: one has to try
-	Held   []Span         // oldest first, by the recorder's clock
-	Offset *time.Duration // that its clock is ahead now; nil: not known
+	Host  string
+	Known bool   // else it does not tell what it keeps: one has to try
+	Held  []Span // oldest first
+	Skew
+}
+
+// Skew is how the clock of a recorder stands against the gateway's.
+type Skew struct {
+	Offset *time.Duration // that it is ahead; nil: not known
+	Asked  time.Time      // when that was asked; zero where it is not known
+	Shift  time.Duration  // that the recorder's times are less here than by its clock; zero: they are its own
 }
 
 // Fetched is a clip of what a recorder keeps.
 type Fetched struct {
 	*recording.Clip
 	Host    string
-	Offset  *time.Duration   // that its clock was ahead when it was fetched; nil: not known
+	Skew                     // of its clock when it was fetched
 	Stamped bool             // it told when each picture was taken, else the first counts as taken at the beginning
 	Cut     *devices.Problem // why the end is missing; nil: it is not
 }

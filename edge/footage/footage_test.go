@@ -135,7 +135,7 @@ func (n *nvr) Holding(ctx context.Context, _ string, _, _ time.Time) (footage.Ho
 	case n.down != nil:
 		return footage.Holding{}, n.down
 	}
-	return footage.Holding{Host: "10.1.1.9", Known: !n.unknown, Held: n.held, Offset: &ahead}, nil
+	return footage.Holding{Host: "10.1.1.9", Known: !n.unknown, Held: n.held, Skew: footage.Skew{Offset: &ahead, Asked: time.Unix(1_800_000_000, 0), Shift: ahead}}, nil
 }
 
 func (n *nvr) Clip(_ context.Context, camera string, from, to time.Time) (footage.Fetched, error) {
@@ -146,7 +146,7 @@ func (n *nvr) Clip(_ context.Context, camera string, from, to time.Time) (footag
 		return footage.Fetched{}, n.broken
 	}
 	c, err := n.Archive.Clip(camera, from, to)
-	return footage.Fetched{Clip: c, Host: "10.1.1.9", Offset: &ahead, Stamped: true, Cut: n.cut}, err
+	return footage.Fetched{Clip: c, Host: "10.1.1.9", Skew: footage.Skew{Offset: &ahead, Asked: time.Unix(1_800_000_000, 0), Shift: ahead}, Stamped: true, Cut: n.cut}, err
 }
 
 func (n *nvr) Take(ctx context.Context, camera string, from, to time.Time) (footage.Fetched, footage.Taken, error) {

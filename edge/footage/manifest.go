@@ -50,14 +50,17 @@ type Piece struct {
 	Holes     []Span    `json:"holes,omitempty"`   // of which nothing was recorded: the picture before stands
 }
 
-// Clock says by whose clock the times of a part are.
+// Clock says by whose clock the times of a part are. Those of a recorder are by the gateway's as far
+// as ShiftMS says: its own are that much more.
 type Clock struct {
-	Of      string `json:"of"`                 // gateway or recorder
-	Host    string `json:"host,omitempty"`     // of the recorder
-	AheadMS *int64 `json:"ahead_ms,omitempty"` // that the recorder's was ahead of the gateway's when this was fetched; absent: not known
-	Times   string `json:"times,omitempty"`    // of a recorder: recorder, it told when each picture was taken, or asked: the first counts as taken at asked
-	ZH      string `json:"zh"`
-	EN      string `json:"en"`
+	Of      string    `json:"of"`                 // gateway or recorder
+	Host    string    `json:"host,omitempty"`     // of the recorder
+	AheadMS *int64    `json:"ahead_ms,omitempty"` // that the recorder's was ahead of the gateway's when this was fetched; absent: not known
+	AskedAt time.Time `json:"asked_at,omitzero"`  // when ahead_ms was asked for, by the gateway's clock
+	ShiftMS int64     `json:"shift_ms,omitempty"` // that from, to, asked and holes are less than by the recorder's clock; absent: they are its own
+	Times   string    `json:"times,omitempty"`    // of a recorder: recorder, it told when each picture was taken, or asked: the first counts as taken at asked
+	ZH      string    `json:"zh"`
+	EN      string    `json:"en"`
 }
 
 // Lack is a time that no part has.
@@ -84,13 +87,13 @@ func wordOf(p *devices.Problem) *Word {
 const (
 	mediaType = "video/mp4"
 
-	wordsZH = "每个文件只有一个来源，未经转码和拼接；文件从关键帧开始，可与相邻文件重叠。网关与录像机的时刻各按自己的时钟，不作换算，不能直接比较。哈希为各文件全部字节的 SHA-256。"
-	wordsEN = "Each file is of one source, neither transcoded nor joined; it begins with a key frame and may overlap its neighbour. Times of gateway and recorder are those of their own clocks, unshifted, and cannot be compared as they are. Hashes are the SHA-256 of all bytes of a file."
+	wordsZH = "每个文件只有一个来源，未经转码和拼接；文件从关键帧开始，可与相邻文件重叠。录像机的时刻按其时钟的偏差换算为网关时钟，换算了多少见各部分的 clock；偏差未知或无法采用的不作换算，与网关的时刻不能直接比较。哈希为各文件全部字节的 SHA-256。"
+	wordsEN = "Each file is of one source, neither transcoded nor joined; it begins with a key frame and may overlap its neighbour. Times of a recorder are shifted to the gateway's clock by what its own was ahead: the clock of each part says by how much. Where that is not known or cannot be meant they are unshifted and cannot be compared with the gateway's as they are. Hashes are the SHA-256 of all bytes of a file."
 )
 
 func (f *Footage) manifest(o Order, parts []part, gaps []Gap) Manifest {
 	m := Manifest{
-		Format: "offsite-footage", Version: 1, ID: newID(), Camera: o.Camera, CameraName: f.cfg.Name(o.Camera), Asked: Span{o.From.UTC(), o.To.UTC()},
+		Format: "offsite-footage", Version: 2, ID: newID(), Camera: o.Camera, CameraName: f.cfg.Name(o.Camera), Asked: Span{o.From.UTC(), o.To.UTC()},
 		MadeAt: time.Now().UTC().Truncate(time.Millisecond), Gateway: Gateway{Version: f.cfg.Version, AheadMS: milliseconds(f.cfg.Platform())}, Parts: []Piece{}, Gaps: []Lack{}, ZH: wordsZH, EN: wordsEN,
 	}
 	for i, p := range parts {
@@ -126,22 +129,8 @@ func (p *part) piece(number int) Piece {
 
 // clock says in words whose time it is.
 func (c *Fetched) clock() Clock {
-	k := Clock{
-		Of: "recorder", Host: c.Host, AheadMS: milliseconds(c.Offset), Times: c.Times(),
-		ZH: "时刻为录像机时钟，未作换算", EN: "times are those of the recorder's clock, unshifted",
-	}
-	if c.Offset == nil {
-		k.ZH += "；取得时其偏差未知"
-		k.EN += "; how far it was off when this was fetched is not known"
-	} else {
-		word, says := "快", "ahead of"
-		if *c.Offset < 0 {
-			word, says = "慢", "behind"
-		}
-		s := c.Offset.Abs().Seconds()
-		k.ZH += fmt.Sprintf("；取得时比网关时钟%s %.1f 秒", word, s)
-		k.EN += fmt.Sprintf("; when this was fetched it was %.1f s %s the gateway's", s, says)
-	}
+	zh, en := c.words()
+	k := Clock{Of: "recorder", Host: c.Host, AheadMS: milliseconds(c.Offset), AskedAt: c.Asked, ShiftMS: c.Shift.Milliseconds(), Times: c.Times(), ZH: zh, EN: en}
 	k.ZH += "，录制当时的偏差无从得知"
 	k.EN += ", how far it was off when it recorded nobody knows"
 	if !c.Stamped {
@@ -149,6 +138,24 @@ func (c *Fetched) clock() Clock {
 		k.EN += "; the recorder did not tell when each picture was taken, the first counts as taken at the beginning asked for and may be a group of pictures off"
 	}
 	return k
+}
+
+// words says how far the clock was off, and what was made of it.
+func (s *Skew) words() (zh, en string) {
+	if s.Offset == nil {
+		return "时刻为录像机时钟，未作换算；取得时其偏差未知", "times are those of the recorder's clock, unshifted; how far it was off when this was fetched is not known"
+	}
+	word, says := "快", "ahead of"
+	if *s.Offset < 0 {
+		word, says = "慢", "behind"
+	}
+	at := s.Asked.In(devices.Beijing).Format("2006-01-02 15:04:05")
+	zh = fmt.Sprintf("北京时间 %s 测得它比网关时钟%s %.1f 秒", at, word, s.Offset.Abs().Seconds())
+	en = fmt.Sprintf("at %s (Beijing time) it was %.1f s %s the gateway's", at, s.Offset.Abs().Seconds(), says)
+	if s.Shift == 0 {
+		return "时刻为录像机时钟，未作换算；" + zh, "times are those of the recorder's clock, unshifted; " + en
+	}
+	return "时刻已由录像机时钟换算为网关时钟；" + zh, "times of the recorder are shifted to the gateway's clock by that much; " + en
 }
 
 // Times says where the times of pictures come from: the recorder told them, or they

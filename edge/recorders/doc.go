@@ -10,9 +10,12 @@
 //
 // # Whose word it is
 //
-// Times are those of the recorder's clock, unchanged: how far that was ahead long ago nobody knows. How
-// far it is ahead now goes with all that is shown, so that people can judge. Where the recorder does not
-// tell when each picture was taken, the first counts as taken at the beginning that was asked for.
+// A recorder is asked by its own clock, as far as that is known: by how much it is ahead is asked for by ONVIF
+// (GetSystemDateAndTime) each ten minutes in which somebody wants something, and where that fails gone by for an hour.
+// Times that come back are shifted by as much. An offset of less than can be measured, half a second and half of what
+// the answer took, is none, and one of more than a day is not followed. [Skew] goes with all that is shown: how far the clock
+// is ahead, when that was asked, and by how much times were shifted. How far it was ahead when it recorded nobody
+// knows. Where the recorder does not tell when each picture was taken, the first counts as taken at the beginning that was asked for.
 //
 // # What is fetched
 //
@@ -21,7 +24,7 @@
 // of it, gets the same bytes. Each is kept for [Config.Keep], all of them in at most [Config.Total]
 // bytes, what was exported for 90 days. A recorder that is slow or strays is cut, and the clip says why.
 //
-// # Files and tables recorder_fetches and recorder_exports, version 2
+// # Files and tables recorder_fetches and recorder_exports, version 3
 //
 // Each fetch is a camera's directory of a [recording.Archive] of its own, named by its id;
 // a directory without a row is deleted. What was taken out is found again by its hash. The tables are

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offsite/devices"
+	"offsite/streams"
 	"offsite/streams/recording"
 	"offsite/streams/rtsp"
 )
@@ -19,7 +20,7 @@ type fetch struct {
 	id, camera, host string
 	from, to         time.Time // that it holds all of
 	asked            time.Time // end that was asked for
-	offset           *time.Duration
+	skew             Skew
 	stamped          bool
 	cut              *devices.Problem // nil: it came whole
 	fetched          time.Time
@@ -30,7 +31,7 @@ type fetch struct {
 type Clip struct {
 	*recording.Clip
 	Host    string           // of the recorder
-	Offset  *time.Duration   // that its clock was ahead when it was fetched; nil: not known
+	Skew                     // of its clock when it was fetched
 	Stamped bool             // it told when each picture was taken
 	Cut     *devices.Problem // why the end is missing; nil: it is not
 
@@ -126,7 +127,7 @@ func (r *Recorders) clip(f *fetch, from, to time.Time) (*Clip, error) {
 		return nil, err
 	}
 	clip.Camera = f.camera
-	return &Clip{Clip: clip, Host: f.host, Offset: f.offset, Stamped: f.stamped, Cut: f.cut, fetch: f}, nil
+	return &Clip{Clip: clip, Host: f.host, Skew: f.skew, Stamped: f.stamped, Cut: f.cut, fetch: f}, nil
 }
 
 // fetch has the recorder play an interval and writes it down.
@@ -138,7 +139,7 @@ func (r *Recorders) fetch(ctx context.Context, camera string, from, to time.Time
 	if err != nil {
 		return nil, err
 	}
-	f := &fetch{id: newID(), camera: camera, host: hostOf(at.camera.URL), from: from, to: to, asked: to, offset: at.offset}
+	f := &fetch{id: newID(), camera: camera, host: hostOf(at.camera.URL), from: from, to: to, asked: to, skew: at.skew()}
 	leave, err := r.lines.enter(ctx, f.host)
 	if err != nil {
 		return nil, err
@@ -158,7 +159,8 @@ func (r *Recorders) fetch(ctx context.Context, camera string, from, to time.Time
 
 // play writes what the recorder plays; what came of a fetch that was cut stands.
 func (r *Recorders) play(ctx context.Context, at *place, f *fetch) (rtsp.Replayed, error) {
-	cam, clock := at.source(f.from, f.to)
+	shift := f.skew.Shift
+	cam, clock := at.source(f.from.Add(shift), f.to.Add(shift))
 	source, err := rtsp.Open(cam, r.cfg.RTSP)
 	if err != nil {
 		return rtsp.Replayed{}, err
@@ -170,7 +172,10 @@ func (r *Recorders) play(ctx context.Context, at *place, f *fetch) (rtsp.Replaye
 	ctx, cancel := context.WithTimeoutCause(ctx, within, errSlow)
 	defer cancel()
 	tape := r.archive.Tape(f.id)
-	told, err := source.Replay(ctx, rtsp.Past{From: f.from, To: f.to, Clock: clock, Bytes: r.cfg.Bytes}, tape.Add)
+	told, err := source.Replay(ctx, rtsp.Past{From: f.from.Add(shift), To: f.to.Add(shift), Clock: clock, Bytes: r.cfg.Bytes}, func(picture *streams.Frame) error {
+		picture.At = picture.At.Add(-shift)
+		return tape.Add(picture)
+	})
 	if errors.Is(err, errSlow) {
 		slow := &devices.Problem{Kind: devices.ErrUnavailable, Code: "replay_slow", ZH: "录像机发送过慢，只取到前一部分；请缩短时段", EN: "the recorder sends too slowly and was cut; ask for less at once"}
 		if err = slow; !told.Last.IsZero() {
@@ -189,19 +194,19 @@ func (r *Recorders) play(ctx context.Context, at *place, f *fetch) (rtsp.Replaye
 // note says what of the interval has come.
 func (f *fetch) note(told rtsp.Replayed, now time.Time) {
 	f.stamped, f.fetched = told.Stamped, now.UTC()
-	if told.First.Before(f.from) {
-		f.from = told.First
+	if first := told.First.Add(-f.skew.Shift); first.Before(f.from) {
+		f.from = first
 	}
 	var p *devices.Problem
 	if errors.As(told.Cut, &p) {
 		f.cut = p
 	}
 	newest := now.Add(-unwritten)
-	if f.offset != nil {
-		newest = newest.Add(*f.offset)
+	if f.skew.Offset != nil {
+		newest = newest.Add(*f.skew.Offset - f.skew.Shift)
 	}
 	if f.cut != nil || f.to.After(newest) { // more may come
-		f.to = told.Last
+		f.to = told.Last.Add(-f.skew.Shift)
 	}
 }
 

@@ -18,6 +18,8 @@ const (
 	refuseLasts = time.Hour // of a password, lest asking again lock the account
 	askTime     = 8 * time.Second
 	mostHolding = 31 * 24 * time.Hour
+	clockLasts  = time.Hour      // that an offset is gone by where it cannot be asked for again
+	mostAhead   = 24 * time.Hour // that a clock is followed
 )
 
 // place is where a camera's past is.
@@ -26,16 +28,39 @@ type place struct {
 	until     time.Time
 	recording *onvif.Recording // nil: the entry names the address
 	url       string           // of ONVIF replay
-	offset    *time.Duration   // that the recorder's clock is ahead; nil: not known
+	clock     *onvif.Clock     // the recorder's beside ours; nil: not known
 	err       error            // why there is none
+}
+
+// Skew is how the clock of a recorder stands against the gateway's.
+type Skew struct {
+	Offset *time.Duration // that it is ahead; nil: not known
+	Asked  time.Time      // when that was asked; zero where it is not known
+	Shift  time.Duration  // that the recorder's times are less here than by its clock; zero: they are its own
+}
+
+// skew says by how much times are shifted. A clock that may well be right is not followed, nor one that
+// cannot be meant.
+func (p *place) skew() Skew {
+	if p.clock == nil {
+		return Skew{}
+	}
+	s := Skew{Offset: &p.clock.Offset, Asked: p.clock.At.UTC().Truncate(time.Millisecond)}
+	if ahead := p.clock.Offset.Abs(); ahead > p.clock.Within && ahead <= mostAhead {
+		s.Shift = p.clock.Offset.Round(time.Millisecond)
+		if p.recording == nil {
+			s.Shift = p.clock.Offset.Round(time.Second) // as exact as its address is
+		}
+	}
+	return s
 }
 
 // Holding is what a recorder keeps of a camera.
 type Holding struct {
 	Host      string          // of the recorder
 	Known     bool            // else it does not tell what it keeps: it may be asked for all
-	Stretches []onvif.Stretch // oldest first, by the recorder's clock
-	Offset    *time.Duration  // that its clock is ahead now; nil: not known
+	Stretches []onvif.Stretch // oldest first
+	Skew
 }
 
 // Holding tells what the camera's recorder keeps of [from, to), at most 31 days. It
@@ -50,7 +75,7 @@ func (r *Recorders) Holding(ctx context.Context, camera string, from, to time.Ti
 	if err != nil {
 		return nil, err
 	}
-	h := &Holding{Host: hostOf(at.camera.URL), Offset: at.offset, Known: at.recording != nil}
+	h := &Holding{Host: hostOf(at.camera.URL), Skew: at.skew(), Known: at.recording != nil}
 	if at.recording == nil {
 		return h, nil
 	}
@@ -59,9 +84,12 @@ func (r *Recorders) Holding(ctx context.Context, camera string, from, to time.Ti
 		return nil, err
 	}
 	defer client.Close()
-	if h.Stretches, err = client.Kept(ctx, *at.recording, from, to); err != nil {
+	if h.Stretches, err = client.Kept(ctx, *at.recording, from.Add(h.Shift), to.Add(h.Shift)); err != nil {
 		r.forget(camera, err)
 		return nil, err
+	}
+	for i, s := range h.Stretches {
+		h.Stretches[i] = onvif.Stretch{From: s.From.Add(-h.Shift), To: s.To.Add(-h.Shift)}
 	}
 	return h, nil
 }
@@ -85,6 +113,9 @@ func (r *Recorders) place(ctx context.Context, camera string) (*place, error) {
 			return nil, at.err // who asked has left; the recorder has said nothing
 		}
 		at.until = now.Add(lasts(at.err))
+	}
+	if at.clock == nil && known != nil && known.camera.Version == cam.Version && known.clock != nil && now.Sub(known.clock.At) < clockLasts {
+		at.clock = known.clock
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,7 +158,7 @@ func (r *Recorders) find(ctx context.Context, at *place) error {
 	defer client.Close()
 	clock, err := client.Clock(ctx)
 	if err == nil {
-		at.offset = &clock.Offset
+		at.clock = &clock
 	}
 	if at.camera.ReplayURL != "" {
 		return nil // the clock is good to know, but not needed
@@ -168,7 +199,8 @@ func (r *Recorders) client(c *devices.Camera) (*onvif.Client, error) {
 	return onvif.Open(onvif.Access{URL: c.ONVIF, Username: c.Username, Password: c.Password, Fingerprint: c.Fingerprint}, r.cfg.ONVIF)
 }
 
-// source gives the camera as its past is pulled, and whether it is asked for by time.
+// source gives the camera as its past is pulled, and whether it is asked for by time; from and
+// to are the recorder's.
 func (p *place) source(from, to time.Time) (cam devices.Camera, clock bool) {
 	cam = p.camera
 	cam.SubURL, cam.Transport = "", ""

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"os/exec"
@@ -120,7 +121,7 @@ func (y *yard) plays() int { return strings.Count(strings.Join(y.tape.Asked(), "
 
 func TestARecordersPastIsToldAndFetchedOnce(t *testing.T) {
 	t.Parallel()
-	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{Ahead: 90 * time.Second}, nil)
+	y := open(t, &rtsptest.Recorder{Held: span}, onviftest.Config{}, nil)
 	h, err := y.Holding(t.Context(), "ch1", at(-60), at(60))
 	if err != nil {
 		t.Fatal(err)
@@ -128,8 +129,8 @@ func TestARecordersPastIsToldAndFetchedOnce(t *testing.T) {
 	if diff := cmp.Diff([]onvif.Stretch{{From: at(0), To: at(60)}}, h.Stretches); diff != "" || !h.Known || h.Host != "127.0.0.1" {
 		t.Errorf("%+v %s", h, diff)
 	}
-	if h.Offset == nil || (*h.Offset-90*time.Second).Abs() > time.Second {
-		t.Errorf("its clock is ahead by %v", h.Offset)
+	if h.Offset == nil || h.Shift != 0 {
+		t.Errorf("its clock is right: %+v", h.Skew)
 	}
 	first, err := y.Clip(t.Context(), "ch1", at(10), at(20))
 	if err != nil {
@@ -156,6 +157,101 @@ func TestARecordersPastIsToldAndFetchedOnce(t *testing.T) {
 	}
 	if n := y.plays(); n != 1 {
 		t.Errorf("the recorder has played %d times", n)
+	}
+}
+
+func TestARecorderIsAskedByItsOwnClock(t *testing.T) {
+	t.Parallel()
+	const slack = 10 * time.Second // that the offset may be off where an answer takes long
+	byAddress := func(c *devices.Camera) {
+		c.ReplayURL = c.URL + "?starttime={from:unix}&endtime={to:unix}"
+	}
+	tests := []struct {
+		name   string
+		ahead  time.Duration
+		camera func(*devices.Camera)
+		shift  time.Duration // about
+		known  bool
+	}{
+		{"ahead", 90 * time.Second, nil, 90 * time.Second, true},
+		{"behind", -90 * time.Second, nil, -90 * time.Second, true},
+		{"right", 0, nil, 0, true},
+		{"of another day", 25 * time.Hour, nil, 0, true},
+		{"ahead, by its maker's address", 90 * time.Second, byAddress, 90 * time.Second, true},
+		{"unknown", 90 * time.Second, func(c *devices.Camera) { byAddress(c); c.ONVIF = "" }, 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			held := [2]time.Time{at(0).Add(tt.shift), at(60).Add(tt.shift)} // what it calls the minute from noon on
+			y := open(t, &rtsptest.Recorder{Held: [][2]time.Time{held}, Plain: tt.camera != nil}, onviftest.Config{Ahead: tt.ahead}, nil)
+			if tt.camera != nil {
+				tt.camera(&y.camera)
+			}
+			h, err := y.Holding(t.Context(), "ch1", at(-60), at(120))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (h.Offset != nil) != tt.known || h.Asked.IsZero() == tt.known || (h.Shift-tt.shift).Abs() > slack || (tt.shift == 0 && h.Shift != 0) {
+				t.Errorf("skew %+v", h.Skew)
+			}
+			if want := []onvif.Stretch{{From: held[0].Add(-h.Shift), To: held[1].Add(-h.Shift)}}; tt.camera == nil && !cmp.Equal(want, h.Stretches) {
+				t.Errorf("%v, want %v", h.Stretches, want)
+			}
+			clip, err := y.Clip(t.Context(), "ch1", at(20), at(30))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if before := at(20).Sub(clip.From); before < 0 || before > time.Second || clip.To.Sub(at(30)).Abs() > time.Second/10 || clip.Shift != h.Shift {
+				t.Errorf("from %v to %v, shifted by %v", clip.From, clip.To, clip.Shift)
+			}
+			asked := "clock=" + at(20).Add(h.Shift).Format("20060102T150405.000Z") + "-" + at(30).Add(h.Shift).Format("20060102T150405.000Z")
+			if tt.camera != nil {
+				asked = fmt.Sprintf("?starttime=%d&endtime=%d", at(20).Add(h.Shift).Unix(), at(30).Add(h.Shift).Unix())
+			}
+			if all := strings.Join(y.tape.Asked(), "\n"); !strings.Contains(all, asked) {
+				t.Errorf("%s is not in %s", asked, all)
+			}
+			was := y.fetches[0]
+			y.fetches = nil // after a start it is what it was
+			if err := y.openFetches(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if was.skew.Offset != nil {
+				*was.skew.Offset = was.skew.Offset.Truncate(time.Millisecond)
+			}
+			if diff := cmp.Diff(was.skew, y.fetches[0].skew); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestAClockIsGoneByWhileItCannotBeAsked has the recorder's ONVIF fall silent.
+func TestAClockIsGoneByWhileItCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	y := open(t, &rtsptest.Recorder{Held: span, Plain: true}, onviftest.Config{Ahead: 90 * time.Second}, nil)
+	y.camera.ReplayURL = y.camera.URL + "?starttime={from:unix}&endtime={to:unix}"
+	first, err := y.Holding(t.Context(), "ch1", at(0), at(60))
+	if err != nil || first.Shift == 0 {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	y.camera.ONVIF = "http://127.0.0.1:9/onvif/device_service"
+	age := func(clock time.Duration) { // what was learnt is so old
+		known := *y.asked["ch1"]
+		asked := *known.clock
+		asked.At = time.Now().Add(-clock)
+		known.until, known.clock = time.Time{}, &asked
+		y.asked["ch1"] = &known
+	}
+	age(clockLasts / 2)
+	again, err := y.Holding(t.Context(), "ch1", at(0), at(60))
+	if err != nil || again.Shift != first.Shift || !again.Asked.Before(first.Asked) {
+		t.Errorf("half an hour later %+v, %v", again, err)
+	}
+	age(clockLasts)
+	if old, err := y.Holding(t.Context(), "ch1", at(0), at(60)); err != nil || old.Shift != 0 || old.Offset != nil {
+		t.Errorf("an hour later %+v, %v", old, err)
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 var migrations embed.FS
 
 const (
-	selectFetches = `SELECT id, camera, host, from_ms, to_ms, asked_ms, offset_ms, stamped, cut, fetched_ms, keep_ms FROM recorder_fetches ORDER BY fetched_ms, id`
-	insertFetch   = `INSERT INTO recorder_fetches (id, camera, host, from_ms, to_ms, asked_ms, offset_ms, stamped, cut, fetched_ms, keep_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`
+	selectFetches = `SELECT id, camera, host, from_ms, to_ms, asked_ms, offset_ms, clock_ms, shift_ms, stamped, cut, fetched_ms, keep_ms FROM recorder_fetches ORDER BY fetched_ms, id`
+	insertFetch   = `INSERT INTO recorder_fetches (id, camera, host, from_ms, to_ms, asked_ms, offset_ms, clock_ms, shift_ms, stamped, cut, fetched_ms, keep_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`
 	holdFetch     = `UPDATE recorder_fetches SET keep_ms = max(keep_ms, ?) WHERE id = ?`
 	deleteFetch   = `DELETE FROM recorder_fetches WHERE id = ?`
 	insertExport  = `INSERT OR REPLACE INTO recorder_exports (sha256, fetch, from_ms, to_ms) VALUES (?, ?, ?, ?)`
@@ -62,18 +62,23 @@ func (r *Recorders) openFetches(ctx context.Context) error {
 func readFetch(rows *sql.Rows) (*fetch, error) {
 	f := &fetch{}
 	var from, to, asked, fetched, keep int64
-	var offset sql.NullInt64
+	var offset, clock sql.NullInt64
+	var shift int64
 	var cut string
-	if err := rows.Scan(&f.id, &f.camera, &f.host, &from, &to, &asked, &offset, &f.stamped, &cut, &fetched, &keep); err != nil {
+	if err := rows.Scan(&f.id, &f.camera, &f.host, &from, &to, &asked, &offset, &clock, &shift, &f.stamped, &cut, &fetched, &keep); err != nil {
 		return nil, err
 	}
 	f.from, f.to, f.asked, f.fetched = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC(), time.UnixMilli(asked).UTC(), time.UnixMilli(fetched).UTC()
 	if keep > 0 {
 		f.keep = time.UnixMilli(keep).UTC()
 	}
+	f.skew.Shift = time.Duration(shift) * time.Millisecond
 	if offset.Valid {
 		ahead := time.Duration(offset.Int64) * time.Millisecond
-		f.offset = &ahead
+		f.skew.Offset = &ahead
+	}
+	if clock.Valid {
+		f.skew.Asked = time.UnixMilli(clock.Int64).UTC()
 	}
 	if cut != "" {
 		var why reason
@@ -89,9 +94,10 @@ func readFetch(rows *sql.Rows) (*fetch, error) {
 func (r *Recorders) keep(ctx context.Context, f *fetch) error {
 	// As they are read again: who asks for the same must find it now and after a start.
 	f.from, f.to, f.asked = f.from.UTC().Truncate(time.Millisecond), f.to.UTC().Truncate(time.Millisecond), f.asked.UTC()
-	var offset sql.NullInt64
-	if f.offset != nil {
-		offset = sql.NullInt64{Int64: f.offset.Milliseconds(), Valid: true}
+	var offset, clock sql.NullInt64
+	if f.skew.Offset != nil {
+		offset = sql.NullInt64{Int64: f.skew.Offset.Milliseconds(), Valid: true}
+		clock = sql.NullInt64{Int64: f.skew.Asked.UnixMilli(), Valid: true}
 	}
 	cut := ""
 	if f.cut != nil {
@@ -102,7 +108,7 @@ func (r *Recorders) keep(ctx context.Context, f *fetch) error {
 		cut = string(b)
 	}
 	err := r.db.Update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, insertFetch, f.id, f.camera, f.host, f.from.UnixMilli(), f.to.UnixMilli(), f.asked.UnixMilli(), offset, f.stamped, cut, f.fetched.UnixMilli())
+		_, err := tx.ExecContext(ctx, insertFetch, f.id, f.camera, f.host, f.from.UnixMilli(), f.to.UnixMilli(), f.asked.UnixMilli(), offset, clock, f.skew.Shift.Milliseconds(), f.stamped, cut, f.fetched.UnixMilli())
 		return err
 	})
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 // Clock is the camera's clock beside ours.
 type Clock struct {
 	At     time.Time     // when it was asked, by ours
-	Offset time.Duration // that it is ahead, exact to half a second
+	Offset time.Duration // that it is ahead, exact to Within
+	Within time.Duration // half of the second in which cameras tell the time, and half of what the answer took
 	NTP    bool          // it is set by NTP
 }
 
@@ -30,13 +31,14 @@ func (c *Client) Clock(ctx context.Context) (Clock, error) {
 		return Clock{}, err
 	}
 	// The answer was written somewhere between the two, in whole seconds.
-	middle := began.Add(time.Since(began) / 2)
+	half := time.Since(began) / 2
+	middle := began.Add(half)
 	utc := answer.find("UTCDateTime")
 	at, ok := dateOf(utc)
 	if !ok {
 		return Clock{}, c.explain(fmt.Errorf("%w: no time in UTC", errGarbled))
 	}
-	clock := Clock{At: middle, Offset: at.Add(time.Second / 2).Sub(middle), NTP: answer.find("DateTimeType").value() == "NTP"}
+	clock := Clock{At: middle, Offset: at.Add(time.Second / 2).Sub(middle), Within: time.Second/2 + half, NTP: answer.find("DateTimeType").value() == "NTP"}
 	c.mu.Lock()
 	c.clock = &clock
 	c.mu.Unlock()

@@ -911,11 +911,14 @@ type RecorderData struct {
 	// Reason 为何没有应答；录像机无应答时不等待 / why it says nothing; a silent recorder is not waited for
 	Reason   string `json:"reason,omitempty,omitzero"`
 	ReasonZh string `json:"reason_zh,omitempty,omitzero"`
+
+	// ShiftMS 各时刻已由录像机时钟减去多少；缺为未换算 / that times here are less than by the recorder's clock; absent: they are its own
+	ShiftMS int64 `json:"shift_ms,omitempty,omitzero"`
 }
 
-// RecordingArgs 缺省时网关自己的录像与摄像机所接录像机（NVR）的录像合为一个答复，各段注明来源：网关有的用网关的，没有的用录像机的。录像机的时刻按其自身时钟，不作换算。
+// RecordingArgs 缺省时网关自己的录像与摄像机所接录像机（NVR）的录像合为一个答复，各段注明来源：网关有的用网关的，没有的用录像机的。录像机的时刻按其时钟的偏差（clock_offset_ms）换算为网关时钟，换算了多少见 shift_ms；偏差未知或超过一天的不作换算。
 // By default what the gateway has recorded and what the camera's recorder (NVR) keeps are one answer, each stretch told by its source: the gateway's own where it has one,
-// the recorder's where it has not. Times of a recorder are those of its own clock, unshifted.
+// the recorder's where it has not. Times of a recorder are shifted to the gateway's clock by what its own is ahead, as shift_ms says; where that is not known, or is more than a day, they are its own.
 type RecordingArgs struct {
 	// Camera 编号 / id
 	Camera ID `json:"camera"`
@@ -1008,6 +1011,9 @@ type RecordingPart struct {
 
 	// SHA256 SHA-256, 64 hex digits
 	SHA256 SHA256 `json:"sha256"`
+
+	// ShiftMS 各时刻已由录像机时钟减去多少；缺为未换算 / that times here are less than by the recorder's clock; absent: they are its own
+	ShiftMS int64 `json:"shift_ms,omitempty,omitzero"`
 
 	// Source own 网关录制，recorder 录像机录制 / own: the gateway's; recorder: of the camera's recorder
 	Source RecordingSource `json:"source"`

@@ -3,7 +3,7 @@ CREATE TABLE recorder_fetches (
 	id          TEXT    PRIMARY KEY,
 	camera      TEXT    NOT NULL,
 	host        TEXT    NOT NULL, -- of the recorder
-	from_ms     INTEGER NOT NULL, -- of [from, to), which it holds all of; by the recorder's clock as all that follow
+	from_ms     INTEGER NOT NULL, -- of [from, to), which it holds all of; as all that follow by the recorder's clock less shift_ms
 	to_ms       INTEGER NOT NULL,
 	asked_ms    INTEGER NOT NULL, -- end that was asked for
 	offset_ms   INTEGER,          -- that the recorder's clock was ahead when it was fetched; NULL: not known

@@ -1455,17 +1455,23 @@ type Readings struct {
 
 // RecorderTimeline What the camera's recorder keeps; absent where it has none
 type RecorderTimeline struct {
+	// ClockAskedAt When clock_offset was asked for; absent: it is not known
+	ClockAskedAt time.Time `json:"clock_asked_at,omitempty,omitzero"`
+
 	// ClockOffset That the recorder's clock is ahead of the gateway's now; absent: not known
 	ClockOffset *Duration `json:"clock_offset,omitempty"`
 
-	// Held All that it keeps, also where the gateway has its own; by its clock, oldest first. Empty where it does not tell
+	// Held All that it keeps, also where the gateway has its own; oldest first. Empty where it does not tell
 	Held []RecordingSpan `json:"held"`
 
 	// Host Of the recorder
 	Host string `json:"host"`
 
 	// Known false: the recorder does not tell what it keeps, one has to try
-	Known bool         `json:"known"`
+	Known bool `json:"known"`
+
+	// Shift That times here are less than by the recorder's clock; absent: they are its own
+	Shift Duration     `json:"shift,omitempty,omitzero"`
 	Why   FieldProblem `json:"why,omitempty,omitzero"`
 }
 
@@ -1549,6 +1555,9 @@ type RecordingPart struct {
 
 	// Sha256 Of all its bytes
 	Sha256 string `json:"sha256"`
+
+	// Shift Of a recorder: that its times here are less than by its clock; absent: they are its own
+	Shift Duration `json:"shift,omitempty,omitzero"`
 
 	// Source own: the gateway's; recorder: of the camera's recorder (NVR)
 	Source RecordingSource `json:"source"`

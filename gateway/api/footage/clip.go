@@ -93,6 +93,7 @@ func tellClip(h http.Header, c *footage.Clip) {
 	h.Set("X-Recording-Times", f.Times())
 	if f.Offset != nil {
 		h.Set("X-Recording-Clock-Offset", offsetOf(f.Offset).D().String())
+		h.Set("X-Recording-Shift", f.Shift.String())
 	}
 	if f.Cut != nil {
 		h.Set("X-Recording-Cut", f.Cut.Code)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"offsite/devices"
 	"offsite/edge/audit"
 	"offsite/edge/footage"
 	"offsite/gateway/api/contract"
@@ -102,6 +103,7 @@ func exportBody(e *footage.Export) contract.RecordingExport {
 		if ms := p.Clock.AheadMS; ms != nil {
 			ahead := time.Duration(*ms) * time.Millisecond
 			part.ClockOffset = offsetOf(&ahead)
+			part.Shift = devices.Duration(time.Duration(p.Clock.ShiftMS) * time.Millisecond)
 		}
 		body.Parts = append(body.Parts, part)
 	}

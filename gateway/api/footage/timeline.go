@@ -52,7 +52,7 @@ func timelineBody(tl *footage.Timeline) contract.RecordingTimeline {
 }
 
 func recorderBody(told *footage.Told) contract.RecorderTimeline {
-	body := contract.RecorderTimeline{Held: []contract.RecordingSpan{}, Known: told.Known, Host: told.Host, ClockOffset: offsetOf(told.Offset)}
+	body := contract.RecorderTimeline{Held: []contract.RecordingSpan{}, Known: told.Known, Host: told.Host, ClockOffset: offsetOf(told.Offset), ClockAskedAt: told.Asked, Shift: devices.Duration(told.Shift)}
 	for _, s := range told.Held {
 		body.Held = append(body.Held, contract.RecordingSpan(s))
 	}

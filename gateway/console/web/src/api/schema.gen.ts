@@ -1273,7 +1273,7 @@ export interface paths {
         /**
          * What was recorded of a camera in an interval, and why some of it is missing
          * @description One answer for the gateway's own recording and what the camera's recorder (NVR) keeps, where it has one: by its ONVIF address (Profile G), or by `replay_url`. Each stretch is of one source:
-         *     the gateway's own where there is one, else the recorder's, which is fetched when somebody plays or exports it. Times of a recorder are those of its own clock, unshifted. It is asked for five seconds at most: one that is silent is told.
+         *     the gateway's own where there is one, else the recorder's, which is fetched when somebody plays or exports it. Times of a recorder are shifted to the gateway's clock by what its own is ahead (`clock_offset`, asked for by ONVIF), as `shift` says; where that is not known, or is more than a day, they are its own. It is asked for five seconds at most: one that is silent is told.
          *     Also of a retired camera (`GET /cameras?retired=true` lists them), as long as its recordings are kept; so are its clips and exports.
          */
         get: operations["listRecordings"];
@@ -3055,7 +3055,7 @@ export interface components {
         RecordingSource: "own" | "recorder";
         /** @description What the camera's recorder keeps; absent where it has none */
         RecorderTimeline: {
-            /** @description All that it keeps, also where the gateway has its own; by its clock, oldest first. Empty where it does not tell */
+            /** @description All that it keeps, also where the gateway has its own; oldest first. Empty where it does not tell */
             held: components["schemas"]["RecordingSpan"][];
             /** @description false: the recorder does not tell what it keeps, one has to try */
             known: boolean;
@@ -3063,6 +3063,13 @@ export interface components {
             host: string;
             /** @description That the recorder's clock is ahead of the gateway's now; absent: not known */
             clock_offset?: components["schemas"]["Duration"];
+            /**
+             * Format: date-time
+             * @description When clock_offset was asked for; absent: it is not known
+             */
+            clock_asked_at?: string;
+            /** @description That times here are less than by the recorder's clock; absent: they are its own */
+            shift?: components["schemas"]["Duration"];
             why?: components["schemas"]["FieldProblem"];
         };
         RecordingStretch: {
@@ -3162,6 +3169,8 @@ export interface components {
             host?: string;
             /** @description Of a recorder: that its clock was ahead of the gateway's when this was fetched; absent: not known */
             clock_offset?: components["schemas"]["Duration"];
+            /** @description Of a recorder: that its times here are less than by its clock; absent: they are its own */
+            shift?: components["schemas"]["Duration"];
             /** @description By whose clock its times are */
             clock_zh: string;
             clock_en: string;
@@ -4369,6 +4378,8 @@ export interface components {
         RecordingTimes: "recorder" | "asked";
         /** @description Of a recorder: that its clock was ahead of the gateway's when this was fetched, as -1.5s; absent: not known */
         RecordingClockOffset: string;
+        /** @description Of a recorder whose clock is known: by how much times here are less than by that clock, as 1m30s; 0s: they are its own */
+        RecordingShift: string;
         /** @description Time and source of the next stretch within the interval, as 2026-11-23T04:00:00Z recorder; absent: there is none */
         RecordingNext: string;
         /** @description Of a recorder: code of why the end is missing; absent: it is not */
@@ -6788,6 +6799,7 @@ export interface operations {
                     "X-Recording-Source": components["headers"]["RecordingSource"];
                     "X-Recording-Times": components["headers"]["RecordingTimes"];
                     "X-Recording-Clock-Offset": components["headers"]["RecordingClockOffset"];
+                    "X-Recording-Shift": components["headers"]["RecordingShift"];
                     "X-Recording-Cut": components["headers"]["RecordingCut"];
                     "X-Recording-Next": components["headers"]["RecordingNext"];
                     /** @description Another content has another one */
@@ -6806,6 +6818,7 @@ export interface operations {
                     "X-Recording-Source": components["headers"]["RecordingSource"];
                     "X-Recording-Times": components["headers"]["RecordingTimes"];
                     "X-Recording-Clock-Offset": components["headers"]["RecordingClockOffset"];
+                    "X-Recording-Shift": components["headers"]["RecordingShift"];
                     "X-Recording-Cut": components["headers"]["RecordingCut"];
                     "X-Recording-Next": components["headers"]["RecordingNext"];
                     [name: string]: unknown;

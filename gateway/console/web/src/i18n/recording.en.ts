@@ -32,6 +32,7 @@ export const recordingEn = {
   'recording.maybeHeld': 'Perhaps at the recorder ({host}): tap to try',
   'recording.fetching': 'Fetching from the recorder…',
   'recording.theirWord': 'Times of the recorder are those of its own clock.',
+  'recording.shifted': 'Times of the recorder are shifted to the gateway\'s clock.',
   'recording.clockAhead': 'It is {s} s ahead of the gateway now.',
   'recording.clockBehind': 'It is {s} s behind the gateway now.',
   'recording.clockUnknown': 'How far it is off is not known.',

@@ -32,6 +32,7 @@ export const recordingZh = {
   'recording.maybeHeld': '录像机（{host}）上可能有，点按试取',
   'recording.fetching': '正在从录像机取录像…',
   'recording.theirWord': '录像机上的录像以其自身时钟为准。',
+  'recording.shifted': '录像机的时刻已换算为网关时钟。',
   'recording.clockAhead': '其时钟现比网关快 {s} 秒。',
   'recording.clockBehind': '其时钟现比网关慢 {s} 秒。',
   'recording.clockUnknown': '其时钟偏差未知。',
