@@ -178,11 +178,11 @@ func (b *Box) openState(ctx context.Context) (err error) {
 
 // openRoads composes the roads of readings and frames and the platform's client.
 func (b *Box) openRoads(ctx context.Context) (err error) {
-	b.clerk = ledger.NewClerk(b.Ledger, b.logger)
 	b.Pipeline = intake.New(intake.Config{
 		Tolerance: b.cfg.Clock.Tolerance.D(), Warn: b.clockWarned, Refresh: b.Live.Refresh,
 		Point: func(id string) *devices.Point { return b.Registry.Snapshot().Points[id] },
 	})
+	b.clerk = ledger.NewClerk(b.Ledger, b.Pipeline.Stamp, b.logger)
 	if b.Letters, err = letters.Open(ctx, b.DB, letters.Config{
 		Registry: b.Registry, Formats: b.formats, Accept: b.Pipeline.Accept, History: b.History,
 	}); err != nil {

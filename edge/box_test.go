@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -133,6 +134,41 @@ func (b *runningBox) values() []float64 {
 		list = append(list, s.Value)
 	}
 	return list
+}
+
+// TestBoxGoesOnFromTheTimesItGave begins anew, twice, after a run that gave times of an
+// hour ahead, because its clock had been set back.
+func TestBoxGoesOnFromTheTimesItGave(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := Defaults()
+	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = dir, "127.0.0.1:0", "none"
+	former, err := Open(t.Context(), cfg, Parts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	last := now.Add(time.Hour).Truncate(time.Millisecond)
+	_, err = former.Ledger.Resume(t.Context(), time.Time{}, now)
+	if err := errors.Join(err, former.Ledger.Alive(t.Context(), now, last, false), former.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for start := range 2 {
+		b := startBox(t, dir, nil)
+		client := b.connect()
+		b.publish(client, fmt.Sprint(50+start))
+		var r devices.Reading
+		eventually(t, "the reading is not there", func() bool {
+			r, err = b.Last(t.Context(), "stack.gate")
+			return err == nil && r.Value == float64(50+start)
+		})
+		if r.At.Before(last) || r.At.After(time.Now().Add(time.Hour)) {
+			t.Errorf("start %d gives a reading %v, behind %v", start, r.At, last)
+		}
+		last = r.At.Add(time.Millisecond)
+		client.Disconnect(0)
+		b.stop()
+	}
 }
 
 func TestBoxTakesReadingsToHistoryAndAlarm(t *testing.T) {

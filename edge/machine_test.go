@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,11 @@ import (
 
 // keptLog is a log in memory.
 type keptLog struct{ recs []timeseries.Record }
+
+func (l *keptLog) Read(after uint64, most int) ([]timeseries.Record, error) {
+	rest := l.recs[after:]
+	return rest[:min(most, len(rest))], nil
+}
 
 func (l *keptLog) Append(d devices.Delivery, done func(error)) {
 	l.recs = append(l.recs, timeseries.Record{Seq: uint64(len(l.recs)) + 1, Delivery: d})
@@ -84,6 +90,93 @@ func TestAClockThatIsSetLosesNoJudgement(t *testing.T) {
 			}
 			if want := tt.step != 0; len(told) != 1 && want || want && told[0] != tt.step {
 				t.Errorf("told %v", told)
+			}
+			c := newCourt(t, log.recs)
+			limit := yardtest.HighLimit("high", judged, 100)
+			limit.OnDelay = devices.Duration(time.Minute)
+			yardtest.Register(t, c.registry, limit)
+			c.run()
+			if got := strings.Join(c.standing().Audit, " "); got != "event.opened event.closed" {
+				t.Errorf("judged: %q, want one alarm with its end", got)
+			}
+		})
+	}
+}
+
+// TestARestartWhileReceiptsLeadLosesNoJudgement sets the clock back by an hour, begins
+// anew, once or twice, before the times of receipt are together with it again, and judges
+// a breach of ten minutes after that.
+func TestARestartWhileReceiptsLeadLosesNoJudgement(t *testing.T) {
+	const (
+		set    = 20 * time.Minute // after the beginning
+		step   = -time.Hour
+		begins = 40 * time.Minute // the breach
+		ends   = 50 * time.Minute
+	)
+	for _, tt := range []struct {
+		name  string
+		after []time.Duration // the beginning, the gateway begins anew
+		known func(logged, noted time.Time) time.Time
+	}{
+		{"by what the log holds", []time.Duration{30 * time.Minute}, func(logged, _ time.Time) time.Time { return logged }},
+		{"by what was noted last", []time.Duration{30 * time.Minute}, func(_, noted time.Time) time.Time { return noted }},
+		{"while it was away the clock was set", []time.Duration{set}, func(logged, _ time.Time) time.Time { return logged }},
+		{"in the middle of the breach", []time.Duration{45 * time.Minute}, func(logged, _ time.Time) time.Time { return logged }},
+		{"twice", []time.Duration{30 * time.Minute, 44 * time.Minute}, func(logged, _ time.Time) time.Time { return logged }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			log := &keptLog{}
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				wall := func() time.Time {
+					now := time.Now()
+					if now.Sub(began) >= set {
+						return now.Add(step)
+					}
+					return now
+				}
+				begin := func(noted time.Time) (p *intake.Pipeline, end func()) {
+					p = intake.New(intake.Config{Tolerance: time.Minute, Point: func(string) *devices.Point { return nil }, Warn: func(string, time.Time, int64, *devices.Problem) {}})
+					_, logged, err := p.TakeUp(log, uint64(len(log.recs)))
+					if err != nil {
+						t.Fatal(err)
+					}
+					p.GoOn(tt.known(logged, noted), wall())
+					p.Open(log)
+					ctx, cancel := context.WithCancel(t.Context())
+					clock := intake.NewClock(func() (time.Time, time.Duration) { return wall(), time.Since(began) })
+					go func() { _ = p.Watch(ctx, clock, func(time.Duration) {}) }()
+					synctest.Wait()
+					return p, cancel
+				}
+				p, end := begin(time.Time{})
+				for passed := time.Duration(0); passed < time.Hour; passed += time.Second {
+					if slices.Contains(tt.after, passed) {
+						end()
+						p, end = begin(p.Stamp(wall().Add(-10 * time.Second))) // it is noted that often
+					}
+					v := 50.0
+					if passed >= begins && passed < ends {
+						v = 150
+					}
+					at := wall()
+					p.Accept(devices.Delivery{Received: at, Readings: []devices.Reading{{Site: "plant", Point: judged, Value: v, At: at, Stamped: true}}}, func(error) {})
+					time.Sleep(time.Second)
+					synctest.Wait()
+				}
+				end()
+			})
+			first, last := time.Time{}, time.Time{}
+			for i, rec := range log.recs {
+				if i > 0 && !rec.Readings[0].At.After(log.recs[i-1].Readings[0].At) {
+					t.Fatalf("reading %d is not newer than the one before", i)
+				}
+				if last = rec.Readings[0].At; rec.Readings[0].Value > 100 && first.IsZero() {
+					first = last
+				}
+			}
+			if lasts := last.Sub(first); lasts < (time.Hour-begins)/2-15*time.Second {
+				t.Errorf("by the readings %v passed, in truth %v", lasts, time.Hour-begins)
 			}
 			c := newCourt(t, log.recs)
 			limit := yardtest.HighLimit("high", judged, 100)

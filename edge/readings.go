@@ -174,38 +174,34 @@ func (b *Box) begin(ctx context.Context, r *openReadings) error {
 
 // resume takes up what the former run left: how long the gateway was away, and
 // when each point was last heard, so that no reading is given a time before one
-// that stands already. A box without a clock of its own starts years back.
+// that stands already, however the clock was set. A box without a clock of its own
+// starts years back.
 func (b *Box) resume(ctx context.Context, r *openReadings) error {
-	var heard time.Time
-	end := r.log.Durable()
-	for at := end - min(end, primeRecords); at < end; {
-		recs, err := r.log.Read(at, readAtOnce)
-		if err != nil {
-			return err
-		}
-		if len(recs) == 0 {
-			break
-		}
-		for i := range recs {
-			at, heard = recs[i].Seq, recs[i].Received
-			for _, rd := range recs[i].Readings {
-				if rd.Quality != devices.BadClock {
-					b.Pipeline.Prime(rd.Point, rd.At)
-				}
-			}
-		}
+	heard, stamp, err := b.Pipeline.TakeUp(r.log, r.log.Durable())
+	if err != nil {
+		return err
 	}
 	if b.cfg.History.Store == "local" { // a remote store may be away or slow, and nothing is to wait for it
 		b.primeFrom(ctx, r.history)
 	}
-	return b.Ledger.Resume(ctx, heard, time.Now())
+	now := time.Now()
+	past, err := b.Ledger.Resume(ctx, heard, now)
+	if err != nil {
+		return err
+	}
+	if past.Stamp.After(stamp) { // what was polled last may be long out of the log
+		stamp = past.Stamp
+	}
+	b.Pipeline.GoOn(stamp, now)
+	if step := now.Sub(past.Last); !past.Last.IsZero() && step < -intake.MostStep {
+		b.clockStepped(ctx, step, now)
+	}
+	return nil
 }
 
-// What is read at start to know when each point was last heard.
-const (
-	primeRecords = 16384           // of the log's end
-	primeTime    = 3 * time.Second // for the embedded history
-)
+// primeTime is for reading the embedded history at start, to know when each point
+// was last heard.
+const primeTime = 3 * time.Second
 
 func (b *Box) primeFrom(ctx context.Context, history timeseries.Store) {
 	ctx, cancel := context.WithTimeout(ctx, primeTime)

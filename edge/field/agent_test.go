@@ -209,7 +209,7 @@ func inAgentYardWith(t *testing.T, change func(*Config), body func(y *agentYard)
 			t.Fatal(err)
 		}
 		y := &agentYard{t: t, registry: yardtest.OpenRegistry(t, db), shop: newWorkshop(), gate: &gate{}, changed: make(chan struct{}, 100), ledger: book}
-		clerk := ledger.NewClerk(book, quiet)
+		clerk := ledger.NewClerk(book, asReceived, quiet)
 		y.board = NewBoard(clerk, func(Status) {}, quiet)
 		yardtest.Register(y.t, y.registry, yardtest.Yard()...)
 		cfg := Config{

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// asReceived is the time of a reading where no clock was ever set.
+func asReceived(at time.Time) time.Time { return at }
+
 // boardYard is a Board whose notes a Clerk writes to a ledger.
 type boardYard struct {
 	*Board
@@ -41,7 +44,7 @@ func inBoardYard(t *testing.T, body func(t *testing.T, b *boardYard)) {
 		if b.ledger, err = ledger.Open(t.Context(), b.db); err != nil {
 			t.Fatal(err)
 		}
-		b.clerk = ledger.NewClerk(b.ledger, quiet)
+		b.clerk = ledger.NewClerk(b.ledger, asReceived, quiet)
 		b.Board = NewBoard(b.clerk, func(Status) {}, quiet)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup

@@ -44,20 +44,22 @@ func (c *Clock) Look() (step, lead time.Duration) {
 	return step, c.lead
 }
 
-const (
-	lookEvery = time.Second     // at the clock
-	mostStep  = 2 * time.Second // by which the clock may be set without a word
-)
+const lookEvery = time.Second // at the clock
+
+// MostStep is by how much the clock may be set without a word.
+const MostStep = 2 * time.Second
 
 // Watch keeps the times of receipt even while the machine's clock is set, and
-// tells of each step of more than 2 s, until ctx ends.
+// tells of each step of more than [MostStep], until ctx ends. It begins with the
+// lead that [Pipeline.GoOn] left.
 func (p *Pipeline) Watch(ctx context.Context, c *Clock, told func(step time.Duration)) error {
+	c.lead = time.Duration(p.lead.Load())
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		step, lead := c.Look()
 		p.lead.Store(int64(lead))
-		if step.Abs() > mostStep {
+		if step.Abs() > MostStep {
 			told(step)
 		}
 		select {

@@ -153,6 +153,18 @@ func (p *Pipeline) Prime(point string, at time.Time) {
 	p.newest[point] = max(p.newest[point], at.UnixMilli())
 }
 
+// GoOn leads times of receipt on from last, the newest that a former run has
+// given, where the clock now stands before it: it was set back, and perhaps the
+// lead was not yet made up. It is called before the road is opened for the first
+// time.
+func (p *Pipeline) GoOn(last, now time.Time) { p.lead.Store(int64(max(0, last.Sub(now)))) }
+
+// Stamp is the time that a reading without one of its own gets which is received
+// at that time.
+func (p *Pipeline) Stamp(received time.Time) time.Time {
+	return received.Add(time.Duration(p.lead.Load()))
+}
+
 // place gives a reading of a wrong clock a time at or just after its receipt at
 // which the point has no other reading, for that one would be lost. p.mu is held.
 func (p *Pipeline) place(point string, received time.Time) int64 {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"offsite/devices"
+	"offsite/timeseries"
 )
 
 // logStub keeps what is appended and answers each with err.
@@ -231,5 +232,54 @@ func TestPipelineGoesOnFromWhatTheDiskHolds(t *testing.T) {
 	}
 	if diff := cmp.Diff([]time.Time{ms(51), ms(10)}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// recs is a log in memory.
+type recs []timeseries.Record
+
+func (l recs) Read(after uint64, most int) ([]timeseries.Record, error) {
+	rest := l[after:]
+	return rest[:min(most, len(rest))], nil
+}
+
+// TestPipelineGoesOnFromTheTimesItGave begins anew before the times of receipt are
+// together with the clock again.
+func TestPipelineGoesOnFromTheTimesItGave(t *testing.T) {
+	own := func(n int, point string) devices.Reading { return devices.Reading{Point: point, At: ms(n)} }
+	given := func(n int, point string) devices.Reading {
+		return devices.Reading{Point: point, At: ms(n), Stamped: true}
+	}
+	wrong := devices.Reading{Point: "a", At: ms(90), Quality: devices.BadClock}
+	tests := []struct {
+		name string
+		log  [][]devices.Reading
+		now  time.Time
+		want time.Time // of a reading received now
+	}{
+		{name: "a first start", now: ms(7), want: ms(7)},
+		{name: "the clock stands behind what was given", log: [][]devices.Reading{{given(50, "a")}, {given(60, "b")}}, now: ms(10), want: ms(60)},
+		{name: "it stands ahead", log: [][]devices.Reading{{given(50, "a")}}, now: ms(70), want: ms(70)},
+		{name: "times of devices lead nothing", log: [][]devices.Reading{{own(60, "a")}, {given(50, "b")}}, now: ms(10), want: ms(50)},
+		{name: "nor does what was put behind one of them", log: [][]devices.Reading{{given(50, "b")}, {own(60, "a"), given(61, "a")}}, now: ms(10), want: ms(50)},
+		{name: "nor a clock that was wrong", log: [][]devices.Reading{{given(50, "a")}, {wrong}}, now: ms(10), want: ms(50)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var log recs
+			for i, rs := range tt.log {
+				log = append(log, timeseries.Record{Seq: uint64(i) + 1, Delivery: devices.Delivery{Received: ms(i), Readings: rs}})
+			}
+			r := newRoad()
+			heard, stamp, err := r.TakeUp(log, uint64(len(log)))
+			if err != nil || len(log) > 0 && !heard.Equal(ms(len(log)-1)) {
+				t.Errorf("heard %v, %v", heard, err)
+			}
+			r.GoOn(stamp, tt.now)
+			r.Accept(devices.Delivery{Received: tt.now, Readings: []devices.Reading{{Point: "o.fresh", At: tt.now, Stamped: true}}}, func(error) {})
+			if diff := cmp.Diff([]time.Time{tt.want}, []time.Time{r.log.got[0].Readings[0].At}); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -13,15 +13,17 @@ import (
 // something never waits for the disk.
 type Clerk struct {
 	ledger *Ledger
+	stamp  func(received time.Time) time.Time
 	log    *slog.Logger
 
 	mu      sync.Mutex
 	waiting waiting
 }
 
-// NewClerk gives a Clerk that writes while it runs.
-func NewClerk(g *Ledger, log *slog.Logger) *Clerk {
-	return &Clerk{ledger: g, log: log, waiting: newWaiting()}
+// NewClerk gives a Clerk that writes while it runs. stamp tells which time a
+// reading is given at its receipt.
+func NewClerk(g *Ledger, stamp func(received time.Time) time.Time, log *slog.Logger) *Clerk {
+	return &Clerk{ledger: g, stamp: stamp, log: log, waiting: newWaiting()}
 }
 
 const (
@@ -66,7 +68,7 @@ func (c *Clerk) Run(ctx context.Context) error {
 			c.write(ctx)
 			if now.Sub(alive) >= aliveEvery {
 				alive = now
-				c.complain(ctx, c.ledger.Alive(ctx, now, false))
+				c.complain(ctx, c.ledger.Alive(ctx, now, c.stamp(now), false))
 			}
 			if now.Sub(trimmed) >= trimEvery {
 				trimmed = now
@@ -76,7 +78,8 @@ func (c *Clerk) Run(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			c.write(last)
-			c.complain(last, c.ledger.Alive(last, time.Now(), true))
+			now := time.Now()
+			c.complain(last, c.ledger.Alive(last, now, c.stamp(now), true))
 			return context.Cause(ctx)
 		}
 	}

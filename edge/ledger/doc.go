@@ -10,8 +10,9 @@
 //	             told and told_ms: as the platform knows the row, and since when
 //	corrections  a value of history that later data changed: point, at, log
 //	             sequence, old and new value and quality, when it was found
-//	alive        one row: when the gateway was last known to run, and whether it
-//	             stopped by itself
+//	alive        one row: when the gateway was last known to run, whether it
+//	             stopped by itself, and which time a reading received then was
+//	             given, which lies ahead after the clock was set back
 //
 // Times are Unix milliseconds. Compatibility: migrations only ever add.
 package ledger

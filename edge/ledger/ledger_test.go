@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"offsite/devices"
 	"offsite/edge/yardtest"
@@ -73,7 +74,7 @@ func TestLedgerTellsHowLongTheGatewayWasAway(t *testing.T) {
 			}
 			if tt.alive > 0 {
 				former.resumed.Store(true)
-				if err := former.Alive(t.Context(), at(tt.alive), tt.stops); err != nil {
+				if err := former.Alive(t.Context(), at(tt.alive), at(tt.alive), tt.stops); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -81,10 +82,10 @@ func TestLedgerTellsHowLongTheGatewayWasAway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := ledger.Alive(t.Context(), at(tt.now), false); err != nil { // before the log could be opened
+			if err := ledger.Alive(t.Context(), at(tt.now), at(tt.now), false); err != nil { // before the log could be opened
 				t.Fatal(err)
 			}
-			if err := ledger.Resume(t.Context(), heard, at(tt.now)); err != nil {
+			if _, err := ledger.Resume(t.Context(), heard, at(tt.now)); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.want, lossRows(t, ledger)); diff != "" {
@@ -94,13 +95,39 @@ func TestLedgerTellsHowLongTheGatewayWasAway(t *testing.T) {
 	}
 }
 
+// TestTheTimeGivenAtReceiptIsRemembered notes one that leads, and begins anew again and
+// again.
+func TestTheTimeGivenAtReceiptIsRemembered(t *testing.T) {
+	db := yardtest.OpenDB(t, t.TempDir())
+	ran, stamp := yardtest.After(10_000), yardtest.After(3_600_000)
+	for i, want := range []Past{{}, {Last: ran, Stamp: stamp}, {Last: yardtest.After(20_000), Stamp: stamp}, {Last: yardtest.After(5_000_000), Stamp: yardtest.After(5_000_000)}} {
+		g, err := Open(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := []time.Time{yardtest.After(0), yardtest.After(20_000), yardtest.After(5_000_000), yardtest.After(5_000_001)}[i]
+		past, err := g.Resume(t.Context(), time.Time{}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, past, cmpopts.IgnoreUnexported(Past{})); diff != "" {
+			t.Errorf("start %d: %s", i, diff)
+		}
+		if i == 0 {
+			if err := g.Alive(t.Context(), ran, stamp, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestLedgerEndsWhatTheFormerRunLeftOpen(t *testing.T) {
 	ledger := openLedger(t)
 	gap := Loss{Kind: LossGap, Subject: "device/a", Why: yardtest.Trouble("cut"), From: yardtest.After(0), To: yardtest.After(0), Count: 1, Open: true}
 	if err := ledger.Add(t.Context(), gap); err != nil {
 		t.Fatal(err)
 	}
-	if err := ledger.Resume(t.Context(), time.Time{}, yardtest.After(60_000)); err != nil {
+	if _, err := ledger.Resume(t.Context(), time.Time{}, yardtest.After(60_000)); err != nil {
 		t.Fatal(err)
 	}
 	want := []lossRow{{"device/a", "cut", time.Minute, 1, false}}
