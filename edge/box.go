@@ -129,7 +129,7 @@ func Open(ctx context.Context, cfg Config, parts Parts) (_ *Box, err error) {
 	}
 	b.group = memory.Around()
 	b.notices = notice.NewBoard(func() { b.Live.Tell(Update{Notices: true}) })
-	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger}); err != nil {
+	if b.DB, err = state.Open(ctx, state.Config{Dir: cfg.State, Log: b.logger, Remains: []string{"readings", "evidence", "recordings"}}); err != nil {
 		return nil, err
 	}
 	if err := b.openState(ctx); err != nil {

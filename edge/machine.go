@@ -3,10 +3,12 @@ package edge
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"offsite/devices"
+	"offsite/devices/state"
 	"offsite/edge/audit"
 	"offsite/edge/intake"
 	"offsite/edge/ledger"
@@ -91,17 +93,16 @@ func (b *Box) clockStepped(ctx context.Context, step time.Duration, now time.Tim
 	}
 }
 
-// tellRestored tells everybody that the database was damaged and what is gone with it.
+// tellRestored tells everybody that the database was damaged or gone, and what is gone
+// with it.
 func (b *Box) tellRestored(ctx context.Context, now time.Time) error {
 	r := b.DB.Restored()
 	if r == nil {
 		return nil
 	}
-	of := r.Of.In(devices.Beijing).Format("2006-01-02 15:04")
-	p := &devices.Problem{
-		Kind: devices.ErrUnavailable, Code: "state_restored", Cause: r.Cause,
-		ZH: fmt.Sprintf("数据库已损坏，已自动恢复 %s（北京时间）的备份；此后的登记、处置记录、账号与令牌变更已丢失，请逐项核对；读数不受影响；损坏文件保留在 %s，请检查磁盘", of, r.Aside),
-		EN: fmt.Sprintf("the database was damaged and the backup of %s (Beijing time) took its place; what was registered, acknowledged or changed of accounts and tokens since then is gone: look it through; readings are not affected; the damaged file is kept as %s; check the disk", of, r.Aside),
+	p, was := restored(r), "damaged: "+r.Aside
+	if r.Aside == "" {
+		was = "gone, as shown by " + r.Trace
 	}
 	b.notices.Set(notice.State, p)
 	return b.DB.Update(ctx, func(tx *sql.Tx) error {
@@ -109,8 +110,33 @@ func (b *Box) tellRestored(ctx context.Context, now time.Time) error {
 			return err
 		}
 		b.DB.AfterCommit(tx, func() { b.Ledger.Count(ledger.LossState, 1) })
-		return b.Audit.Append(ctx, tx, audit.Entry{
-			At: now.UTC(), Who: audit.Gateway, Act: "state.restored", What: "gateway", Result: "ok", Detail: "backup of " + r.Of.Format(time.RFC3339) + ", damaged: " + r.Aside,
+		err := b.Audit.Append(ctx, tx, audit.Entry{
+			At: now.UTC(), Who: audit.Gateway, Act: "state.restored", What: "gateway", Result: "ok", Detail: "backup of " + r.Of.Format(time.RFC3339) + ", " + was,
 		})
+		if err != nil {
+			return err
+		}
+		return b.DB.Told(ctx, tx)
 	})
+}
+
+// restored says of a backup that took the database's place why it did, and what is
+// missing now.
+func restored(r *state.Restored) *devices.Problem {
+	of := r.Of.In(devices.Beijing).Format("2006-01-02 15:04")
+	whyZH, whyEN := "数据库曾丢失", "the database was gone"
+	cureZH, cureEN := "请查明它因何丢失", "find out what removed it"
+	if r.Aside != "" {
+		whyZH, whyEN = "数据库已损坏", "the database was damaged"
+		cureZH, cureEN = "损坏文件保留在 "+r.Aside+"，请检查磁盘", "the damaged file is kept as "+r.Aside+"; check the disk"
+	}
+	p := &devices.Problem{
+		Kind: devices.ErrUnavailable, Code: "state_restored",
+		ZH: fmt.Sprintf("%s，已自动恢复 %s（北京时间）的备份；此后的登记、处置记录、账号与令牌变更已丢失，请逐项核对；读数不受影响；%s", whyZH, of, cureZH),
+		EN: fmt.Sprintf("%s and the backup of %s (Beijing time) took its place; what was registered, acknowledged or changed of accounts and tokens since then is gone: look it through; readings are not affected; %s", whyEN, of, cureEN),
+	}
+	if r.Cause != "" {
+		p.Cause = errors.New(r.Cause)
+	}
+	return p
 }

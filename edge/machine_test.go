@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -230,52 +231,88 @@ func TestADiskThatFillsUpIsToldInTime(t *testing.T) {
 	}
 }
 
-// TestADamagedStateIsRestoredAndTold damages the database behind a backup, starts, and
-// starts once more.
-func TestADamagedStateIsRestoredAndTold(t *testing.T) {
+// TestARestoredStateIsTold spoils the database behind a backup, starts, and starts once
+// more.
+func TestARestoredStateIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		spoil  func(database string) error
+		zh, en string // of the notice
+	}{
+		{"damaged", func(database string) error { return os.Truncate(database, 5000) }, "damaged-", "was damaged"},
+		{"gone", os.Remove, "丢失", "was gone"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := Defaults()
+			cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = t.TempDir(), "127.0.0.1:0", "none"
+			open := func() *Box {
+				t.Helper()
+				b, err := Open(t.Context(), cfg, Parts{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			}
+			end := func(b *Box) {
+				t.Helper()
+				if err := b.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b := open()
+			yardtest.Register(t, b.Registry, yardtest.Yard()...)
+			if err := b.DB.Backup(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			yardtest.Register(t, b.Registry, &devices.Outlet{ID: "later", Site: "plant", Name: "后来", OutletKind: "other"})
+			end(b)
+			if err := tt.spoil(filepath.Join(cfg.State, "offsite.db")); err != nil {
+				t.Fatal(err)
+			}
+			b = open()
+			if s := b.Registry.Snapshot(); s.Sites["plant"] == nil || s.Outlets["later"] != nil {
+				t.Errorf("restored: %v, %v", s.Sites, s.Outlets)
+			}
+			if p := b.notices.Why(notice.State); p == nil || p.Code != "state_restored" || !strings.Contains(p.ZH, tt.zh) || !strings.Contains(p.EN, tt.en) || !strings.Contains(p.EN, "tokens") {
+				t.Errorf("notice %+v", p)
+			}
+			if rows, err := b.Audit.List(t.Context(), 0, 1); err != nil || len(rows) != 1 || rows[0].Act != "state.restored" {
+				t.Errorf("the trail: %+v, %v", rows, err)
+			}
+			if list, err := b.Ledger.Losses(t.Context(), 1); err != nil || len(list) != 1 || list[0].Kind != ledger.LossState || !list[0].To.After(list[0].From) {
+				t.Errorf("losses: %+v, %v", list, err)
+			}
+			end(b)
+			b = open()
+			defer end(b)
+			if p := b.notices.Why(notice.State); p != nil {
+				t.Errorf("the start after that: %+v", p)
+			}
+		})
+	}
+}
+
+// TestAStateThatIsGoneBeginsNoNewLife takes the database and its backup from a gateway
+// that has run.
+func TestAStateThatIsGoneBeginsNoNewLife(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := startBox(t, dir, nil)
+	b.stop()
+	left, err := filepath.Glob(filepath.Join(dir, "offsite.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cfg := Defaults()
-	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = t.TempDir(), "127.0.0.1:0", "none"
-	open := func() *Box {
-		t.Helper()
-		b, err := Open(t.Context(), cfg, Parts{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	end := func(b *Box) {
-		t.Helper()
-		if err := b.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b := open()
-	yardtest.Register(t, b.Registry, yardtest.Yard()...)
-	if err := b.DB.Backup(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	yardtest.Register(t, b.Registry, &devices.Outlet{ID: "later", Site: "plant", Name: "后来", OutletKind: "other"})
-	end(b)
-	if err := os.Truncate(filepath.Join(cfg.State, "offsite.db"), 5000); err != nil {
-		t.Fatal(err)
-	}
-	b = open()
-	if s := b.Registry.Snapshot(); s.Sites["plant"] == nil || s.Outlets["later"] != nil {
-		t.Errorf("restored: %v, %v", s.Sites, s.Outlets)
-	}
-	if p := b.notices.Why(notice.State); p == nil || p.Code != "state_restored" || !strings.Contains(p.ZH, "damaged-") || !strings.Contains(p.EN, "tokens") {
-		t.Errorf("notice %+v", p)
-	}
-	if rows, err := b.Audit.List(t.Context(), 0, 1); err != nil || len(rows) != 1 || rows[0].Act != "state.restored" {
-		t.Errorf("the trail: %+v, %v", rows, err)
-	}
-	if list, err := b.Ledger.Losses(t.Context(), 1); err != nil || len(list) != 1 || list[0].Kind != ledger.LossState || !list[0].To.After(list[0].From) {
-		t.Errorf("losses: %+v, %v", list, err)
-	}
-	end(b)
-	b = open()
-	defer end(b)
-	if p := b.notices.Why(notice.State); p != nil {
-		t.Errorf("the start after that: %+v", p)
+	cfg.State, cfg.Broker.Listen, cfg.Video.FFmpeg = dir, "127.0.0.1:0", "none"
+	_, err = Open(t.Context(), cfg, Parts{})
+	var p *devices.Problem
+	if !errors.As(err, &p) || p.Code != "state_lost" || !strings.Contains(p.ZH, "readings") || !strings.Contains(p.EN, "readings") {
+		t.Errorf("got %v", err)
 	}
 }

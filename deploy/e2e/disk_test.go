@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"golang.org/x/sys/unix"
 
 	"offsite/devices/state/disktest"
@@ -272,12 +273,51 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	p.await("history after a start", complete)
 }
 
-// TestADamagedDatabaseIsRestored damages the database of a gateway that was stopped. What
-// it had acknowledged of readings is there, and the platform is told nothing twice.
-func TestADamagedDatabaseIsRestored(t *testing.T) {
+// TestALostDatabaseIsRestored spoils the database of a gateway that has recorded and
+// judged. What it had acknowledged of readings is there, the platform is told nothing
+// twice, and nobody is offered to make the first account again.
+func TestALostDatabaseIsRestored(t *testing.T) {
 	t.Parallel()
-	p := startProgram(t, "")
-	client := p.instrument(t, "kept")
+	for _, tt := range []struct {
+		name   string
+		spoil  func(p *program, database string) error
+		zh, en string // of the notice
+	}{
+		{"damaged", func(p *program, database string) error {
+			return errors.Join(p.Stop(), os.Truncate(database, 8192))
+		}, "损坏", "damaged"},
+		{"gone with its log", func(p *program, database string) error {
+			p.Kill()
+			return removeAll(database, database+"-wal", database+"-shm")
+		}, "丢失", "gone"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := startProgram(t, "")
+			client := p.instrument(t, "kept")
+			p.backedUp(t)
+			publishOnce(t, client, "offsite/kept/v", at(-2*time.Second, 150))
+			p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", wire.EventStepOpened), 1) })
+			if err := tt.spoil(p, filepath.Join(p.State, "offsite.db")); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			n, err := p.notice("state_restored")
+			if err != nil {
+				t.Fatal(err)
+			}
+			said(t, n, "state_restored", "", tt.zh, tt.en)
+			p.goesOn(t, client)
+			p.refusesToBeginAnew(t)
+		})
+	}
+}
+
+// backedUp has a start make a backup of what is registered now.
+func (p *program) backedUp(t *testing.T) {
+	t.Helper()
 	backup := filepath.Join(p.State, "offsite.db.backup")
 	p.await("the first backup", func() error { _, err := os.Stat(backup); return err })
 	p.Kill()
@@ -294,19 +334,12 @@ func TestADamagedDatabaseIsRestored(t *testing.T) {
 		}
 		return err
 	})
-	publishOnce(t, client, "offsite/kept/v", at(-2*time.Second, 150))
-	p.await("the event at the platform", func() error { return wantCount(p.told("kept.v", wire.EventStepOpened), 1) })
-	if err := errors.Join(p.Stop(), os.Truncate(filepath.Join(p.State, "offsite.db"), 8192)); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	n, err := p.notice("state_restored")
-	if err != nil {
-		t.Fatal(err)
-	}
-	said(t, n, "state_restored", "", "损坏", "damaged")
+}
+
+// goesOn checks that a gateway whose state was restored records, judges and delivers
+// as if nothing had happened.
+func (p *program) goesOn(t *testing.T, client mqtt.Client) {
+	t.Helper()
 	publishOnce(t, client, "offsite/kept/v", at(-time.Second, 50))
 	publishOnce(t, client, "offsite/kept/v", at(0, 160))
 	p.holds("kept.v", 150, 50, 160)
@@ -325,4 +358,30 @@ func TestADamagedDatabaseIsRestored(t *testing.T) {
 	if rows, err := p.losses("refused", "platform"); err != nil || len(rows) > 0 {
 		t.Errorf("dead letters: %+v, %v", rows, err)
 	}
+}
+
+// refusesToBeginAnew takes database and backup away. The gateway says what to do, and
+// shows no set-up token, at this start or at the ones before.
+func (p *program) refusesToBeginAnew(t *testing.T) {
+	t.Helper()
+	database := filepath.Join(p.State, "offsite.db")
+	p.Kill()
+	if err := removeAll(database, database+"-wal", database+"-shm", database+".backup"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "放回为 offsite.db") || !strings.Contains(err.Error(), "in place as offsite.db") {
+		t.Errorf("without database and backup: %v", err)
+	}
+	if n := strings.Count(p.Out.String(), "setup token"); n != 1 {
+		t.Errorf("a set-up token was shown %d times, want the one of the first start", n)
+	}
+}
+
+// removeAll removes the files that there are.
+func removeAll(paths ...string) error {
+	var errs []error
+	for _, path := range paths {
+		errs = append(errs, os.RemoveAll(path))
+	}
+	return errors.Join(errs...)
 }

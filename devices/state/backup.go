@@ -12,16 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Restored tells that the database was damaged and the last backup took its place.
-type Restored struct {
-	Aside string    // where the damaged one lies
-	Of    time.Time // when the backup was made: what was written since is gone
-	Cause error     // what was wrong; nil where a former start had moved it aside
-}
-
-// Restored tells whether Open had to put the last backup in place; nil if not.
-func (db *DB) Restored() *Restored { return db.restored }
-
 func (db *DB) backupPath() string { return db.path() + ".backup" }
 
 // BackedUp tells when the last backup was made; zero if there is none.
@@ -38,6 +28,8 @@ func (db *DB) BackedUp() time.Time {
 // returns a Problem of code disk_full where the disk has no room for three times
 // the database: the backup must not bring about what it is made for.
 func (db *DB) Backup(ctx context.Context) error {
+	db.copying.Lock()
+	defer db.copying.Unlock()
 	info, err := os.Stat(db.path())
 	if err != nil {
 		return fmt.Errorf("back up the state: %w", diskProblem(db.path(), err))
@@ -77,12 +69,12 @@ func (db *DB) copyTo(ctx context.Context, path string) error {
 	return nil
 }
 
-// restore puts the last backup in the place of the database that lies aside. The
-// backup stays, for the next time.
-func (db *DB) restore(ctx context.Context, aside string, cause error) error {
-	of := db.BackedUp()
-	if of.IsZero() {
-		return movedAside(aside, cause)
+// restore puts the last backup in the place of the database that is damaged or gone.
+// The backup stays, for the next time.
+func (db *DB) restore(ctx context.Context, gone *Restored) error {
+	gone.Of = db.BackedUp()
+	if gone.Of.IsZero() {
+		return gone.forGood(nil)
 	}
 	fresh := db.path() + ".restoring"
 	err := copyFile(db.backupPath(), fresh)
@@ -93,10 +85,9 @@ func (db *DB) restore(ctx context.Context, aside string, cause error) error {
 		err = errors.Join(os.Rename(fresh, db.path()), syncDirectory(db.cfg.Dir))
 	}
 	if err != nil {
-		return errors.Join(movedAside(aside, errors.Join(cause, fmt.Errorf("the backup: %w", err))), ignoreMissing(os.Remove(fresh)))
+		return errors.Join(gone.forGood(fmt.Errorf("the backup: %w", err)), ignoreMissing(os.Remove(fresh)))
 	}
-	db.restored = &Restored{Aside: aside, Of: of, Cause: cause}
-	db.cfg.Log.Error("the database was damaged; the last backup is in its place", "err", cause)
+	db.cfg.Log.Error("the last backup is in the database's place", "of", gone.Of, "err", gone.Cause)
 	return nil
 }
 

@@ -26,11 +26,15 @@
 //	offsite.key                64 hex digits and a line feed: the key that seals secrets (Config.KeyFile)
 //	offsite.db.backup          what was committed when [DB.Backup] was called last; an SQLite file
 //	offsite.db.damaged-TIME*   a database that failed its check, moved aside and left alone
+//	offsite.db.lost-TIME*      what was left of one that is gone, such as its log
 //
 // Where the database fails its check at Open the last backup takes its place,
-// which [DB.Restored] tells. Without a backup that passes the same check Open
-// refuses, until a person has put one in place or has removed the damaged files:
-// a damaged database is never replaced by an empty one.
+// which [DB.Restored] tells until [DB.Told]. So it does where there is none, or one
+// that holds nothing, and yet the key, a backup, a log without its database or what
+// others have written beside it (Config.Remains) shows that there was one. Without a
+// backup that passes the same check Open refuses, until a person has put one in place
+// or has moved the directory away: what was in use is never replaced by an empty
+// database, in which whoever comes first would make the first account.
 //
 // # Tables
 //
@@ -38,7 +42,8 @@
 // 00001) and has its own version table goose_{owner}; nobody touches another's
 // tables. This package's own table is state_meta (name TEXT PRIMARY KEY, value
 // BLOB); its row "key_check" holds a word sealed at first start, by which a
-// wrong key file is noticed before it does harm.
+// wrong key file is noticed before it does harm, and its row "restored" the JSON of
+// what is still to be told of a backup that took the database's place.
 //
 // # Sealing
 //

@@ -60,28 +60,22 @@ func locked(dir, pid string) *devices.Problem {
 }
 
 // prepareFile makes the database file readable by its owner alone, unless there
-// is none where a damaged one was moved aside: then it names that one.
-func (db *DB) prepareFile() (aside string, err error) {
-	if _, err := os.Stat(db.path()); err == nil {
-		return "", nil
+// is none where there was one before: then it says so.
+func (db *DB) prepareFile() (gone *Restored, err error) {
+	if info, err := os.Stat(db.path()); err == nil && info.Size() > 0 {
+		return nil, nil
 	}
-	entries, err := os.ReadDir(db.cfg.Dir)
-	if err != nil {
-		return "", diskProblem(db.cfg.Dir, err)
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), databaseName+".damaged-") {
-			return filepath.Join(db.cfg.Dir, e.Name()), nil
-		}
+	if gone, err := db.lost(); gone != nil || err != nil {
+		return gone, err
 	}
 	f, err := os.OpenFile(db.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return "", diskProblem(db.path(), err)
+		return nil, diskProblem(db.path(), err)
 	}
 	if err := errors.Join(f.Close(), syncDirectory(db.cfg.Dir)); err != nil {
-		return "", diskProblem(db.path(), err)
+		return nil, diskProblem(db.path(), err)
 	}
-	return "", nil
+	return nil, nil
 }
 
 // check refuses an SQLite that is too old and a database that is damaged.
@@ -127,35 +121,42 @@ func olderThan(version string, want [3]int) bool {
 }
 
 // moveIfDamaged moves the database aside when err says that it is damaged, and
-// says where to; empty if it is not.
-func (db *DB) moveIfDamaged(err error) (aside string) {
+// says where to; nil if it is not.
+func (db *DB) moveIfDamaged(err error) *Restored {
 	var p *devices.Problem
 	if !errors.As(err, &p) || p.Code != "state_damaged" {
 		if code := primaryCode(err); code != sqlite3.SQLITE_CORRUPT && code != sqlite3.SQLITE_NOTADB {
-			return ""
+			return nil
 		}
 	}
-	aside = db.path() + ".damaged-" + time.Now().UTC().Format("20060102T150405")
-	errs := []error{db.closeWriter()}
-	if db.read != nil {
-		errs = append(errs, db.read.Close())
-		db.read = nil
-	}
+	aside, moving := db.moveAside(damagedMark)
+	db.cfg.Log.Error("the database is damaged and was moved aside", "err", errors.Join(moving, err))
+	return &Restored{Aside: aside, Cause: err.Error()}
+}
+
+// What files that were moved aside have behind their names, before the time.
+const (
+	damagedMark = ".damaged-"
+	lostMark    = ".lost-" // what is left of a database that is gone
+	asideTime   = "20060102T150405"
+)
+
+// moveAside closes the database, moves what there is of its files aside, and says
+// where to. A log that stays must not meet another database.
+func (db *DB) moveAside(mark string) (aside string, err error) {
+	aside = db.path() + mark + time.Now().UTC().Format(asideTime)
+	errs := []error{db.closePools()}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if e := os.Rename(db.path()+suffix, aside+suffix); e != nil && !errors.Is(e, os.ErrNotExist) {
-			errs = append(errs, e)
-		}
+		errs = append(errs, ignoreMissing(os.Rename(db.path()+suffix, aside+suffix)))
 	}
-	errs = append(errs, syncDirectory(db.cfg.Dir))
-	db.cfg.Log.Error("the database is damaged and was moved aside", "err", errors.Join(append(errs, err)...))
-	return aside
+	return aside, errors.Join(append(errs, syncDirectory(db.cfg.Dir))...)
 }
 
 func movedAside(path string, cause error) *devices.Problem {
 	return &devices.Problem{
 		Kind: devices.ErrUnavailable, Code: "state_damaged", Cause: cause,
-		ZH: fmt.Sprintf("数据库已损坏并移至 %s，且没有可用的自动备份；请将您自己的备份放回为 %s 后启动，或删除损坏文件以空库启动", path, databaseName),
-		EN: fmt.Sprintf("the database is damaged and was moved to %s, and no backup of its own can take its place: put one of yours in place as %s, or remove the damaged files to begin with an empty one", path, databaseName),
+		ZH: fmt.Sprintf("数据库已损坏并移至 %s，且没有可用的自动备份；请将您自己的备份放回为 %s 后启动；若要从头开始，请先移走整个数据目录", path, databaseName),
+		EN: fmt.Sprintf("the database is damaged and was moved to %s, and no backup of its own can take its place: put one of yours in place as %s, or, to begin anew, move the whole state directory away", path, databaseName),
 	}
 }
 

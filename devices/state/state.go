@@ -17,8 +17,11 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"; the one blank import that database/sql asks for
 )
 
-// databaseName is the file of the database inside Config.Dir.
-const databaseName = "offsite.db"
+// What lies inside Config.Dir.
+const (
+	databaseName = "offsite.db"
+	keyName      = "offsite.key"
+)
 
 // readers is the size of the read pool.
 const readers = 8
@@ -28,11 +31,15 @@ type Config struct {
 	Dir     string       // directory of the database; made when absent
 	KeyFile string       // key that seals secrets; empty means Dir/offsite.key; made at first start
 	Log     *slog.Logger // nil means silence
+	// Remains are the directories in Dir that are filled only once the database has
+	// been opened: where one of them holds something, a database that holds nothing
+	// is not new but lost.
+	Remains []string
 }
 
 func (c *Config) setDefaults() {
 	if c.KeyFile == "" {
-		c.KeyFile = filepath.Join(c.Dir, "offsite.key")
+		c.KeyFile = filepath.Join(c.Dir, keyName)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -46,7 +53,8 @@ type DB struct {
 	aead cipher.AEAD
 	read *sql.DB
 
-	restored *Restored // nil: the database is the one that was left
+	restored *Restored  // nil: the database is the one that was left
+	copying  sync.Mutex // one backup at a time
 
 	waiting atomic.Int64 // callers that are about to take turn
 
@@ -56,9 +64,10 @@ type DB struct {
 	closed bool
 }
 
-// Open locks the directory, checks the database and opens it, making what is
-// absent and restoring what is damaged from the last backup. It starts no goroutine. Problems have the codes state_locked,
-// state_damaged, state_key_wrong, state_key_missing, disk_full, disk_error.
+// Open locks the directory, checks the database and opens it, making it where there
+// never was one and restoring what is damaged or lost from the last backup. It starts no
+// goroutine. Problems have the codes state_locked, state_damaged, state_lost,
+// state_key_wrong, state_key_missing, disk_full, disk_error.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg.setDefaults()
 	if cfg.Dir == "" {
@@ -86,25 +95,32 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if err := db.openDatabase(ctx); err != nil {
 		return err
 	}
-	return db.openKey(ctx)
+	if err := db.openKey(ctx); err != nil {
+		return err
+	}
+	return db.recall(ctx)
 }
 
-// openDatabase opens the database, or the last backup where it is damaged.
+// openDatabase opens the database, or the last backup where it is damaged or gone.
 func (db *DB) openDatabase(ctx context.Context) error {
-	aside, err := db.prepareFile()
-	if err == nil && aside == "" {
+	gone, err := db.prepareFile()
+	if err == nil && gone == nil {
 		if err = db.openWhole(ctx); err == nil {
-			return nil
+			gone, err = db.lostWithin(ctx)
+		} else {
+			gone = db.moveIfDamaged(err)
 		}
-		aside = db.moveIfDamaged(err)
 	}
-	if aside == "" {
+	if gone == nil {
 		return err
 	}
-	if err := db.restore(ctx, aside, err); err != nil {
+	if err := db.restore(ctx, gone); err != nil {
 		return err
 	}
-	return db.openWhole(ctx)
+	if err := db.openWhole(ctx); err != nil {
+		return err
+	}
+	return db.note(ctx, gone)
 }
 
 // openWhole opens a database that is not damaged.
@@ -129,10 +145,7 @@ func (db *DB) Close() error {
 	}
 	db.closed = true
 	db.commit()
-	errs := []error{db.closeWriter()}
-	if db.read != nil {
-		errs = append(errs, db.read.Close())
-	}
+	errs := []error{db.closePools()}
 	if db.lock != nil {
 		errs = append(errs, db.lock.Close())
 	}
@@ -171,6 +184,16 @@ func (db *DB) openWriter(ctx context.Context) error {
 	}
 	db.writer = writer
 	return nil
+}
+
+// closePools closes every connection.
+func (db *DB) closePools() error {
+	err := db.closeWriter()
+	if db.read != nil {
+		err = errors.Join(err, db.read.Close())
+		db.read = nil
+	}
+	return err
 }
 
 func (db *DB) closeWriter() error {

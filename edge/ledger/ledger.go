@@ -27,7 +27,7 @@ const (
 	LossDeadLetter = "dead_letter" // messages that could not be understood
 	LossRecording  = "recording"   // recordings that were deleted before their days were over
 	LossClock      = "clock"       // readings that claimed a time in the future, and times in which the gateway's clock was set
-	LossState      = "state"       // what was written since the backup that took a damaged database's place
+	LossState      = "state"       // what was written since the backup that took the place of a database which was damaged or gone
 	LossUnbound    = "unbound"     // messages on a topic, or values of a factor, that no point is bound to, and packets of no registered logger; a row for each, which is its detail
 )
 

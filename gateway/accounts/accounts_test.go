@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +70,31 @@ func begin(t *testing.T, cfg accounts.Config) *house {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// TestARestoredGatewayOffersNoSetUp takes the database away from one that was backed up
+// while nobody existed, and after the first person was made.
+func TestARestoredGatewayOffersNoSetUp(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir, accounts.Config{})
+	if err := h.db.Backup(t.Context()); err != nil { // as the first start does
+		t.Fatal(err)
+	}
+	if _, err := h.SetUp(t.Context(), here, h.SetupToken(), accounts.NewPerson{ID: "wang", Name: "王工", Password: secret}); err != nil {
+		t.Fatal(err)
+	}
+	h.close(t)
+	if err := os.Remove(filepath.Join(dir, "offsite.db")); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, dir, accounts.Config{})
+	defer h.close(t)
+	if h.db.Restored() == nil || h.SetupToken() != "" || h.SetupNeeded() {
+		t.Errorf("restored %+v, set-up token %q", h.db.Restored(), h.SetupToken())
+	}
+	if _, err := h.Person("wang"); err != nil {
+		t.Error(err)
+	}
 }
 
 // code is the code of the first problem in err.

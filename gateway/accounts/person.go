@@ -150,6 +150,11 @@ func (a *Accounts) SetUp(ctx context.Context, from, token string, n NewPerson) (
 	if err != nil {
 		return Person{}, err
 	}
+	// A backup from before, put in place of a damaged database, would have the next
+	// start tell a set-up token to whoever sees its output.
+	if err := a.db.Backup(context.WithoutCancel(ctx)); err != nil {
+		a.cfg.Log.WarnContext(ctx, "the first person is in no backup yet", "err", err)
+	}
 	return a.Person(n.ID)
 }
 

@@ -1045,7 +1045,7 @@ type Loss struct {
 	From   time.Time `json:"from"`
 	ID     int64     `json:"id"`
 
-	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over; state: what was written since the backup that took a damaged database's place
+	// Kind gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over; state: what was written since the backup that took the place of a database which was damaged or gone
 	Kind string `json:"kind"`
 
 	// Open It goes on
