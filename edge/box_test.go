@@ -205,7 +205,7 @@ func TestBoxTakesReadingsToHistoryAndAlarm(t *testing.T) {
 	if r, err := again.Last(t.Context(), "stack.gate"); err != nil || r.Value != 150 {
 		t.Errorf("last value %+v, %v", r, err)
 	}
-	rows, err := again.Ledger.Losses(t.Context(), 10)
+	rows, err := again.Ledger.Losses(t.Context(), ledger.Filter{Max: 10})
 	if err != nil || len(rows) != 1 || rows[0].Subject != ledger.Gateway || rows[0].Why.Code != "gateway_stopped" {
 		t.Errorf("a stop in good order is told as %+v, %v", rows, err)
 	}

@@ -112,7 +112,7 @@ func TestAClipThatIsTooLargeHoldsBackNoPicture(t *testing.T) {
 				}
 			}
 			eventually(t, "the loss is not told", func() bool {
-				list, err := b.Ledger.Losses(t.Context(), 1)
+				list, err := b.Ledger.Losses(t.Context(), ledger.Filter{Max: 1})
 				return err == nil && (tt.lost == 0 || len(list) == 1 && list[0].Count == tt.lost && list[0].Why.Code == "evidence_too_large")
 			})
 			if v := p.Violations(); len(v) > 0 {
@@ -198,7 +198,7 @@ func TestWhatOfEventsMayBeDeleted(t *testing.T) {
 	if err != nil || len(rows) != 1 || rows[0].Act != "evidence.deleted" || !strings.Contains(rows[0].Detail, "disk: 7 files of 2 events") {
 		t.Errorf("the trail: %+v, %v", rows, err)
 	}
-	losses, err := box.Ledger.Losses(t.Context(), 1)
+	losses, err := box.Ledger.Losses(t.Context(), ledger.Filter{Max: 1})
 	if err != nil || len(losses) != 1 || losses[0].Subject != "evidence" || losses[0].Count != 7 {
 		t.Errorf("losses: %+v, %v", losses, err)
 	}

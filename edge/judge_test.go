@@ -291,7 +291,7 @@ func TestJudgementIsNotHeldUpByOneWhoSendsOnlyRubbish(t *testing.T) {
 	if n := c.column(`SELECT max(length(payload)) FROM dead_letters`); n[0] != fmt.Sprint(devices.MaxPayload) {
 		t.Errorf("the longest kept has %s bytes", n)
 	}
-	rows, err := c.judge.ledger.Losses(t.Context(), 10)
+	rows, err := c.judge.ledger.Losses(t.Context(), ledger.Filter{Max: 10})
 	if err != nil || len(rows) != 1 || rows[0].Count != rubbish || rows[0].To.Sub(rows[0].From) != (rubbish-1)*time.Millisecond {
 		t.Errorf("told as %+v, %v", rows, err)
 	}

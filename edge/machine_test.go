@@ -210,7 +210,7 @@ func TestAStepOfTheClockIsTold(t *testing.T) {
 			}
 			beside(t, b.clerk.Run)
 			eventually(t, "no row of it", func() bool {
-				list, err := b.Ledger.Losses(t.Context(), 1)
+				list, err := b.Ledger.Losses(t.Context(), ledger.Filter{Max: 1})
 				return err == nil && len(list) == 1 && list[0].Kind == ledger.LossClock && list[0].Subject == ledger.Gateway && list[0].To.Sub(list[0].From) == tt.step.Abs()
 			})
 		})
@@ -279,7 +279,7 @@ func TestARestoredStateIsTold(t *testing.T) {
 			if rows, err := b.Audit.List(t.Context(), 0, 1); err != nil || len(rows) != 1 || rows[0].Act != "state.restored" {
 				t.Errorf("the trail: %+v, %v", rows, err)
 			}
-			if list, err := b.Ledger.Losses(t.Context(), 1); err != nil || len(list) != 1 || list[0].Kind != ledger.LossState || !list[0].To.After(list[0].From) {
+			if list, err := b.Ledger.Losses(t.Context(), ledger.Filter{Max: 1}); err != nil || len(list) != 1 || list[0].Kind != ledger.LossState || !list[0].To.After(list[0].From) {
 				t.Errorf("losses: %+v, %v", list, err)
 			}
 			end(b)

@@ -17,6 +17,7 @@ import (
 	"offsite/edge/breach"
 	"offsite/edge/evidence"
 	"offsite/edge/field"
+	"offsite/edge/ledger"
 	"offsite/edge/letters"
 	"offsite/gateway/api"
 	"offsite/gateway/api/commissioning"
@@ -156,19 +157,24 @@ func (s siteCondition) Notices() []contract.Notice {
 	return list
 }
 
-func (s siteCondition) Losses(ctx context.Context, most int) ([]contract.Loss, error) {
-	rows, err := s.Ledger.Losses(ctx, most)
+func (s siteCondition) Losses(ctx context.Context, before string, most int, sees func(site string) bool) (list []contract.Loss, next string, err error) {
+	rows, err := s.Ledger.Losses(ctx, ledger.Filter{
+		Before: before, Max: most + 1, Of: func(subject string) bool { return sees(siteOf(s.Registry, subject)) },
+	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	list := make([]contract.Loss, 0, len(rows))
+	if len(rows) > most {
+		rows, next = rows[:most], rows[most-1].Cursor()
+	}
+	list = make([]contract.Loss, 0, len(rows))
 	for _, l := range rows {
 		list = append(list, contract.Loss{
 			ID: l.ID, Kind: l.Kind, Subject: l.Subject, Site: siteOf(s.Registry, l.Subject), From: l.From, To: l.To, Count: l.Count, Open: l.Open,
 			Detail: l.Detail, Why: *contract.ProblemOf(l.Why),
 		})
 	}
-	return list, nil
+	return list, next, nil
 }
 
 // siteOf gives the site of a loss's subject, "" if it has none.

@@ -328,8 +328,15 @@ func TestStatusLossesAndPlatform(t *testing.T) {
 	}
 	var losses contract.LossList
 	b.call("GET", "/api/v1/losses", bearer(b.token(accounts.Viewer, "b")), nil).want(200).into(&losses)
-	if len(losses.Items) != 2 {
+	if len(losses.Items) != 2 || losses.Next != "" {
 		t.Errorf("losses: %+v", losses)
+	}
+	for _, want := range []string{"b", ""} {
+		var page contract.LossList
+		b.call("GET", "/api/v1/losses?max=1&before="+losses.Next, bearer(b.token(accounts.Viewer, "b")), nil).want(200).into(&page)
+		if losses.Next = page.Next; len(page.Items) != 1 || page.Items[0].Site != want || (page.Next == "") != (want == "") {
+			t.Errorf("the page with %q: %+v", want, page)
+		}
 	}
 	root := bearer(b.token(accounts.Administrator))
 	b.call("POST", "/api/v1/platform", root, map[string]string{"url": "https://platform.example", "code": "bad"}).problem(409, "code_refused")

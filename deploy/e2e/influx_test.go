@@ -218,7 +218,7 @@ func TestInfluxRefusesOneLine(t *testing.T) {
 	b.acked.Wait()
 	influxAwait(t, "the neighbours in InfluxDB", func() bool { return influxCount(t, server, "point = 'pm25'") == 20 })
 	influxAwait(t, "the loss", func() bool {
-		losses, err := b.box.Ledger.Losses(t.Context(), 100)
+		losses, err := b.box.Ledger.Losses(t.Context(), ledger.Filter{Max: 100})
 		if err != nil {
 			t.Fatal(err)
 		}

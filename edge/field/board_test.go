@@ -72,7 +72,7 @@ type lossRow struct {
 // lossRows gives the ledger's rows, oldest first.
 func lossRows(t testing.TB, g *ledger.Ledger) []lossRow {
 	t.Helper()
-	list, err := g.Losses(t.Context(), 1000)
+	list, err := g.Losses(t.Context(), ledger.Filter{Max: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -201,7 +201,7 @@ func TestRecorderWaitsForItsStoreAndTellsRefusals(t *testing.T) {
 	if len(reports) < 2 || reports[0] == nil || reports[len(reports)-1] != nil {
 		t.Errorf("reports %v: want trouble, then its end", reports)
 	}
-	losses, err := ledger.Losses(t.Context(), 10)
+	losses, err := ledger.Losses(t.Context(), edgeledger.Filter{Max: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

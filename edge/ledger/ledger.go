@@ -1,12 +1,16 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,29 +184,77 @@ func (g *Ledger) Trim(ctx context.Context, most int) error {
 	})
 }
 
-// Losses gives at most most rows, newest first.
-func (g *Ledger) Losses(ctx context.Context, most int) ([]Loss, error) {
-	return g.list(ctx, `ORDER BY to_ms DESC, id DESC LIMIT ?`, most)
+// Filter chooses losses. What is empty does not choose.
+type Filter struct {
+	Before string                    // the Cursor of the last loss seen; the page begins behind it
+	Of     func(subject string) bool // only of such
+	Max    int                       // 0 means 100
+}
+
+const defaultPage = 100
+
+// Cursor is the loss's place in the list, for Filter.Before. One that goes on moves
+// up in it.
+func (l *Loss) Cursor() string {
+	return strconv.FormatInt(l.To.UnixMilli(), 10) + "." + strconv.FormatInt(l.ID, 10)
+}
+
+// place reads Before.
+func (f *Filter) place() (to, id int64, err error) {
+	if f.Before == "" {
+		return math.MaxInt64, math.MaxInt64, nil
+	}
+	end, row, _ := strings.Cut(f.Before, ".")
+	to, err = strconv.ParseInt(end, 10, 64)
+	if err == nil {
+		id, err = strconv.ParseInt(row, 10, 64)
+	}
+	if err != nil {
+		err = devices.Invalid("before", "bad_cursor", "翻页位置无效，请使用上一页给出的值", "use the cursor that the page before gave")
+	}
+	return to, id, err
+}
+
+// Losses gives what f chooses, newest end first.
+func (g *Ledger) Losses(ctx context.Context, f Filter) ([]Loss, error) {
+	to, id, err := f.place()
+	if err != nil {
+		return nil, err
+	}
+	most := cmp.Or(f.Max, defaultPage)
+	var list []Loss
+	err = g.each(ctx, func(l Loss) bool {
+		if f.Of == nil || f.Of(l.Subject) {
+			list = append(list, l)
+		}
+		return len(list) < most
+	}, `WHERE (to_ms, id) < (?, ?) ORDER BY to_ms DESC, id DESC`, to, id)
+	return list, err
 }
 
 // list gives the rows that which chooses and orders.
-func (g *Ledger) list(ctx context.Context, which string, args ...any) ([]Loss, error) {
+func (g *Ledger) list(ctx context.Context, which string, args ...any) (list []Loss, err error) {
+	err = g.each(ctx, func(l Loss) bool { list = append(list, l); return true }, which, args...)
+	return list, err
+}
+
+// each gives do the rows that which chooses and orders, while it wants more.
+func (g *Ledger) each(ctx context.Context, do func(Loss) (more bool), which string, args ...any) error {
 	rows, err := g.db.Read().QueryContext(ctx, `SELECT id, kind, subject, code, field, zh, en, detail, from_ms, to_ms, count, open FROM losses `+which, args...)
 	if err != nil {
-		return nil, fmt.Errorf("list losses: %w", err)
+		return fmt.Errorf("list losses: %w", err)
 	}
 	defer rows.Close()
-	var list []Loss
-	for rows.Next() {
+	for more := true; more && rows.Next(); {
 		l := Loss{Why: &devices.Problem{}}
 		var from, to int64
 		if err := rows.Scan(&l.ID, &l.Kind, &l.Subject, &l.Why.Code, &l.Why.Field, &l.Why.ZH, &l.Why.EN, &l.Detail, &from, &to, &l.Count, &l.Open); err != nil {
-			return nil, fmt.Errorf("read loss: %w", err)
+			return fmt.Errorf("read loss: %w", err)
 		}
 		l.From, l.To = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC()
-		list = append(list, l)
+		more = do(l)
 	}
-	return list, rows.Err()
+	return rows.Err()
 }
 
 // Count adds to what LossCounts gives.

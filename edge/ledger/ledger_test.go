@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"database/sql"
+	"errors"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ type lossRow struct {
 // lossRows gives the ledger's rows, oldest first.
 func lossRows(t testing.TB, g *Ledger) []lossRow {
 	t.Helper()
-	list, err := g.Losses(t.Context(), 1000)
+	list, err := g.Losses(t.Context(), Filter{Max: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +197,7 @@ func TestDeadLettersShareARow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	losses, err := ledger.Losses(t.Context(), 10)
+	losses, err := ledger.Losses(t.Context(), Filter{Max: 10})
 	if err != nil || len(losses) != 1 || losses[0].Kind != LossDeadLetter || losses[0].Count != 2 || losses[0].Detail != "new" || losses[0].To.Sub(losses[0].From) != 2*time.Second {
 		t.Errorf("losses %+v, %v", losses, err)
 	}
@@ -238,5 +239,57 @@ func TestOverGivesWhatReachesIntoATime(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestEveryLossIsOnOnePage reads all rows by pages, also those of one subject among
+// many others.
+func TestEveryLossIsOnOnePage(t *testing.T) {
+	g := openLedger(t)
+	err := g.db.Update(t.Context(), func(tx *sql.Tx) error { // three of each end: the rest is in their ids
+		_, err := tx.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+			INSERT INTO losses (kind, subject, code, zh, en, from_ms, to_ms, count, open) SELECT 'gap', iif(i % 500, 'device/a', 'device/b'), 'cut', '', '', 0, i / 3, 1, 0 FROM n`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		of    func(subject string) bool
+		most  int
+		want  int
+		pages int
+	}{
+		{"all", nil, 400, 2500, 7},
+		{"as many as a page unless it is told", nil, 0, 2500, 26},
+		{"the few of one", func(subject string) bool { return subject == "device/b" }, 2, 5, 3},
+		{"none", func(string) bool { return false }, 100, 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := Filter{Of: tt.of, Max: tt.most}
+			seen, pages, last := map[int64]bool{}, 0, yardtest.Noon
+			for more := true; more; pages++ {
+				page, err := g.Losses(t.Context(), f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range page {
+					if seen[page[i].ID] || page[i].To.After(last) {
+						t.Fatalf("row %d came twice or out of order", page[i].ID)
+					}
+					seen[page[i].ID], last, f.Before = true, page[i].To, page[i].Cursor()
+				}
+				more = len(page) == max(tt.most, 1) || tt.most == 0 && len(page) == 100
+			}
+			if len(seen) != tt.want || pages != tt.pages {
+				t.Errorf("%d rows on %d pages, want %d on %d", len(seen), pages, tt.want, tt.pages)
+			}
+		})
+	}
+	for _, bad := range []string{"7", "a.b", "7.", ".7", "7.8.9", "7.8x"} {
+		if _, err := g.Losses(t.Context(), Filter{Before: bad}); !errors.Is(err, devices.ErrInvalid) {
+			t.Errorf("a page before %q: %v", bad, err)
+		}
 	}
 }

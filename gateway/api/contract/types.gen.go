@@ -1061,6 +1061,9 @@ type Loss struct {
 // LossList defines model for LossList.
 type LossList struct {
 	Items []Loss `json:"items"`
+
+	// Next The before of the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
 }
 
 // MQTTSettings Of a session with an external broker
@@ -2339,7 +2342,10 @@ type WatchLiveParams struct {
 type ListLossesParams struct {
 	// Site Only of this site
 	Site FilterSite `form:"site,omitempty" json:"site,omitempty,omitzero"`
-	Max  int        `form:"max,omitempty" json:"max,omitempty,omitzero"`
+
+	// Before The `next` of the page before
+	Before string `form:"before,omitempty" json:"before,omitempty,omitzero"`
+	Max    int    `form:"max,omitempty" json:"max,omitempty,omitzero"`
 }
 
 // ListOutletsParams defines parameters for ListOutlets.

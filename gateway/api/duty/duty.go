@@ -95,9 +95,12 @@ type cameras interface {
 
 // condition tells how the gateway itself fares.
 type condition interface {
-	Condition(ctx context.Context) (contract.Status, error)        // Devices and Cameras are left to the caller
-	Notices() []contract.Notice                                    // that hold now
-	Losses(ctx context.Context, most int) ([]contract.Loss, error) // newest first
+	Condition(ctx context.Context) (contract.Status, error) // Devices and Cameras are left to the caller
+	Notices() []contract.Notice                             // that hold now
+
+	// Losses gives at most most of the sites that are seen, and of none, newest first,
+	// behind the next of the page before; the last page has none.
+	Losses(ctx context.Context, before string, most int, sees func(site string) bool) (list []contract.Loss, next string, err error)
 }
 
 // platform tells how the gateway stands with the supervision platform.

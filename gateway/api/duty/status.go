@@ -60,21 +60,17 @@ func (a *API) getStatus(c echo.Context) error {
 func (a *API) listLosses(c echo.Context) error {
 	q := request.QueryOf(c)
 	site, most := q.Text("site"), q.Number("max", 100, 1000)
-	q.Known("site", "max")
+	q.Known("site", "before", "max")
 	if err := q.Err(); err != nil {
 		return err
 	}
-	// Losses of other sites are left out after reading: ask for enough.
-	list, err := a.Condition.Losses(c.Request().Context(), 1000)
+	who := request.Who(c)
+	list, next, err := a.Condition.Losses(c.Request().Context(), q.Text("before"), most, func(of string) bool {
+		// What belongs to no site concerns everybody.
+		return (of == "" || who.Sees(of)) && (site == "" || of == site)
+	})
 	if err != nil {
 		return err
 	}
-	who, body := request.Who(c), contract.LossList{Items: []contract.Loss{}}
-	for _, l := range list {
-		// What belongs to no site concerns everybody.
-		if (l.Site == "" || who.Sees(l.Site)) && (site == "" || l.Site == site) && len(body.Items) < most {
-			body.Items = append(body.Items, l)
-		}
-	}
-	return c.JSON(http.StatusOK, body)
+	return c.JSON(http.StatusOK, contract.LossList{Items: append([]contract.Loss{}, list...), Next: next})
 }

@@ -1632,7 +1632,7 @@ export interface paths {
          *     text `{"mode":"live","codec":"avc1.42c01e","width":640,"height":360}`: what follows, at the beginning, when the format changes and after a wait; the type for
          *     MediaSource.addSourceBuffer is `video/mp4; codecs="…"`. Binary: right behind it the initialisation segment, then fragments, the first of them a key frame; a joining viewer gets
          *     the current group of pictures whole and seeks to the end of its buffer. Text `{"mode":"wait","code":"camera_silent","zh":"…","en":"…"}`: no pictures at present
-         *     and why; a text of mode live follows when there are. Text `{"mode":"lag","ms":240,"lost":0}`, about once a second: how old the newest picture is on arrival at most, and how many
+         *     and why; a text of mode live follows when there are, or the WebSocket is closed (1013) where the viewer is sent away (code `memory_short`). Text `{"mode":"lag","ms":240,"lost":0}`, about once a second: how old the newest picture is on arrival at most, and how many
          *     were left out because the line is slow. Text `{"mode":"mjpeg","width":…,"height":…}`: binaries are JPEGs. A text of unknown mode is to be skipped. A viewer sends nothing. A session's cookie opens it from the console's own pages only. One person or token has at most 32 open at once.
          */
         get: operations["viewLive"];
@@ -1769,7 +1769,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What had to be dropped, newest first */
+        /**
+         * What had to be dropped or was missed, newest end first
+         * @description A row that goes on moves up while pages are read: whoever reads them all reads the first one again. The newest 100,000 are kept.
+         */
         get: operations["listLosses"];
         put?: never;
         post?: never;
@@ -4049,7 +4052,7 @@ export interface components {
         Loss: {
             /** Format: int64 */
             id: number;
-            /** @description gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over; state: what was written since the backup that took a damaged database's place */
+            /** @description gap: polls that failed, a device or camera that was away; backlog: readings that a remote store missed for longer than the backlog holds; refused: readings that the store refused; dead_letter: messages that could not be understood; unbound: messages on a topic, or values of a data logger's factor, that no point is bound to, one row each, and packets of loggers that are not registered; clock: readings that claimed a time in the future; recording: recordings that were deleted before their days were over; state: what was written since the backup that took the place of a database which was damaged or gone */
             kind: string;
             /** @description Such as device/pm-1, point/gate.pm10, store/influx */
             subject: string;
@@ -4067,6 +4070,8 @@ export interface components {
         };
         LossList: {
             items: components["schemas"]["Loss"][];
+            /** @description The before of the next page; absent on the last */
+            next?: string;
         };
         DeadLetter: {
             /** Format: int64 */
@@ -7325,6 +7330,8 @@ export interface operations {
             query?: {
                 /** @description Only of this site */
                 site?: components["parameters"]["FilterSite"];
+                /** @description The `next` of the page before */
+                before?: string;
                 max?: number;
             };
             header?: never;

@@ -518,6 +518,7 @@ export const en: Record<Key, string> = {
   'devices.offline': 'Offline',
   'devices.losses': 'What was missed',
   'devices.lossesLead': 'What the gateway could not fetch or keep, newest first.',
+  'devices.lossesEarlier': 'Earlier ones',
   'devices.noLosses': 'Nothing was missed',
   'devices.lossOpen': 'goes on',
   'devices.count': '{n} items',

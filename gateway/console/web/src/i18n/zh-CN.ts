@@ -518,6 +518,7 @@ export const zhCN = {
   'devices.offline': '离线',
   'devices.losses': '缺失了什么',
   'devices.lossesLead': '网关没能取得或没能保存的数据，新的在前。',
+  'devices.lossesEarlier': '更早的缺失',
   'devices.noLosses': '没有缺失',
   'devices.lossOpen': '仍在继续',
   'devices.count': '{n} 条',
