@@ -20,6 +20,7 @@ import (
 // so that no helper hides one. What is computed by other means (trimmed, joined,
 // another program's words) is for the tests beside it.
 func TestEveryProblemSpeaksBothLanguages(t *testing.T) {
+	t.Parallel()
 	texts := parseModule(t, "..").texts()
 	if len(texts) < 2500 {
 		t.Errorf("only %d texts were found; does the test still know how they are made?", len(texts))

@@ -16,14 +16,14 @@ import (
 )
 
 // documents are what people read; decisions.md tells of what was, too.
-var documents = []string{"README.md", "deploy/docs/README.zh-CN.md", "deploy/docs/platform.md", "deploy/docs/templates.md"}
+var documents = []string{"README.md", "deploy/docs/README.zh-CN.md", "deploy/docs/platform.md", "deploy/docs/templates.md", "gateway/api/openapi.yaml", "edge/dispatch/openapi.yaml", "deploy/offsite.yaml"}
 
 var (
 	linked  = regexp.MustCompile(`\]\(([^)#\s]+)`)
 	quoted  = regexp.MustCompile("`([^`\n]+)`")
 	place   = regexp.MustCompile(`^(cmd|deploy|devices|edge|gateway|streams|timeseries)/[A-Za-z0-9_./-]+$`)
 	setting = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)+(: .*)?$`)
-	request = regexp.MustCompile(`(GET|POST|PUT|PATCH|DELETE) ((?:/api)?/v1/[^\s?` + "`" + `),;]*[^\s?` + "`" + `),;.])`)
+	request = regexp.MustCompile(`(GET|POST|PUT|PATCH|DELETE) ((?:/api)?/v1/[A-Za-z0-9_{}./:-]*[A-Za-z0-9_{}])`)
 	blank   = regexp.MustCompile(`\\\{[^}]*\\\}`)
 )
 
