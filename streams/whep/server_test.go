@@ -136,6 +136,15 @@ func TestEndings(t *testing.T) {
 		}
 		v.until(webrtc.PeerConnectionStateClosed)
 	})
+	t.Run("with all others", func(t *testing.T) {
+		s, _, v, _, ended := begin(t)
+		why := &devices.Problem{Kind: devices.ErrUnavailable, Code: "memory_short", ZH: "内存不足", EN: "memory is short"}
+		s.EndAll(why)
+		if end := <-ended; !errors.Is(end.Why, why) {
+			t.Errorf("ended by %v", end.Why)
+		}
+		v.until(webrtc.PeerConnectionStateClosed)
+	})
 	t.Run("with the camera", func(t *testing.T) {
 		_, cam, v, _, ended := begin(t)
 		cam.feed.Close()
