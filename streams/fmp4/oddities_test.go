@@ -132,7 +132,7 @@ func TestLagIsTold(t *testing.T) {
 	for range 10 {
 		<-tick.C
 		publish(feed, clip[:1])
-		if got := read(t, conn, 1)[0]; strings.HasPrefix(got.text, `{"mode":"lag","ms":`) {
+		if got := readAll(t, conn, 1)[0]; strings.HasPrefix(got.text, `{"mode":"lag","ms":`) {
 			return
 		}
 	}
