@@ -170,7 +170,7 @@ func TestModbusProbesWritesAndScansALibmodbusSlaveOnASerialPort(t *testing.T) {
 
 // socatTo joins a pseudo-terminal by this name to a TCP port, as a USB adapter
 // does that is plugged in, until unplug.
-func socatTo(t *testing.T, name, addr string) (unplug func()) {
+func socatTo(t testing.TB, name, addr string) (unplug func()) {
 	t.Helper()
 	modbusTools(t, "socat")
 	socat := exec.CommandContext(t.Context(), "socat", "-d", "-d", "pty,raw,echo=0,link="+name, "tcp:"+addr)
@@ -198,6 +198,10 @@ func socatTo(t *testing.T, name, addr string) (unplug func()) {
 // out and plugged in again.
 func TestModbusSerialPortWithASilentUnitPulledOutAndPluggedIn(t *testing.T) {
 	t.Parallel()
+	measure(t, modbusSlack, modbusSerialPort)
+}
+
+func modbusSerialPort(t testing.TB) {
 	const period = 200 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	slave, err := modbustest.Listen(ctx, modbustest.Config{RTU: true})
@@ -222,9 +226,10 @@ func TestModbusSerialPortWithASilentUnitPulledOutAndPluggedIn(t *testing.T) {
 		}
 		running.Go(func() { _ = driver.Run(ctx, desk) })
 	}
+	// The polls of a spell, and what was told since the one before.
 	spell := func(d time.Duration) (polls map[string]int, codes string) {
 		desk.mu.Lock()
-		desk.deliveries, desk.reports = nil, nil
+		desk.deliveries = nil
 		desk.mu.Unlock()
 		<-time.After(d)
 		desk.mu.Lock()
@@ -241,6 +246,7 @@ func TestModbusSerialPortWithASilentUnitPulledOutAndPluggedIn(t *testing.T) {
 				codes += r.Device + " " + r.Problem.Code + "; "
 			}
 		}
+		desk.reports = nil
 		return polls, codes
 	}
 	onTime := func(when string, polls map[string]int, d time.Duration, ids ...string) {
@@ -263,7 +269,7 @@ func TestModbusSerialPortWithASilentUnitPulledOutAndPluggedIn(t *testing.T) {
 	if polls, codes = spell(3 * time.Second); len(polls) > 0 || !strings.Contains(codes, "d1 port_missing") && !strings.Contains(codes, "d1 connection_closed") {
 		t.Errorf("pulled out: %v, told %q", polls, codes)
 	}
-	socatTo(t, name, slave.Addr().String())
+	defer socatTo(t, name, slave.Addr().String())()
 	spell(11 * time.Second) // the longest pause between two tries
 	polls, _ = spell(4 * time.Second)
 	onTime("plugged in again", polls, 4*time.Second, "d1", "d2", "d4")
