@@ -90,7 +90,7 @@ func startBoxWith(t *testing.T, dir string, disk vfs.FS, change func(*Config)) *
 // await waits for an update that is the one.
 func (b *runningBox) await(what string, is func(Update) bool) {
 	b.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case u := <-b.watch.C:
@@ -215,7 +215,7 @@ func TestBoxTakesReadingsToHistoryAndAlarm(t *testing.T) {
 // of which nobody is told.
 func (b *runningBox) awaitEvidence() {
 	b.t.Helper()
-	limit, again := time.After(20*time.Second), time.NewTicker(20*time.Millisecond)
+	limit, again := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
 	defer again.Stop()
 	for {
 		var n int

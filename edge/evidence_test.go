@@ -53,7 +53,7 @@ func beside(t *testing.T, task func(context.Context) error) {
 // eventually waits until it is so.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for limit := time.After(20 * time.Second); !is(); {
+	for limit := time.After(time.Minute); !is(); {
 		select {
 		case <-limit:
 			t.Fatal(what)

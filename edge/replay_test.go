@@ -23,7 +23,7 @@ func TestReplayAfterTheMappingIsMended(t *testing.T) {
 	b.publish(client, "50")
 	awaitLetters := func(n int) []letters.Letter {
 		t.Helper()
-		limit, again := time.After(20*time.Second), time.NewTicker(20*time.Millisecond)
+		limit, again := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
 		defer again.Stop()
 		for {
 			list, err := b.Letters.List(t.Context(), letters.Filter{})

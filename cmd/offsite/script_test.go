@@ -26,7 +26,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := regexp.Compile(args[1])
 	ts.Check(err)
-	limit, again := time.After(20*time.Second), time.NewTicker(50*time.Millisecond)
+	limit, again := time.After(time.Minute), time.NewTicker(50*time.Millisecond)
 	defer again.Stop()
 	for {
 		text, err := os.ReadFile(ts.MkAbs(args[0]))

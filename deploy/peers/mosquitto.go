@@ -46,7 +46,7 @@ func (m *Mosquitto) Start(ctx context.Context) (err error) {
 	if m.Process, err = start(m.Out, nil, "mosquitto", "-c", m.conf); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return Await(ctx, Listening(m.Addr))
 }

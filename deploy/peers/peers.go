@@ -103,7 +103,7 @@ func (p *Process) Stop() error {
 	select {
 	case <-p.done:
 		return nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		p.Kill()
 		return errors.New("did not end within 10 s of SIGTERM")
 	}

@@ -88,7 +88,7 @@ func (d *disk) release(n int, err error) {
 // await waits until ready, which is called with d.mu held, says yes.
 func (d *disk) await(t *testing.T, what string, ready func() bool) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		d.mu.Lock()
 		ok, changed := ready(), d.changed

@@ -89,7 +89,7 @@ func wantTold(code string) string {
 func TestFortyDriversOnOneEndpoint(t *testing.T) {
 	for _, f := range framings {
 		t.Run(f.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			slave, err := modbustest.Listen(ctx, f.cfg)
 			if err != nil {

@@ -214,7 +214,7 @@ func check(t *testing.T, d devices.Driver, s *desk, want map[string]float64, pla
 	}
 	select {
 	case <-s.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 	}
 	s.compare(t, want)
 }
@@ -396,7 +396,7 @@ func readHJ212(t *testing.T, tpl *template.Template) {
 	}
 	select {
 	case <-s.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 	}
 	s.compare(t, want)
 }

@@ -76,7 +76,7 @@ func feeds() *Feeds {
 
 func probed(t *testing.T, f *Feeds, cam devices.Camera) *streams.Trial {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	seen, err := f.Probe(ctx, cam)
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *shown) add(st cameras.Status) {
 // await waits until the newest that was shown is as wanted.
 func (s *shown) await(t *testing.T, what string, ok func(cameras.Status) bool) {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		s.mu.Lock()
 		n := len(s.list)
@@ -90,7 +90,7 @@ func first(t *testing.T, feeds *cameras.Feeds, p devices.Profile) (*streams.Feed
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r := feed.Subscribe()
 	f, err := r.Next(ctx)
@@ -133,7 +133,7 @@ func TestSubStreamTakenAway(t *testing.T) {
 	}
 	other.SubURL = ""
 	feeds.Task(other)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for err == nil { // what the viewer has not read yet comes first
 		_, err = viewer.Next(ctx)
@@ -229,7 +229,7 @@ func TestEditedAddressLeavesNoPictureOfTheFormerOne(t *testing.T) {
 
 func next(t *testing.T, r *streams.Reader) *streams.Frame {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	f, err := r.Next(ctx)
 	if err != nil {

@@ -102,7 +102,7 @@ func read(t *testing.T, conn *websocket.Conn, n int) []message {
 // readAll gives the next n messages.
 func readAll(t *testing.T, conn *websocket.Conn, n int) []message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out []message
 	for range n {

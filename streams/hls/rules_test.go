@@ -19,7 +19,7 @@ import (
 // fetch gives one file; the answer must be 200.
 func fetch(t *testing.T, url string) (kind string, body []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

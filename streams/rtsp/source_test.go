@@ -71,7 +71,7 @@ func pull(t *testing.T, cam devices.Camera, cfg rtsp.Config) (*streams.Feed, <-c
 
 func frames(t *testing.T, feed *streams.Feed, n int) []*streams.Frame {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r := feed.Subscribe()
 	defer r.Close()
@@ -266,7 +266,7 @@ func TestResolutionChangesInBand(t *testing.T) {
 	}
 	r := feed.Subscribe()
 	defer r.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		f, err := r.Next(ctx)

@@ -240,7 +240,7 @@ func (v *viewer) next() picture {
 	select {
 	case p := <-v.pictures:
 		return p
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		v.t.Fatal("no picture came")
 		return picture{}
 	}
@@ -263,7 +263,7 @@ func (v *viewer) until(want webrtc.PeerConnectionState) {
 			if s == want {
 				return
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			v.t.Fatalf("the connection is never %v", want)
 		}
 	}

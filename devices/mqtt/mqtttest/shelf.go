@@ -14,7 +14,7 @@ import (
 )
 
 // Patience is how long anything is waited for.
-const Patience = 10 * time.Second
+const Patience = time.Minute
 
 // Shelf is a Sink that stands for the log. What it was given is on disk at once
 // unless it is held.
