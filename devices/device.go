@@ -23,7 +23,7 @@ type Device struct {
 	Endpoint string          `json:"endpoint,omitempty"` // modbus://host:502, modbus+rtu://host:4001 and modbus+ascii://host:4001 (over TCP), modbus+rtu:///dev/ttyUSB0 and modbus+ascii:///dev/ttyUSB0 (serial ports), mqtt://host:1883, mqtts://host:8883; empty for broker and hj212
 	Username string          `json:"username,omitempty"` // external broker; a client of the embedded broker signs in with its device id
 	Password Secret          `json:"password,omitempty"`
-	Period   Duration        `json:"period,omitempty"`  // between two polls; zero means 1 s
+	Period   Duration        `json:"period,omitempty"`  // between two polls, zero means 1 s; of a device that sends by itself how often it does at the least, zero means as learned
 	Timeout  Duration        `json:"timeout,omitempty"` // for one answer; zero means 1 s
 	Modbus   *ModbusSettings `json:"modbus,omitempty"`
 	MQTT     *MQTTSettings   `json:"mqtt,omitempty"`

@@ -1,10 +1,10 @@
 package devices
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -247,8 +247,8 @@ func checkOneOf(field, value string, allowed ...string) *Problem {
 			return nil
 		}
 	}
-	list, _ := json.Marshal(allowed)
-	return Invalid(field, "not_one_of", "请从下列值中选择："+string(list), "choose one of "+string(list))
+	list := strings.Join(allowed, ", ")
+	return Invalid(field, "not_one_of", "请从下列值中选择："+list, "choose one of "+list)
 }
 
 func checkRange(field string, v *float64, low, high float64) *Problem {

@@ -152,6 +152,12 @@ func (b *Box) PointState(point string, at time.Time) (stale bool, m *upkeep.Main
 	return b.health.Stale(point, at, now), b.upkeep.Of(b.health.DeviceOf(point), point, now)
 }
 
+// StaleAfter gives the silence after which a point was stale in [from, to), as
+// [health.Tracker.StaleAfter] says.
+func (b *Box) StaleAfter(point string, from, to time.Time, gaps []time.Duration) time.Duration {
+	return b.health.StaleAfter(b.Registry.Snapshot(), point, from, to, gaps)
+}
+
 // MaintenanceOf gives the maintenance that a device is under now, or nil.
 func (b *Box) MaintenanceOf(device string) *upkeep.Maintenance {
 	return b.upkeep.At("device/"+device, time.Now())

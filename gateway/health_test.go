@@ -19,6 +19,14 @@ func (s *site) Health(context.Context, func(*devices.Device) bool) (contract.Fie
 
 func (s *site) PointState(string, time.Time) (bool, *contract.Maintenance) { return false, nil }
 
+// StaleAfter gives three times the last gap, so that a test can see what was asked.
+func (s *site) StaleAfter(_ string, _, _ time.Time, gaps []time.Duration) time.Duration {
+	if len(gaps) == 0 {
+		return time.Minute
+	}
+	return 3 * gaps[len(gaps)-1]
+}
+
 func (s *site) Maintain(ctx context.Context, _, who string, r contract.MaintenanceRequest, also func(context.Context, *sql.Tx) error) (contract.Maintenance, error) {
 	return contract.Maintenance{Reason: r.Reason, Who: who, From: day, Until: r.Until},
 		s.db.Update(ctx, func(tx *sql.Tx) error { return also(ctx, tx) })

@@ -42,12 +42,12 @@ func TestReadings(t *testing.T) {
 	const query = "/api/v1/readings?point=gate-a.pm10&from=2026-03-01T08:00:00%2B08:00&to=2026-03-01T09:00:00%2B08:00"
 	var got contract.Readings
 	b.call("GET", query+"&max=4", h, nil).want(200).into2(&got)
-	if len(*got.Samples) != 4 || !got.Next.Equal(day.Add(4*time.Minute)) || got.Unit != "ug/m3" {
+	if len(*got.Samples) != 4 || !got.Next.Equal(day.Add(4*time.Minute)) || got.Unit != "ug/m3" || got.StaleAfter.D() != 3*time.Minute {
 		t.Errorf("first page: %+v", got)
 	}
 	got = contract.Readings{}
 	b.call("GET", query+"&window=2m&fn=mean,max&max=2", h, nil).want(200).into2(&got)
-	if len(*got.Windows) != 2 || *(*got.Windows)[1].Mean != 3.5 || *(*got.Windows)[1].Max != 4 || (*got.Windows)[1].Min != nil || !got.Next.Equal(day.Add(4*time.Minute)) {
+	if len(*got.Windows) != 2 || *(*got.Windows)[1].Mean != 3.5 || *(*got.Windows)[1].Max != 4 || (*got.Windows)[1].Min != nil || !got.Next.Equal(day.Add(4*time.Minute)) || got.StaleAfter.D() != 3*time.Minute {
 		t.Errorf("windows: %+v", got)
 	}
 	tests := []struct{ name, query, code string }{

@@ -111,7 +111,8 @@ func testWallInTrouble(t *testing.T) {
 	var got struct {
 		Failed, Opened, Early, Ending, Tried, Stopped, Lost string
 		Beeps, Live                                         int
-		Covered                                             bool
+		Covered, FullScreen                                 bool
+		Phone                                               []string
 	}
 	browse(t, "trouble.mjs", map[string]any{"chromium": chromium, "url": d.Console, "process": d.Process}, &got)
 	if !strings.Contains(got.Failed, "页面没有打开") || !strings.HasPrefix(got.Opened, "/wall") || got.Early != "/cameras/cam-1" {
@@ -128,5 +129,8 @@ func testWallInTrouble(t *testing.T) {
 	}
 	if !strings.Contains(got.Lost, "与网关的连接中断") || got.Covered {
 		t.Errorf("in full screen: %q, hidden %v", got.Lost, got.Covered)
+	}
+	if told := strings.Join(got.Phone, "; "); !got.FullScreen || !strings.Contains(told, "与网关的连接中断") || !strings.Contains(told, "此后没有新画面") || strings.Contains(told, "covered") {
+		t.Errorf("over an enlarged picture on a phone, in full screen %v: %q", got.FullScreen, told)
 	}
 }

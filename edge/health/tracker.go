@@ -138,18 +138,15 @@ func (t *Tracker) Delivered(d *devices.Delivery) {
 	}
 }
 
-// hear learns how often the point is heard. One long silence must not teach it
-// to be patient for hours.
+// hear learns how often the point is heard.
 func (p *pointHealth) hear(at time.Time) {
 	gap := at.Sub(p.heard)
 	switch {
 	case p.heard.IsZero():
 	case gap <= 0:
 		return // of the same delivery, or a clock set back
-	case p.learned == 0:
-		p.learned = gap
 	default:
-		p.learned += (min(gap, max(4*p.learned, staleAfter)) - p.learned) / 8
+		p.learned = learn(p.learned, gap)
 	}
 	p.heard = at
 }
@@ -192,41 +189,6 @@ func (d *deviceHealth) answered(took time.Duration) {
 	}
 	d.took[d.next%len(d.took)] = uint32(min(took.Microseconds(), 1<<32-1))
 	d.next = (d.next + 1) % keptAnswers
-}
-
-// staleAfter is the shortest silence after which a point is stale.
-const staleAfter = 60 * time.Second
-
-// patience is how long the point may be silent: three times its expected period.
-func (p *pointHealth) patience() time.Duration { return max(3*p.period(), staleAfter) }
-
-// period is the expected one, zero if nothing is known of it.
-func (p *pointHealth) period() time.Duration {
-	if p.stated > 0 {
-		return p.stated
-	}
-	return p.learned
-}
-
-// silent says whether the point is stale at now.
-func (p *pointHealth) silent(now time.Time) bool {
-	return p.device != "" && now.Sub(later(p.heard, p.known)) > p.patience()
-}
-
-// periodOf gives the period that device and binding state, zero if they do not.
-func periodOf(dev *devices.Device, b *devices.Binding) time.Duration {
-	switch {
-	case b.Factor != nil && b.Factor.Kind == devices.KindMinute:
-		return max(dev.Period.D(), 10*time.Minute)
-	case b.Factor != nil && b.Factor.Kind == devices.KindHour:
-		return time.Hour
-	case b.Factor != nil && b.Factor.Kind == devices.KindDay:
-		return 24 * time.Hour
-	case dev.Driver == devices.DriverModbus && dev.Period == 0:
-		return time.Second
-	default:
-		return dev.Period.D()
-	}
 }
 
 // Follow takes up what is registered and bound now, forgets the rest, and gives
@@ -274,23 +236,6 @@ func (t *Tracker) Follow(s *registry.Snapshot, now time.Time) (turned []string) 
 	}
 	slices.Sort(turned)
 	return turned
-}
-
-// Stale says whether a point is stale at now: it is silent for longer than
-// three times its expected period and than a minute. at is the time of the value
-// that stands, which says it where nothing was heard since the start.
-func (t *Tracker) Stale(point string, at, now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p := t.byPoint[point]
-	if p == nil {
-		return now.Sub(at) > staleAfter
-	}
-	last := later(p.heard, at)
-	if !p.heard.IsZero() {
-		last = p.heard
-	}
-	return now.Sub(last) > p.patience()
 }
 
 // answers gives mean and 99th percentile of the last answers of a device.

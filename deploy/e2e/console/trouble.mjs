@@ -3,7 +3,14 @@ import { run, shot, task } from './browser.mjs'
 
 const expected = [/Failed to load resource/, /Failed to fetch dynamically imported module/, /error loading dynamically imported module/i, /WebSocket/]
 
+/** Whether something else lies over the middle of it. */
+const covered = (locator) => locator.evaluate((e) => {
+  const r = e.getBoundingClientRect()
+  return !e.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2))
+})
+
 await run({ width: 1280, height: 720 }, expected, async (page, report) => {
+  report.phone = []
   const base = task.url.split('/#')[0]
   await page.addInitScript(() => {
     window.beeps = 0
@@ -54,6 +61,17 @@ await run({ width: 1280, height: 720 }, expected, async (page, report) => {
   report.beeps = await page.evaluate(() => window.beeps)
   await page.waitForFunction(() => [...document.querySelectorAll('.grid video')].filter((v) => v.readyState >= 2 && v.currentTime > 0).length === 2)
   await page.click('[data-test=wall-kiosk]')
+
+  // Another has a phone in the hand, with one picture enlarged in full screen.
+  const pocket = await page.context().browser().newContext({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, locale: 'zh-CN', storageState: await page.context().storageState() })
+  pocket.setDefaultTimeout(30_000)
+  const phone = await pocket.newPage()
+  await phone.goto(base + '/#/wall')
+  await phone.locator('[data-test=wall-kiosk]').tap()
+  report.fullScreen = await phone.waitForFunction(() => !!document.fullscreenElement).then((h) => h.jsonValue())
+  await phone.locator('[data-camera=cam-1] .enlarge').tap()
+  await phone.waitForFunction(() => document.querySelector('[data-test=enlarged] video')?.currentTime > 0)
+
   process.kill(task.process, 'SIGSTOP')
   try {
     await page.waitForFunction(() => document.querySelectorAll('[data-test=stopped]').length === 2)
@@ -62,10 +80,13 @@ await run({ width: 1280, height: 720 }, expected, async (page, report) => {
     const strip = page.locator('.wall [data-test=link-lost]')
     await strip.waitFor({ timeout: 30_000 })
     report.lost = await strip.innerText()
-    report.covered = await strip.evaluate((e) => {
-      const r = e.getBoundingClientRect()
-      return !e.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2))
-    })
+    report.covered = await covered(strip)
+    for (const what of ['link-lost', 'stopped']) {
+      const told = phone.locator(`[data-test=enlarged] [data-test=${what}]`)
+      await told.waitFor()
+      report.phone.push(`${await told.innerText()}${(await covered(told)) ? ' (covered)' : ''}`)
+    }
+    await shot(phone, 'trouble-phone')
     const before = await page.evaluate(() => window.beeps)
     await page.waitForFunction((b) => window.beeps > b, before)
     await shot(page, 'trouble-wall')

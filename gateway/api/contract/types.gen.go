@@ -1450,10 +1450,13 @@ type Readings struct {
 	Next    time.Time `json:"next,omitempty,omitzero"`
 	Point   string    `json:"point"`
 	Samples *[]Sample `json:"samples,omitempty"`
-	To      time.Time `json:"to"`
-	Unit    string    `json:"unit"`
-	Window  string    `json:"window,omitempty,omitzero"`
-	Windows *[]Window `json:"windows,omitempty"`
+
+	// StaleAfter Silence after which the point was stale in this span: three times the period in which something was expected, and a minute at least. A curve breaks off where nothing came for longer, and at values that cannot be used; with `window` the silence is that between the end of one window and the beginning of the next
+	StaleAfter devices.Duration `json:"stale_after"`
+	To         time.Time        `json:"to"`
+	Unit       string           `json:"unit"`
+	Window     string           `json:"window,omitempty,omitzero"`
+	Windows    *[]Window        `json:"windows,omitempty"`
 }
 
 // RecorderTimeline What the camera's recorder keeps; absent where it has none

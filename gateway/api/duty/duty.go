@@ -54,8 +54,12 @@ type updates interface {
 
 // points tell whether the newest value of one, true at at, is stale, and which
 // maintenance concerns it.
+//
+// StaleAfter gives the silence after which one was stale in [from, to); gaps are
+// those between what was kept of that time, in order.
 type points interface {
 	PointState(point string, at time.Time) (stale bool, m *contract.Maintenance)
+	StaleAfter(point string, from, to time.Time, gaps []time.Duration) time.Duration
 }
 
 // events give what was judged, as [breach.Engine] says.

@@ -113,6 +113,8 @@ func (a *API) listReadings(c echo.Context) error {
 	if csv {
 		return a.readingsTable(c, &body, sp)
 	}
+	patience := a.Points.StaleAfter(p.ID, sp.from, sp.to, gaps(&body, sp.every))
+	body.StaleAfter = devices.Duration(patience.Round(time.Millisecond))
 	return c.JSON(http.StatusOK, body)
 }
 
@@ -169,6 +171,31 @@ func window(w timeseries.Window, fns []string) contract.Window {
 		}
 	}
 	return v
+}
+
+// gaps gives the times between what r holds, in order. Of a window of several
+// values it is the mean between them.
+func gaps(r *contract.Readings, every time.Duration) []time.Duration {
+	var list []time.Duration
+	if r.Samples != nil {
+		for i, s := range (*r.Samples)[min(1, len(*r.Samples)):] {
+			list = append(list, s.At.Sub((*r.Samples)[i].At))
+		}
+		return list
+	}
+	var last time.Time
+	for _, w := range *r.Windows {
+		switch {
+		case w.Count == 0:
+			continue
+		case w.Count > 1:
+			list = append(list, every/time.Duration(w.Count))
+		case !last.IsZero():
+			list = append(list, w.Start.Sub(last))
+		}
+		last = w.Start
+	}
+	return list
 }
 
 // wantsCSV says that the client asks for a table and not for JSON.

@@ -2676,7 +2676,7 @@ export interface components {
             endpoint?: string;
             username?: string;
             password?: components["schemas"]["Secret"];
-            /** @description Between two polls, 50ms to 24h; absent means 1s */
+            /** @description 50ms to 24h. modbus: between two polls; absent means 1s. Else how often the device sends at the least, also if it sends only what has changed: its points are stale when nothing came for three times that; absent means as learned from what comes */
             period?: components["schemas"]["Duration"];
             /** @description For one answer, 10ms to 1m; absent means 1s */
             timeout?: components["schemas"]["Duration"];
@@ -3525,6 +3525,8 @@ export interface components {
             /** Format: date-time */
             to: string;
             window?: string;
+            /** @description Silence after which the point was stale in this span: three times the period in which something was expected, and a minute at least. A curve breaks off where nothing came for longer, and at values that cannot be used; with `window` the silence is that between the end of one window and the beginning of the next */
+            stale_after: components["schemas"]["Duration"];
             samples?: components["schemas"]["Sample"][];
             windows?: components["schemas"]["Window"][];
             /**

@@ -8,7 +8,8 @@ export const commandEn: Record<keyof typeof commandZh, string> = {
   'write.lead': 'What is written is read back at once, and every attempt is in the audit trail.',
   'write.now': 'Now',
   'write.change': 'Change',
-  'write.value': 'New set point ({low} to {high})',
+  'write.value': 'New set point ({low} to {high}{unit})',
+  'write.noNumber': 'Give a number',
   'write.reason': 'Reason',
   'write.save': 'Write',
   'write.ask': 'Change “{point}” from {before} to {after}?',
@@ -29,5 +30,5 @@ export const commandEn: Record<keyof typeof commandZh, string> = {
   'logger.reason': 'Reason',
   'logger.save': 'Send',
   'logger.waiting': 'Waiting for the logger…',
-  'logger.packets': '{words}; {n} packets came',
+  'logger.packets': '{words}; {n} {n|packet|packets} came',
 }

@@ -28,4 +28,5 @@ test('sentences follow the chosen language, unknown codes stay as they are', asy
   expect(word('level', 'HHH')).toBe('HHH')
   expect(said({ zh: '好', en: 'good' })).toBe('good')
   expect(fill('{a} {b}', { a: 1 })).toBe('1 {b}')
+  expect([0, 1, 2].map((n) => fill('{n} {n|point is|points are} bound', { n }))).toEqual(['0 points are bound', '1 point is bound', '2 points are bound'])
 })

@@ -23,9 +23,12 @@ export function spoken(): Promise<void> {
 
 const all = () => sentences[locale.value] ?? zhCN
 
-/** fill puts the values into a sentence's {names}. */
+/** fill puts the values into a sentence's {names}, and where it says {name|one|many} the word for as many. */
 export function fill(sentence: string, values: Record<string, string | number> = {}): string {
-  return sentence.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole))
+  return sentence.replace(/\{(\w+)(?:\|([^|}]*)\|([^|}]*))?\}/g, (whole, name: string, one?: string, many?: string) => {
+    if (!(name in values)) return whole
+    return String(one === undefined ? values[name] : Number(values[name]) === 1 ? one : many)
+  })
 }
 
 /** The sentence of a key in the reader's language. */

@@ -41,7 +41,7 @@ export const officeEn = {
   'audit.clear': 'Clear',
   'audit.earlier': 'Earlier',
   'audit.proving': 'Checking the chain row by row…',
-  'audit.whole': 'The chain is whole, {n} rows',
+  'audit.whole': 'The chain is whole, {n} {n|row|rows}',
   'audit.broken': 'The chain is broken.',
   'audit.prove': 'Check again',
   'audit.head': 'End of the chain',

@@ -354,6 +354,8 @@ export const zhCN = {
   'field.period': '采集周期',
   'field.periodHint': '如 500ms、1s、5m；留空为 1s',
   'field.timeout': '应答超时',
+  'field.heartbeat': '最长上报间隔',
+  'field.heartbeatHint': '只在变化时上报的设备请填写，如 10m、1h；超过其 3 倍没有数据即为陈旧。留空则按来数规律判断',
   'field.timeoutHint': '留空为 1s',
   'field.modbus.unit': 'Modbus 单元号',
   'field.modbus.gap': '可跨读的空闲寄存器数',

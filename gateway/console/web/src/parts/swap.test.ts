@@ -15,9 +15,9 @@ test('bindings that have ended stay where they are', () => {
   expect(movesOf('old', held, Date.parse(now)).map((m) => m.old.id)).toEqual(['a'])
 })
 
-test('a successor has the same point and address, and begins', () => {
-  expect(successor(binding('a', 'gate.pm10', { to: now }), 'new', now, 'a-2')).toEqual({
-    id: 'a-2', point: 'gate.pm10', device: 'new', from: now, register: { table: 'holding', address: 3, type: 'uint16' }, scale: 0.1,
+test('a successor has the same point, address and set points, and begins', () => {
+  expect(successor(binding('a', 'gate.pm10', { to: now, write: { low: 0, high: 100 } }), 'new', now, 'a-2')).toEqual({
+    id: 'a-2', point: 'gate.pm10', device: 'new', from: now, register: { table: 'holding', address: 3, type: 'uint16' }, scale: 0.1, write: { low: 0, high: 100 },
   })
 })
 

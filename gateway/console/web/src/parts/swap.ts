@@ -21,10 +21,10 @@ export function movesOf(device: string, bindings: Binding[], now: number): Move[
   return bindings.filter((b) => b.device === device && (!b.to || Date.parse(b.to) > now)).map((old) => ({ old, ended: false, done: false }))
 }
 
-/** The binding that goes on where old ends: the same point and address in another device. */
+/** The binding that goes on where old ends: the same in another device. */
 export function successor(old: Binding, device: string, at: string, id: string): Record<string, unknown> {
-  const { point, register, topic, factor, scale, offset } = old
-  return JSON.parse(JSON.stringify({ id, point, device, from: at, register, topic, factor, scale, offset })) as Record<string, unknown>
+  const { to: _to, version: _version, created_at: _created, updated_at: _updated, retired_at: _retired, ...same } = old
+  return { ...same, id, device, from: at }
 }
 
 /**

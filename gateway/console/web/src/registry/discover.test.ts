@@ -65,7 +65,7 @@ test('a factor of a data logger is bound by its place and named by what it measu
   expect(offers.map((o) => pickOf(logger, o).name)).toEqual(['COD', '氨氮 分钟 均值', '氨氮 小时 ZsXx'])
   locale.value = 'en'
   await spoken()
-  expect(pickOf(logger, offers[1]!).name).toBe('Ammonia nitrogen Minute mean')
+  expect(pickOf(logger, offers[1]!).name).toBe('Ammonia nitrogen minute mean')
   locale.value = 'zh-CN'
   expect(new Set(offers.map((o) => keyOf(logger, o))).size).toBe(3)
   const r = adoptOf({ ...draftOfDiscovery(), outlet: 'gate' }, offers.map((o) => pickOf(logger, o)), lists, new Set())

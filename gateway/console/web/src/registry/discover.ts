@@ -41,7 +41,7 @@ const lastWord = (name: string) => name.split(/[.:/]/).filter(Boolean).pop() ?? 
 export function offerName(o: Offer): string {
   if (!o.place) return o.name
   const { kind = 'realtime', field = 'Rtd' } = o.place
-  const statistic = kind === 'realtime' && field === 'Rtd' ? [] : [word('data', kind), word('data.field', field)]
+  const statistic = kind === 'realtime' && field === 'Rtd' ? [] : [word('data', kind).toLowerCase(), word('data.field', field)]
   return [o.zh && o.en ? said({ zh: o.zh, en: o.en }) : o.place.code, ...statistic].join(' ')
 }
 

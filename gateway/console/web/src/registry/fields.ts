@@ -96,6 +96,7 @@ export const fields: Record<Kind, Field[]> = {
     { path: 'hj212.sm4_key', label: 'field.hj212.sm4_key', hint: 'field.hj212.sm4_keyHint', kind: 'secret', when: hj212, more: true },
     id,
     { path: 'period', label: 'field.period', hint: 'field.periodHint', kind: 'text', when: modbus, more: true },
+    { path: 'period', label: 'field.heartbeat', hint: 'field.heartbeatHint', kind: 'text', when: (d) => !!d.driver && !modbus(d), more: true },
     { path: 'timeout', label: 'field.timeout', hint: 'field.timeoutHint', kind: 'text', when: modbus, more: true },
     { path: 'modbus.gap', label: 'field.modbus.gap', hint: 'field.modbus.gapHint', kind: 'number', when: modbus, more: true },
     { path: 'modbus.size', label: 'field.modbus.size', hint: 'field.modbus.sizeHint', kind: 'number', when: modbus, more: true },
