@@ -92,15 +92,21 @@ func TestAClockThatIsSetLosesNoJudgement(t *testing.T) {
 			if want := tt.step != 0; len(told) != 1 && want || want && told[0] != tt.step {
 				t.Errorf("told %v", told)
 			}
-			c := newCourt(t, log.recs)
-			limit := yardtest.HighLimit("high", judged, 100)
-			limit.OnDelay = devices.Duration(time.Minute)
-			yardtest.Register(t, c.registry, limit)
-			c.run()
-			if got := strings.Join(c.standing().Audit, " "); got != "event.opened event.closed" {
-				t.Errorf("judged: %q, want one alarm with its end", got)
-			}
+			judgesOneAlarm(t, log.recs)
 		})
+	}
+}
+
+// judgesOneAlarm judges the log by a limit that must be breached for a minute.
+func judgesOneAlarm(t *testing.T, recs []timeseries.Record) {
+	t.Helper()
+	c := newCourt(t, recs)
+	limit := yardtest.HighLimit("high", judged, 100)
+	limit.OnDelay = devices.Duration(time.Minute)
+	yardtest.Register(t, c.registry, limit)
+	c.run()
+	if got := strings.Join(c.standing().Audit, " "); got != "event.opened event.closed" {
+		t.Errorf("judged: %q, want one alarm with its end", got)
 	}
 }
 
@@ -179,14 +185,7 @@ func TestARestartWhileReceiptsLeadLosesNoJudgement(t *testing.T) {
 			if lasts := last.Sub(first); lasts < (time.Hour-begins)/2-15*time.Second {
 				t.Errorf("by the readings %v passed, in truth %v", lasts, time.Hour-begins)
 			}
-			c := newCourt(t, log.recs)
-			limit := yardtest.HighLimit("high", judged, 100)
-			limit.OnDelay = devices.Duration(time.Minute)
-			yardtest.Register(t, c.registry, limit)
-			c.run()
-			if got := strings.Join(c.standing().Audit, " "); got != "event.opened event.closed" {
-				t.Errorf("judged: %q, want one alarm with its end", got)
-			}
+			judgesOneAlarm(t, log.recs)
 		})
 	}
 }
