@@ -34,8 +34,8 @@ type faulty interface{ fault(code, zh, en string) }
 func through(f faulty) { f.fault("interface", "wrong", "好") } // want: no Chinese in "wrong"; no English in "好"
 
 func check(bad func(code, zh, en string)) {
-	bad("bad_closure", "wrong", "wrong")   // want: no Chinese in "wrong"
-	bad("bad_closure_2", "不对", "不对")       // want: no English in "不对"
+	bad("bad_closure", "wrong", "wrong")      // want: no Chinese in "wrong"
+	bad("bad_closure_2", "不对", "不对")          // want: no English in "不对"
 	bad("bad_closure_3", "不对", "it is wrong") // good
 }
 
@@ -73,9 +73,9 @@ func All(t *teller, n int, name string) []any {
 		local = "nothing there " + name // want: no Chinese in "nothing there "
 	}
 	tell := func(zh string) *Problem { return again("told", zh, "told") }
-	t.fault("method", "method", "方法") // want: no Chinese in "method"; no English in "方法"
+	t.fault("method", "method", "方法")  // want: no Chinese in "method"; no English in "方法"
 	t.fault("Not A Word", "好", "good") // want: no word for programs in "Not A Word"
-	t.fault("", "好", "")              // want: no word for programs in ""; no English in ""
+	t.fault("", "好", "")               // want: no word for programs in ""; no English in ""
 	var list []any
 	for _, r := range rows {
 		list = append(list, again(r.code, r.zh, r.en))
@@ -85,23 +85,23 @@ func All(t *teller, n int, name string) []any {
 	}
 	return append(list,
 		Invalid("direct", "直接", "direct"),
-		Invalid("direct", "direct", "直接"),                                      // want: no Chinese in "direct"; no English in "直接"
-		unknown("not there", "没有", "gone"),                                     //
-		unknown("没有", "not there", "gone_2"),                                   // want: no Chinese in "not there"; no English in "没有"
-		Invalid("constant", wrongZH, wrongEN),                                  // want: no Chinese in "there"; no English in "那里"
-		Invalid("local", local, "nothing"),                                     //
-		Invalid("tuple", zh, en),                                               //
-		Invalid("table", table[name][0], table[name][1]),                       //
-		Invalid("format", fmt.Sprintf("%d left", n), fmt.Sprintf("还有 %d", n)),  // want: no Chinese in "%d left"; no English in "还有 %d"
+		Invalid("direct", "direct", "直接"),                                          // want: no Chinese in "direct"; no English in "直接"
+		unknown("not there", "没有", "gone"),                                         //
+		unknown("没有", "not there", "gone_2"),                                       // want: no Chinese in "not there"; no English in "没有"
+		Invalid("constant", wrongZH, wrongEN),                                      // want: no Chinese in "there"; no English in "那里"
+		Invalid("local", local, "nothing"),                                         //
+		Invalid("tuple", zh, en),                                                   //
+		Invalid("table", table[name][0], table[name][1]),                           //
+		Invalid("format", fmt.Sprintf("%d left", n), fmt.Sprintf("还有 %d", n)),      // want: no Chinese in "%d left"; no English in "还有 %d"
 		Invalid("value", fmt.Sprintf("还有 %s", "一些"), fmt.Sprintf("%s left", "一些")), // want: no English in "一些"
-		Invalid(fmt.Sprintf("code_%d", n), "号码", "code"),                       //
-		Invalid("gone", "没有", "gone"), // want: gone is ErrInvalid, elsewhere ErrNotFound
-		tell("told"),                         // want: no Chinese in "told"
-		Problem{Code: "half", ZH: "一半"},      // want: no English in ""
-		Problem{ZH: "没有代码", EN: "no code"},   // want: no word for programs in ""
-		Problem{ErrInvalid, "row", "行", "行"}, // want: no English in "行"
-		step{Name: "step", ZH: "step", EN: "step"}, // want: no Chinese in "step"
-		step{Name: "half", EN: "half"},       // want: no Chinese in ""
+		Invalid(fmt.Sprintf("code_%d", n), "号码", "code"),                           //
+		Invalid("gone", "没有", "gone"),                                              // want: gone is ErrInvalid, elsewhere ErrNotFound
+		tell("told"),                                                               // want: no Chinese in "told"
+		Problem{Code: "half", ZH: "一半"},                                            // want: no English in ""
+		Problem{ZH: "没有代码", EN: "no code"},                                         // want: no word for programs in ""
+		Problem{ErrInvalid, "row", "行", "行"},                                       // want: no English in "行"
+		step{Name: "step", ZH: "step", EN: "step"},                                 // want: no Chinese in "step"
+		step{Name: "half", EN: "half"},                                             // want: no Chinese in ""
 		step{Name: "nothing"},
 	)
 }
