@@ -94,10 +94,7 @@ func TestThePlatformAsksForWhatWasRecorded(t *testing.T) {
 	t.Parallel()
 	server := startGstReceiver(t, "")
 	state := filepath.Join(t.TempDir(), "state")
-	archive, err := recording.Open(filepath.Join(state, "recordings"), recording.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	archive := archiveOf(t, state, recording.Config{})
 	began := time.Now().Add(-20 * time.Minute).Truncate(time.Second).UTC()
 	at := func(d time.Duration) string { return began.Add(d).Format(time.RFC3339Nano) }
 	layFilm(t, archive, "yard", began, began.Add(time.Minute), began.Add(2*time.Minute), began.Add(3*time.Minute), began.Add(10*time.Minute))

@@ -28,10 +28,7 @@ func TestTheOldestRecordingsGo(t *testing.T) {
 	old, early, late := now.AddDate(0, 0, -20), now.AddDate(0, 0, -2), now.Add(-30*time.Minute)
 	lay := func(camera string, began ...time.Time) {
 		t.Helper()
-		archive, err := recording.Open(filepath.Join(state, "recordings"), recording.Config{Segment: 10 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
+		archive := archiveOf(t, state, recording.Config{Segment: 10 * time.Second})
 		layFilm(t, archive, camera, began...)
 		if err := archive.Close(); err != nil {
 			t.Fatal(err)

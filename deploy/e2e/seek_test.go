@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"offsite/devices/state"
 	"offsite/streams"
 	"offsite/streams/clip"
 	"offsite/streams/recording"
@@ -89,6 +90,24 @@ func minuteFeed(t *testing.T, began time.Time) *streams.Feed {
 		feed.Publish(f)
 	}
 	return feed
+}
+
+// archiveOf opens the recordings of a gateway that does not run, and that has a database
+// like each that has recorded.
+func archiveOf(t *testing.T, dir string, cfg recording.Config) *recording.Archive {
+	t.Helper()
+	db, err := state.Open(t.Context(), state.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	archive, err := recording.Open(filepath.Join(dir, "recordings"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return archive
 }
 
 // layFilm has the minutes of film recorded that begin then, into a directory that

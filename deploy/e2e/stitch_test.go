@@ -67,10 +67,7 @@ func startHalf(t *testing.T, yaml string, ahead time.Duration) half {
 	t.Helper()
 	h := half{began: time.Now().Add(-20 * time.Minute).Truncate(time.Second).UTC()}
 	state := filepath.Join(t.TempDir(), "state")
-	archive, err := recording.Open(filepath.Join(state, "recordings"), recording.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	archive := archiveOf(t, state, recording.Config{})
 	layFilm(t, archive, "ch1", h.began, h.began.Add(2*time.Minute))
 	if err := archive.Close(); err != nil {
 		t.Fatal(err)

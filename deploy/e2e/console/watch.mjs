@@ -50,6 +50,7 @@ await run({ width: 1280, height: 800 }, [], async (page, report) => {
   await page.selectOption('[data-test=theme]', 'dark')
   report.language = await page.evaluate(() => document.documentElement.lang)
   await page.goto(task.base + '/#/')
+  await page.locator('h1', { hasText: /[a-z]/ }).waitFor() // its words come in a file of their own
   report.english = await page.locator('h1').textContent()
   await page.waitForSelector('[data-point]')
   await shot(page, 'overview-dark-en')

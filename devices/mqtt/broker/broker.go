@@ -103,9 +103,11 @@ type Broker struct {
 	refused   refusedSignIns
 	counts    counters
 
-	port *devices.Port
-	mu   sync.Mutex
-	host *host // while it runs
+	port  *devices.Port
+	begun sync.Once
+	ready chan struct{} // closed when it runs for the first time
+	mu    sync.Mutex
+	host  *host // while it runs
 }
 
 // New checks cfg and gives the broker. It does not listen yet.
@@ -126,7 +128,7 @@ func New(cfg Config) (*Broker, error) {
 		cfg.TLS = cfg.TLS.Clone()
 		cfg.TLS.ClientAuth = tls.RequestClientCert // whose it is the device's fingerprints say
 	}
-	b := &Broker{cfg: cfg, port: devices.NewPort("broker.listen", cfg.Address, cfg.TLS, cfg.Log)}
+	b := &Broker{cfg: cfg, port: devices.NewPort("broker.listen", cfg.Address, cfg.TLS, cfg.Log), ready: make(chan struct{})}
 	_, _ = rand.Read(b.salt[:]) // it never fails
 	b.clients.Store(&map[string]*client{})
 	return b, nil
@@ -159,7 +161,7 @@ func (b *Broker) Update(clients []Client) error {
 func (b *Broker) Addr() net.Addr { return b.port.Addr() }
 
 // Ready is closed when the broker listens for the first time.
-func (b *Broker) Ready() <-chan struct{} { return b.port.Ready() }
+func (b *Broker) Ready() <-chan struct{} { return b.ready }
 
 // Run listens and serves until ctx ends; then it disconnects every client and
 // returns when all its goroutines have ended. It may be run again; a port that
@@ -177,6 +179,7 @@ func (b *Broker) Run(ctx context.Context, sink devices.Sink) error {
 	b.mu.Lock()
 	b.host = h
 	b.mu.Unlock()
+	b.begun.Do(func() { close(b.ready) })
 	b.cfg.Log.Info("broker listens", "addr", listener.Addr().String())
 	err = h.serve(ctx, listener)
 	b.mu.Lock()
