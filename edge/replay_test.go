@@ -58,7 +58,11 @@ func TestReplayAfterTheMappingIsMended(t *testing.T) {
 	b.stop()
 	client.Disconnect(0)
 	again := startBox(t, b.cfg.State, nil)
-	samples, err := again.History.Range(t.Context(), timeseries.Series{Site: "plant", Point: "stack.gate"}, yardtest.Noon.AddDate(-50, 0, 0), yardtest.Noon.AddDate(50, 0, 0), 0)
+	var samples []timeseries.Sample
+	eventually(t, "history lacks what was replayed", func() bool {
+		samples, err = again.History.Range(t.Context(), timeseries.Series{Site: "plant", Point: "stack.gate"}, yardtest.Noon.AddDate(-50, 0, 0), yardtest.Noon.AddDate(50, 0, 0), 0)
+		return err != nil || len(samples) >= 3
+	})
 	if err != nil || len(samples) != 3 {
 		t.Fatalf("history %+v, %v", samples, err)
 	}
