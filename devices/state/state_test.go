@@ -3,6 +3,7 @@ package state_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -11,12 +12,24 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"modernc.org/sqlite"
 
 	"offsite/devices"
 	"offsite/devices/state"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sqlite.MustRegisterScalarFunction("interrupted", 1, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		if cancel, ok := interrupts.Load(args[0]); ok {
+			cancel.(context.CancelFunc)()
+		}
+		return "x", nil
+	})
+	goleak.VerifyTestMain(m)
+}
+
+// interrupts are what the SQL function interrupted(i) calls, by i.
+var interrupts sync.Map
 
 var notes = fstest.MapFS{"00001_notes.sql": {Data: []byte("-- +goose Up\nCREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);\n")}}
 
@@ -189,8 +202,8 @@ func TestAnInterruptedWriteIsNotItsNeighboursLoss(t *testing.T) {
 					return put("x")(tx)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				go cancel()
-				_, err := tx.ExecContext(ctx, `INSERT INTO notes (text) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT i FROM n`)
+				interrupts.Store(int64(i), cancel) // the driver may miss one that comes before the statement runs
+				_, err := tx.ExecContext(ctx, `INSERT INTO notes (text) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT interrupted(?) FROM n`, i)
 				return err
 			})
 			if (err != nil) != (i%10 == 3) {
