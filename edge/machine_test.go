@@ -71,14 +71,7 @@ func TestAClockThatIsSetLosesNoJudgement(t *testing.T) {
 				clock := intake.NewClock(func() (time.Time, time.Duration) { return wall(), time.Since(began) })
 				go func() { _ = p.Watch(ctx, clock, func(step time.Duration) { told = append(told, step) }) }()
 				for passed := time.Duration(0); passed < together; passed += time.Second {
-					v := 50.0
-					if passed >= begins && passed < ends {
-						v = 150
-					}
-					at := wall()
-					p.Accept(devices.Delivery{Received: at, Readings: []devices.Reading{{Site: "plant", Point: judged, Value: v, At: at, Stamped: true}}}, func(error) {})
-					time.Sleep(time.Second)
-					synctest.Wait()
+					second(p, wall(), passed >= begins && passed < ends)
 				}
 				if last := log.recs[len(log.recs)-1].Readings[0].At; wall().Sub(last) > 2*time.Second || last.After(wall()) {
 					t.Errorf("at the end the newest reading is of %v at %v", last, wall())
@@ -95,6 +88,17 @@ func TestAClockThatIsSetLosesNoJudgement(t *testing.T) {
 			judgesOneAlarm(t, log.recs)
 		})
 	}
+}
+
+// second has a reading received, high in a breach, and lets a second of the bubble pass.
+func second(p *intake.Pipeline, received time.Time, breach bool) {
+	v := 50.0
+	if breach {
+		v = 150
+	}
+	p.Accept(devices.Delivery{Received: received, Readings: []devices.Reading{{Site: "plant", Point: judged, Value: v, At: received, Stamped: true}}}, func(error) {})
+	time.Sleep(time.Second)
+	synctest.Wait()
 }
 
 // judgesOneAlarm judges the log by a limit that must be breached for a minute.
@@ -162,14 +166,7 @@ func TestARestartWhileReceiptsLeadLosesNoJudgement(t *testing.T) {
 						end()
 						p, end = begin(p.Stamp(wall().Add(-10 * time.Second))) // it is noted that often
 					}
-					v := 50.0
-					if passed >= begins && passed < ends {
-						v = 150
-					}
-					at := wall()
-					p.Accept(devices.Delivery{Received: at, Readings: []devices.Reading{{Site: "plant", Point: judged, Value: v, At: at, Stamped: true}}}, func(error) {})
-					time.Sleep(time.Second)
-					synctest.Wait()
+					second(p, wall(), passed >= begins && passed < ends)
 				}
 				end()
 			})
